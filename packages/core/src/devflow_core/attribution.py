@@ -1,4 +1,4 @@
-"""Labels that attribute a request to a session, project or key."""
+"""Defines the labels that attribute a request to a session, project or key."""
 
 from __future__ import annotations
 

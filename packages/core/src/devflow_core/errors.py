@@ -1,23 +1,23 @@
 """Defines every way a request can fail, as one tree.
 
     DevFlowError
-    ├── RequestError            the caller's fault: reported, never tried elsewhere
+    ├── RequestError            the caller's fault: most are not tried elsewhere
     │   ├── InvalidRequest          400  the request cannot be understood or carried out
     │   ├── ContextTooLong          400  more input than the model's window
     │   ├── PayloadTooLarge         413
     │   ├── Unauthorized            401  a missing or wrong client key of this gateway
     │   ├── Forbidden               403  a client key that does not permit this
     │   ├── NotFound                404
-    │   ├── Conflict                409  an idempotency key in use, or of unknown outcome
+    │   ├── Conflict                409  a name or an idempotency key in use, or an unknown outcome
     │   ├── BudgetExceeded          402  a limit that the user has set
-    │   ├── UnknownPrice            402  the worst case is unknown, so it cannot be reserved
+    │   │   └── UnknownPrice            402  the worst case is unknown, so it cannot be reserved
     │   └── SessionError            400  a transcript is missing, cut off or malformed
-    ├── ConfigurationError          500  a setting is missing or wrong; stops the start
+    ├── ConfigurationError          500  a setting is missing or wrong
     ├── RoutingError            no model can serve this
     │   ├── UnknownModel            404
     │   ├── NoCandidate             404  every model was left out, with the reasons
     │   └── AllCandidatesFailed     502  every candidate failed; their status if they share it
-    ├── UpstreamError           the provider's fault, or ours towards it
+    ├── UpstreamError           the provider failed, or our connection to it
     │   ├── NotSent                 502  no byte of the request left: safe to repeat
     │   ├── PossiblyAccepted        502  it may have been accepted, no reply came
     │   ├── KeyRefused              401  this key is unknown or disabled; 402: over its limit
@@ -36,8 +36,8 @@
     │   ├── Incomplete              502  a reply that was cut off
     │   ├── ReplyTooLarge           502
     │   ├── StructuredOutputInvalid 502  complete, but does not match the schema
-    │   └── CircuitOpen             503  not asked, because it has been failing
-    ├── QueueFull                   503  too many requests wait here already
+    │   └── CircuitOpen             503  not asked, because the model has been failing
+    ├── QueueFull                   503  too many requests wait here, or one waited too long
     ├── MachineExhausted            503  no descriptor, port or memory is left here
     └── StoreError                  503  the ledger cannot be written or read
         └── LedgerCorrupt           503
@@ -75,7 +75,7 @@ class DevFlowError(Exception):
 
 
 class RequestError(DevFlowError):
-    """The caller's fault: another model or provider would fail in the same way."""
+    """The caller's fault; unless a subclass says so, another model would fail in the same way."""
 
     code = "invalid_request"
     status_hint = 400
@@ -114,14 +114,14 @@ class Forbidden(RequestError):
 
 
 class NotFound(RequestError):
-    """The address names nothing that this gateway has."""
+    """Nothing has the requested name: no route, model, budget, client key or entry."""
 
     code = "not_found"
     status_hint = 404
 
 
 class Conflict(RequestError):
-    """An idempotency key that was used for another body, or whose outcome is unknown."""
+    """A name is taken, or an idempotency key is in use for another body or of unknown outcome."""
 
     code = "idempotency_conflict"
     status_hint = 409
@@ -345,7 +345,7 @@ class StructuredOutputInvalid(UpstreamError):
 
 
 class CircuitOpen(UpstreamError):
-    """The call was not made: this (key, provider, model) has been failing and is resting."""
+    """The call was not made: its (key, provider, model) has been failing, so calls are shed."""
 
     code = "circuit_open"
     status_hint = 503
@@ -353,7 +353,7 @@ class CircuitOpen(UpstreamError):
 
 
 class QueueFull(DevFlowError):
-    """Too many requests wait here already; the error is raised at once."""
+    """Too many requests wait here, one waited until its deadline, or the gateway is ending."""
 
     code = "queue_full"
     status_hint = 503

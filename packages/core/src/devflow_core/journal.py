@@ -24,7 +24,7 @@ from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price
 
 FindModel = Callable[[str], Alternate | None]
-"""Returns the model that a reply gives this name, or None if there is none."""
+"""Returns the model that a reply calls by this name; None if there is none."""
 
 
 class Journal:
@@ -113,7 +113,7 @@ class Journal:
     def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:
         """Return the name and the price of the model that answers, and set `served` to the name.
 
-        The name is the one it was asked for with; the price is None if it is unknown.
+        The name is the one that the model is asked for with; the price is None if it is unknown.
         """
         known = served_model(candidate, started.model)
         if known is None and candidate.may_be_any and started.model:
@@ -142,6 +142,11 @@ class Journal:
         self, outcome: Outcome, *, error: BaseException | None = None, decision: str | None = None
     ) -> LedgerEntry:
         """Write the one entry of this request; it is durable when this returns.
+
+        Args:
+            outcome: how the request ended.
+            error: what it ended with; its code is kept.
+            decision: the route as text (`encode_decision` of the pipeline); None: none is kept.
 
         Raises:
             StoreError: it could be written neither to the ledger nor to the emergency file.

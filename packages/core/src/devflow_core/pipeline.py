@@ -173,10 +173,11 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context that asks, and gives a reply to iterate for its events as they come.
+        """Return a context manager whose reply is iterated for its events as they come.
 
-        It is entered at the first content. The last event is `Finished`, and comes only once the
-        entry is durable. Leaving early cancels the call upstream and writes the entry as cancelled.
+        Entering asks, and waits for the first content. The last event is `Finished`, and comes only
+        once the entry is durable. Leaving early cancels the call upstream and writes the entry as
+        cancelled.
 
         Args:
             request: what is asked.

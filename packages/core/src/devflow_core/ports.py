@@ -137,7 +137,7 @@ class Router(Protocol):
 
         Raises:
             RoutingError: no model can take the request.
-            BudgetExceeded: models could, but not for this money.
+            BudgetExceeded: models could, but none within the cost ceiling.
         """
         ...
 

@@ -64,7 +64,7 @@ def refuse_links_below(path: Path, folder: Path) -> Path:
         The path, joined to `folder` and without `..`; use it, since only it has been checked.
 
     Raises:
-        ConfigurationError: one of them is a link.
+        ConfigurationError: a part of the path is a link.
     """
     whole = Path(os.path.normpath(folder / path))
     for one in (whole, *whole.parents):

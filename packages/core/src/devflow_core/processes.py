@@ -42,8 +42,9 @@ async def wait_for_signal(*, is_supervised: bool = False) -> None:
     at once. `nohup` is respected.
 
     Args:
-        is_supervised: another process of ours ends this one and waits for it. Further signals are
-            then ignored: a terminal and systemd signal both, so a second one means no hurry.
+        is_supervised: whether another process of ours ends this one and waits for it. Further
+            signals are then ignored: a terminal and systemd signal both processes, so a second
+            signal does not mean that the user is in a hurry.
     """
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()

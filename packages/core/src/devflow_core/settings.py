@@ -103,9 +103,9 @@ class Settings(BaseModel):
     providers: Mapping[str, ProviderSettings] = {}
     """Other providers by name: `api_key` or `api_keys`, and `base_url` if not the usual one."""
     timeout_ms: int = Field(default=30_000, gt=0)
-    """Milliseconds for connecting and sending; replies have separate deadlines."""
+    """Milliseconds for connecting (at most 5,000) and for calls that do not stream a reply."""
     max_retries: int = Field(default=3, ge=1, le=10)
-    """Attempts of one candidate in total, including the first."""
+    """Attempts of one request in total, including the first; refusals do not count."""
     retry_wait_factor: float = Field(default=1.0, ge=0, le=100)
     """Scales the waits between attempts; Retry-After is respected in any case."""
     first_token_timeout_s: float = Field(default=60.0, gt=0)
@@ -153,7 +153,7 @@ class Settings(BaseModel):
     performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
     """0..1: how much a saved second weighs against expected quality."""
     fallback_models: Annotated[tuple[str, ...], Taste()] = ()
-    """Models that are tried after a named model, and at the end of every chain."""
+    """Models that are tried last if the request names a model, after its own fallbacks."""
     fallbacks: Annotated[Mapping[str, tuple[str, ...]], Taste()] = {}
     """Fallbacks by model id or pattern."""
     aliases: Annotated[Mapping[str, str], Taste()] = {}
@@ -175,7 +175,7 @@ class Settings(BaseModel):
     """How long ledger rows keep their labels; amounts are kept forever."""
 
     data_dir: Path = Path()
-    """Ledger, keys, reports; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`."""
+    """The folder of DevFlow's files; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`."""
     ledger_url: Annotated[str, AfterValidator(_check_ledger_url)] | None = None
     """`postgresql://…`; None: a SQLite file in the data directory."""
     claude_dir: Path = Path("~/.claude")

@@ -148,7 +148,7 @@ class TextSize:
     def from_texts(
         cls, texts: Iterable[str], *, schema_chars: int = 0, extra_tokens: int = 0
     ) -> TextSize:
-        """Return the length of some texts, with what is counted besides."""
+        """Return the length of some texts, with the characters and tokens counted elsewhere."""
         text = "".join(texts)
         ascii_bytes = text.encode() if text.isascii() else text.encode("ascii", "ignore")
         signs, digits = _count_signs(ascii_bytes)

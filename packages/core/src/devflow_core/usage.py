@@ -216,13 +216,10 @@ class KnownCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTier:
-    """Other prices that apply from some length of the prompt."""
+    """Prices in USD per token for long prompts; None: the price without the tier applies."""
 
     min_prompt_tokens: int
-    """An exclusive bound: the tier applies to prompts of more tokens than this.
-
-    A price below is in USD per token; None: the price without the tier applies.
-    """
+    """An exclusive bound: the tier applies to prompts of more tokens than this."""
     prompt: Decimal | None = None
     completion: Decimal | None = None
     cache_read: Decimal | None = None

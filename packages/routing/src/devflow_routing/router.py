@@ -92,8 +92,8 @@ class Router(RouterPort):
     def feedback(self, entry: LedgerEntry, score: float) -> bool:
         """Learn from a user's rating of an answer; return whether that changed anything.
 
-        It changes nothing unless the policy says so (`learn_quality`): on benchmarks, learning from
-        single choices did harm wherever the public scores were right.
+        It changes nothing if the request failed, or unless the policy says so (`learn_quality`): on
+        benchmarks, learning from single choices did harm wherever the public scores were right.
 
         Args:
             entry: the ledger's entry of the request.

@@ -78,8 +78,8 @@ class TokenBounds:
 def token_bounds(model: ModelConfig, needs: Needs, *, has_ceiling: bool) -> TokenBounds:
     """Return the most tokens that can go in and come out at this model.
 
-    `has_ceiling` says whether the request limits its cost: a reply without a limit of its own then
-    gets `DEFAULT_OUTPUT_TOKENS`, not the rest of the window.
+    `has_ceiling` says whether the request limits its cost: a reply that neither request nor model
+    limits then gets at most `DEFAULT_OUTPUT_TOKENS`.
     """
     tokens = needs.input_tokens
     if tokens is None:

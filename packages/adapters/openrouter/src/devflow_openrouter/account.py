@@ -38,7 +38,7 @@ class OpenRouterAccount:
         self._management_key = _make_key(management_key) if management_key else None
 
     def has_key(self, key_id: str | None, /) -> bool:
-        """Return whether this is one of the keys; None counts as one, if there are any."""
+        """Return whether this is one of the keys; None (unknown) counts as one if there are any."""
         return bool(self._keys) if key_id is None else key_id in self._keys
 
     async def fetch_generation(

@@ -196,9 +196,10 @@ class OpenRouterGateway:
         criteria: SelectionCriteria | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Ask, and yield the events of the reply as they come; its format is not checked.
+        """Return a context manager whose reply is iterated for its events as they come.
 
-        Entered at the first content. Leaving early cancels the call. See `Pipeline.stream`.
+        Entering waits for the first content; leaving early cancels the call. `response_format` is
+        not checked. See `Pipeline.stream`.
 
         Args:
             request: what is asked.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MAX_VIOLATIONS = 10
 """More are not listed: a repair sends the list to the model, which is paid by the token."""
 _MAX_MESSAGE_CHARS = 200
+"""A longer message is cut: it quotes the value or schema it is about, however large that is."""
 
 
 def parse_structured(

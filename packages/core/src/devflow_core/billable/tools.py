@@ -189,7 +189,7 @@ def _read_fusion(found: Found, values: JsonObject, path: str) -> None:
 def name_models(
     found: Found, values: JsonObject, path: str, *, as_alternates: bool = False
 ) -> None:
-    """Record every model named anywhere in these parameters, by default as one asked inside."""
+    """Record every model named in these parameters: as one asked inside, or as an alternate."""
     for model, where in _models_in(values, path):
         found.name(model, where, is_inside=not as_alternates)
 

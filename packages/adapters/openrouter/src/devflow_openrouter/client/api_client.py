@@ -218,6 +218,7 @@ class ApiClient:
             try:
                 reply = await read_all(exchange)
             finally:
+                # a body that was read to its end leaves the connection reusable all the same
                 await exchange.close(is_complete=False)
         except TimeoutError as error:
             raise UpstreamTimeout(
