@@ -48,7 +48,7 @@ class WhatIf:
     turns: int
     """Number of recorded calls."""
     recorded: KnownCost
-    """Cost of the recorded work; "at least" if a price is unknown."""
+    """Cost of the recorded work; a lower bound if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     """In the order they were asked for, each once."""

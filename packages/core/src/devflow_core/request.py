@@ -22,7 +22,7 @@ SERVER_TOOL_PREFIX = "openrouter:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A function the model may call, or (with `native`) a tool the provider runs itself."""
+    """A function the model may call, or (with `native`) a tool of another type."""
 
     name: str
     description: str = ""

@@ -40,7 +40,7 @@ class Task:
     reasons: tuple[str, ...] = ()
     """The words and rules that decided, as text for people."""
     domains: tuple[tuple[str, float], ...] = ()
-    """Finer domains with their probabilities, most likely first; empty if none is known."""
+    """The likeliest types or finer domains with their probabilities, most likely first, or none."""
     text: str = field(default="", repr=False)
     """The user's request as the classifier read it; kept in memory only, never recorded."""
 

@@ -13,8 +13,8 @@ from devflow_core.safe_text import clean_name
 def recorded_name(model: Candidate | Alternate) -> str:
     """Return the name of a model for the ledger.
 
-    A model with a price has a name of the catalogue's. Any other name may be whatever a caller has
-    sent, a key for example; a caller's key, in turn, may be any text, even the name of a model.
+    A model with a price has the name that the catalogue lists, which is kept even if a caller's key
+    reads the same. Any other name is cleaned: it may be whatever a caller sent, such as a key.
     """
     if model.price is not None:
         return model.model

@@ -49,7 +49,7 @@ API_KEY_VARIABLES = (
     "OPEN_ROUTER_API_KEY",
     "OPENROUTER_SYSTEM_KEY",
 )
-"""Variables of the gateway's keys, in order of use; the first is a JSON list, used in rotation."""
+"""Variables of the gateway's keys, in order of use; the first is a list, used in rotation."""
 
 _PREFIX = "DEVFLOW_"
 ENVIRONMENT_ALIASES = {
@@ -95,7 +95,7 @@ class Settings(BaseModel):
     api_key: SecretStr | None = None
     """The single OpenRouter key, used after the pool."""
     management_key: SecretStr | None = None
-    """OpenRouter's key for the account's own statements; only `ledger reconcile` uses it."""
+    """OpenRouter's key for the account's own statements, by which costs are reconciled."""
     base_url: Annotated[str, AfterValidator(check_confidential_address)] = (
         "https://openrouter.ai/api/v1"
     )
@@ -125,7 +125,7 @@ class Settings(BaseModel):
     retry_budget: Literal["adaptive", "strict"] = "adaptive"
     """`strict` keeps retries under 10 % of calls at any error rate."""
     proxy_url: Annotated[str, AfterValidator(check_address)] | None = None
-    """A proxy for calls to OpenRouter; `http://` or `https://`."""
+    """A proxy for calls to providers; `http://` or `https://`."""
     app_url: str = "https://github.com/devflow/devflow"
     """The application's address, sent to OpenRouter to identify it."""
     app_title: str = "DevFlow"

@@ -133,7 +133,7 @@ class LedgerReader(Protocol):
             by: what to group by; not empty.
             since: inclusive, UTC.
             until: exclusive, UTC.
-            with_times: False: the histograms may be empty, if that is faster.
+            with_times: whether to fill the histograms; if not, they may be empty.
         """
         ...
 

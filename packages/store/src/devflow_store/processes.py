@@ -1,4 +1,4 @@
-"""Identifies processes on one machine, so that others there can tell when one has ended."""
+"""Identifies processes on one machine, so that others there notice when one has ended."""
 
 from __future__ import annotations
 

@@ -82,7 +82,8 @@ class EntryRecorder:
     def close(self, entry: LedgerEntry) -> WriteJob[Alerts]:
         """Return the job that writes the entry of a request and settles its budgets.
 
-        Its result is the alerts due; it is empty if the entry was written before.
+        Its result is the alerts due. An entry that was written before is left unchanged, unless it
+        was written off as lost: then this one replaces it.
 
         Raises:
             InvalidRequest: a label cannot be encoded.

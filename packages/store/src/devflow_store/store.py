@@ -170,8 +170,8 @@ class Store:
             cost_usd: the cost that replaces the estimate.
             text: the provider's own decimal text.
             usage: the confirmed counts; None keeps the earlier ones.
-            provider: who answered, if it was unknown.
-            generation_id: the provider's id of the call, if it was unknown.
+            provider: who answered; None keeps what is known.
+            generation_id: the provider's id of the call; None keeps what is known.
             source: where the figure is from; `observed` and `reserved` are figures of our own, and
                 the attempt stays marked as not confirmed.
 
@@ -253,7 +253,7 @@ class Store:
             by: the groupings; a value that is unknown is "".
             since: inclusive, by the time an attempt began.
             until: exclusive.
-            with_times: False leaves the histograms empty, and saves half of the time.
+            with_times: whether to fill the histograms; leaving them empty saves half of the time.
 
         Raises:
             InvalidRequest: `by` is empty, or there is no such grouping.

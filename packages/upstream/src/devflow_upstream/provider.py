@@ -30,7 +30,7 @@ class ProviderKind:
     base_url: str
     """Its usual address; the settings may name another one."""
     models: ModelRows
-    """The models that can be asked for, by full id; every budget refuses one without a price."""
+    """The models that can be asked for, by full id; one without a price fails under a budget."""
     connect: Callable[[Transport, Deadlines], Upstream]
     """Makes the upstream that asks once, with the key of the call and without any policy.
 

@@ -46,7 +46,7 @@ class OpenRouterAccount:
     ) -> Mapping[str, Any] | None:
         """Return what OpenRouter has booked for a call; None while it has booked nothing.
 
-        A call is booked minutes after it. None also if the key is not one of ours.
+        Calls are booked minutes later. None also if the key is not one of ours.
 
         Args:
             generation_id: OpenRouter's id of the call.

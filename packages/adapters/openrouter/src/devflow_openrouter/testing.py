@@ -234,7 +234,7 @@ class GatewayHarness:
     """Sends requests through the whole stack, and checks the invariants after each.
 
     Every attempt has exactly one end; nothing stays reserved; the amount spent is the sum of the
-    entries; an attempt costs nothing exactly if it is void; no task of the gateway is left; the key
+    entries; an attempt is free if and only if it is void; no task of the gateway is left; the key
     appears in no entry, log or error.
 
     Args:

@@ -27,7 +27,7 @@ def parse_cost(booked: Mapping[str, Any]) -> tuple[Decimal, str | None] | None:
 def parse_usage(booked: Mapping[str, Any]) -> Usage | None:
     """Return the provider's counts of a call; None if they are missing or impossible.
 
-    They are for a reply that broke off before it reported any.
+    They serve for a reply that broke off before it reported its own.
     """
     prompt, cached, completion, reasoning = (
         count if isinstance(count := booked.get(f"native_tokens_{name}"), int) else 0

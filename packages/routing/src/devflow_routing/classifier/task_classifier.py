@@ -52,7 +52,7 @@ _UNTRAINED_SCRIPT_WEIGHT = 0.3
 It applies only if no rule matches; otherwise the rules decide alone.
 """
 MAX_NON_ASCII_SHARE = 1.0
-"""A tenth of the bytes are non-ASCII, as that feature is scaled."""
+"""Above this share of non-ASCII bytes, times ten, a text counts as another script."""
 
 Floats = NDArray[np.float32]
 

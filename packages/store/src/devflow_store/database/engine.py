@@ -62,7 +62,7 @@ class Session(Protocol):
         Called before a commit is acknowledged: a commit to a deleted file would be lost.
 
         Args:
-            is_ahead: check only what a write would hide; a full check follows the write.
+            is_ahead: whether to check only what a write would hide; a full check follows it.
 
         Raises:
             LedgerUnavailable, LedgerCorrupt: a file was deleted, replaced, cut or overwritten.

@@ -61,7 +61,7 @@ def aggregate(
         source: a reading connection.
         by: the groupings; a request's error is counted at its final attempt.
         period: start (inclusive) and end (exclusive) for when the calls began; None is open.
-        with_times: False leaves the histograms empty, and saves half of the time.
+        with_times: whether to fill the histograms; leaving them empty saves half of the time.
 
     Returns:
         Summaries by key. A key has its values in the order of `by`; days are ISO dates in UTC.
