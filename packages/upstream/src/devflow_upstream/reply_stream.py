@@ -109,6 +109,7 @@ class ReplyStream:
         except BaseException as error:
             if isinstance(error, DevFlowError):
                 self._annotate_error(error)
+            # before the exchange is let go, since its headers name the generation
             late = self._timeout_error() if isinstance(error, TimeoutError) else None
             await self.__aexit__(type(error), error, None)
             if late is not None:

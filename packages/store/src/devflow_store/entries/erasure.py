@@ -45,7 +45,7 @@ def find_rows(session: Session, *, session_id: str | None, before: datetime | No
         session_id: rows of this session; None: of all.
         before: rows whose subject began before this time; None: all.
     """
-    until_us = to_us(before) if before else 2**62
+    until_us = to_us(before) if before else 2**62  # beyond every date
     rows = session.stream(
         "SELECT seq, ref, body FROM chain WHERE kind <= ? AND body IS NOT NULL AND at_us < ? "
         "ORDER BY seq",

@@ -144,6 +144,7 @@ def _matches(entry: LedgerEntry, selection: EntryFilter) -> bool:
 
 
 def _time_range(selection: EntryFilter) -> tuple[SqlValue, SqlValue]:
+    # 2**62 µs lies beyond every date, and fits in the 64 bits of a column
     since = to_us(selection.since) if selection.since else -(2**62)
     until = to_us(selection.until) if selection.until else 2**62
     return since, until

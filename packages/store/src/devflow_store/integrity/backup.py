@@ -49,6 +49,7 @@ class HeadFile:
                 self.close()  # the file was deleted: writing to it would be lost
             if self._handle is None:
                 self._handle = open_private_file(self.path, os.O_CREAT | os.O_WRONLY)
+            # padded, so that a longer head noted before is covered whole
             os.pwrite(self._handle, f"{head:<100}\n".encode(), 0)
         except (OSError, ConfigurationError):
             return  # a full disk, a link made since: what was committed stays so without a head

@@ -22,6 +22,7 @@ from devflow_store.integrity.settings_seal import SettingsSeal
 
 _CHAIN = "SELECT seq, kind, key, ref, at_us, body, digest, hash FROM chain ORDER BY seq"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
+"""Stands for the end of the table: a number beyond that of every row, without calls."""
 _TAIL_ROWS = 256
 """Rows at the end of the chain that every start checks."""
 
