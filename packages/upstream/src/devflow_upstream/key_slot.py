@@ -63,7 +63,7 @@ class Rest:
     is_probing: bool = False
     """Whether one call is trying the key; `available_at_s` is then when the next may."""
     refusals_in_a_row: int = 0
-    """How often the rest has begun again, not counting rate limits."""
+    """How many refusals in a row have started this rest; rate limits are not counted."""
 
     @property
     def ends_at_s(self) -> float:
