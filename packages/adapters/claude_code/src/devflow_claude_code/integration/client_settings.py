@@ -75,7 +75,7 @@ def read_client_settings(
     user = (config_dir / "settings.json").resolve()
     others = (of_project / "settings.json", of_project / "settings.local.json", managed)
     # in the home folder, the project's file is the user's
-    paths = (user, *(one for one in others if one.absolute() != user))
+    paths = (user, *(one for one in others if one.resolve() != user))
     return ClientSettings(files=tuple(read_settings_file(path) for path in paths))
 
 
