@@ -4,8 +4,11 @@ DevFlow is the installed one, put in by `devflow integrate`, and `devflow` is no
 """
 
 import json
+import os
+import select
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +63,34 @@ class User:
         return ended.stderr
 
 
+def show_terminal(claude_code: "ClaudeCode", until: str) -> str:
+    """What the client has written to a terminal once it has written this; the test's time bounds it."""
+    ours, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (40, 120))
+    # the client asks other hosts for what it does not need here
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "127.0.0.1"}
+    child = subprocess.Popen(
+        claude_code.program,
+        cwd=claude_code.project,
+        env={**claude_code.environment, **nowhere, "TERM": "xterm-256color"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    shown = b""
+    try:
+        while until.encode() not in shown:
+            assert select.select([ours], [], [], PATIENCE_S)[0], shown
+            shown += os.read(ours, 65536)
+    finally:
+        child.kill()
+        child.wait()
+        os.close(ours)
+    return shown.decode(errors="replace")
+
+
 SETTINGS = '{"enableAllProjectMcpServers": true}'
 
 
@@ -85,6 +116,19 @@ def test_the_installed_hook_tells_a_new_session_of_the_last_one_and_is_quiet_whe
     user.program.with_name("gone").rename(user.program)
     user.integrate("--undo")
     assert user.settings.read_text() == SETTINGS
+
+
+@pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)
+def test_the_status_line_is_shown(user: User) -> None:
+    user.integrate()
+    folder = {"hasTrustDialogAccepted": True, "hasCompletedProjectOnboarding": True}
+    state = {
+        "hasCompletedOnboarding": True,
+        "theme": "dark",
+        "projects": {str(user.claude_code.project): folder},
+    }
+    (user.claude_code.home / ".claude.json").write_text(json.dumps(state))
+    assert "$0.00" in show_terminal(user.claude_code, until="$0.00").split("DevFlow · ")[-1]
 
 
 @pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from devflow_claude_code.reading.paths import project_slug
+from devflow_claude_code.testing import TranscriptScript
 from devflow_cli.testing import run_command
 from integration.doors import KEY, PATIENCE_S, PROGRAM
 
@@ -151,6 +152,16 @@ def test_an_environment_in_an_awkward_place_that_is_on_no_path(
     told = user.as_claude_code(user.hook, {**start, "cwd": str(user.project)})
     assert (told.returncode, told.stderr) == (0, "")
     assert "Add a --json flag to report.py" in told.stdout
+    script = TranscriptScript()
+    script.say("Claude usage limit reached.", model="<synthetic>")
+    script.rows[-1]["isApiErrorMessage"] = True
+    stopped = sessions / "11111111-2222-4333-8444-555555555555.jsonl"
+    stopped.write_text("".join(f"{json.dumps(row)}\n" for row in script.rows))
+    offered = user.as_claude_code(
+        user.hook, {"hook_event_name": "Stop", "transcript_path": str(stopped)}
+    )
+    command = f"{shlex.quote(str(program))} handoff {stopped.stem} --write-back"
+    assert json.loads(offered.stdout)["systemMessage"].endswith(command)
     line = user.as_claude_code(user.status_line, STATUS)
     assert (line.returncode, line.stdout) == (0, "DevFlow · Opus · $1.50\n")
     server = [user.server["command"], *user.server["args"]]

@@ -65,9 +65,11 @@ def lasting_search_path() -> str:
     `uv run` and an activated environment put their own folder on the PATH of their processes only,
     so this process's is left out.
     """
+    from devflow_core.environment import copy_environment
+
     is_virtual = sys.prefix != sys.base_prefix
     own_folder = Path(sysconfig.get_path("scripts")).resolve() if is_virtual else None
-    folders = (Path(name) for name in os.environ.get("PATH", "").split(os.pathsep))
+    folders = (Path(name) for name in copy_environment().get("PATH", "").split(os.pathsep))
     lasting = (one for one in folders if one.is_absolute() and one.resolve() != own_folder)
     return os.pathsep.join(str(one) for one in lasting)
 

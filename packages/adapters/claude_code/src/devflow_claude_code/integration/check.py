@@ -154,7 +154,7 @@ def _check_server(
     servers = get_object(file.settings, "mcpServers")
     if "devflow" not in servers:
         return
-    command = _replace_variables(get_string(servers["devflow"], "command"), os.environ)
+    command = _replace_variables(get_string(servers["devflow"], "command"), copy_environment())
     found = shutil.which(command, path=this.search_path)
     detail, fault = f"{command} is found", ""
     if source := next((one for one in settings.files if _refuses_server(one.settings)), None):
