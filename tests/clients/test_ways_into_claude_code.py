@@ -64,7 +64,7 @@ class User:
 
 
 def show_terminal(claude_code: "ClaudeCode", until: str) -> str:
-    """What the client has written to a terminal once it has written this; the test's time bounds it."""
+    """What the client has written to a terminal once this is there; the test's time bounds it."""
     ours, terminal = os.openpty()
     termios.tcsetwinsize(terminal, (40, 120))
     # the client asks other hosts for what it does not need here
