@@ -1,6 +1,7 @@
 """What the doctor says of the entries in Claude Code's files, with programs that are invented."""
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -114,14 +115,24 @@ def test_a_program_that_does_not_do(
         assert "Run `devflow integrate` again." in detail
 
 
-def test_a_program_that_hangs_is_ended(
+def test_a_program_that_hangs_is_ended_with_all_it_has_started(
     check: Check, install: Callable[..., None], program: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devflow_claude_code.integration.check.MAX_RUN_S", 0.2)
+    monkeypatch.setattr("devflow_claude_code.integration.check.MAX_RUN_S", 0.5)
     install()
-    # a child of the shell holds the pipes as well
-    write_program(program, "#!/bin/sh\nsleep 1000; echo\n")
+    # a child of the shell holds the shell's pipes, and this one
+    alive = program.with_name("alive")
+    os.mkfifo(alive)
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    write_program(program, f'#!/bin/sh\nsleep 1000 3>"{alive}"; echo\n')
     assert "has not ended within" in check()["hooks"][1]
+    while True:  # until nobody holds its other end
+        try:
+            assert os.read(reader, 1) == b""
+        except BlockingIOError:
+            continue
+        break
+    os.close(reader)
 
 
 def test_a_program_that_may_not_be_run(
