@@ -1,4 +1,7 @@
 import json
+import shlex
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +9,7 @@ import pytest
 from devflow_claude_code import SettingsChange
 from devflow_claude_code import plan_install as plan_install_with
 from devflow_claude_code import plan_undo as plan_undo_with
+from devflow_claude_code.integration.command_lines import CommandLine, read_command_line
 from devflow_core.errors import ConfigurationError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +19,21 @@ OTHERS = """{
     "hooks": {"Stop": [{"hooks": [{"type": "command", "command": "say done"}]}]},
     "permissions": {"allow": ["Bash(ls:*)"]}
 }"""
+
+GUARD = " 2>/dev/null || true"
+OLD = """{
+  "model": "opus",
+  "hooks": {
+    "Stop": [{"hooks": [
+      {"type": "command", "command": "say done"},
+      {"type": "command", "command": "devflow hook", "timeout": 10}
+    ]}],
+    "SessionEnd": [{"hooks": [{"type": "command", "command": "devflow hook", "timeout": 10}]}]
+  },
+  "statusLine": {"type": "command", "command": "devflow statusline", "padding": 0}
+}
+"""
+"""What a DevFlow wrote that called itself by name, and the user has moved about since."""
 
 
 @pytest.fixture
@@ -44,7 +63,7 @@ def test_nothing_is_written_before_the_change_is_applied(path: Path) -> None:
     change = plan_install(path)
     assert change.is_needed
     assert change.diff.startswith("--- /dev/null\n+++ ")
-    assert '+            "command": "devflow hook",\n' in change.diff
+    assert '+            "command": "devflow hook 2>/dev/null || true",\n' in change.diff
     assert not path.parent.exists()
 
 
@@ -56,10 +75,11 @@ def test_hooks_and_status_line_stand_beside_those_of_others(path: Path) -> None:
     assert settings["model"] == "opus"
     assert settings["hooks"]["Stop"] == [
         {"hooks": [{"type": "command", "command": "say done"}]},
-        {"hooks": [{"type": "command", "command": "/opt/bin/devflow hook", "timeout": 10}]},
+        {"hooks": [{"type": "command", "command": f"/opt/bin/devflow hook{GUARD}", "timeout": 10}]},
     ]
     assert set(settings["hooks"]) == {"SessionStart", "Stop", "SessionEnd"}
-    assert settings["statusLine"] == {"type": "command", "command": "/opt/bin/devflow statusline"}
+    line = f"/opt/bin/devflow statusline{GUARD}"
+    assert settings["statusLine"] == {"type": "command", "command": line}
     assert "\n    " in path.read_text()
     assert "No newline at end of file" in change.diff
 
@@ -98,6 +118,81 @@ def test_installing_twice_changes_nothing(path: Path) -> None:
     again.apply()
     plan_undo(path).apply()
     assert not path.exists()
+
+
+def put_as_older_devflow(path: Path, before: str, after: str) -> None:
+    """Write the file and the copy for its undo, in their form of before."""
+    put(path, after)
+    name = sha256(str(path).encode()).hexdigest()
+    copy = {
+        "installed_sha256": sha256(after.encode()).hexdigest(),
+        "before_base64": b64encode(before.encode()).decode(),
+    }
+    folder = data_dir_of(path) / "before-integrate"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / f"{name}.json").write_text(json.dumps(copy))
+
+
+def test_what_an_older_devflow_wrote_is_undone_to_the_byte_with_and_without_an_upgrade(
+    tmp_path: Path,
+) -> None:
+    for number, is_upgraded in enumerate((False, True)):
+        file = tmp_path / str(number) / "settings.json"
+        put_as_older_devflow(file, OTHERS, OLD)
+        if is_upgraded:
+            plan_install(file, command="/opt/bin/devflow").apply()
+        plan_undo(file).apply()
+        assert file.read_text() == OTHERS
+
+
+def test_an_upgrade_replaces_the_commands_and_leaves_what_stands_around_them(path: Path) -> None:
+    put(path, OLD)
+    plan_install(path, command="'/a b/devflow'").apply()
+    settings = json.loads(path.read_text())
+    (group,) = settings["hooks"]["Stop"]
+    assert [one["command"] for one in group["hooks"]] == [
+        "say done",
+        f"'/a b/devflow' hook{GUARD}",
+    ]
+    assert {event: len(groups) for event, groups in settings["hooks"].items()} == {
+        "Stop": 1,
+        "SessionEnd": 1,
+        "SessionStart": 1,
+    }
+    assert settings["statusLine"]["padding"] == 0
+    assert not plan_install(path, command="'/a b/devflow'").is_needed
+    # without a copy of before, the file without our entries is what was before
+    plan_undo(path).apply()
+    others = {"hooks": [{"type": "command", "command": "say done"}]}
+    assert json.loads(path.read_text()) == {"model": "opus", "hooks": {"Stop": [others]}}
+
+
+def test_a_server_under_another_path_is_replaced_and_keeps_its_environment(path: Path) -> None:
+    old = {
+        "command": "/old/venv/bin/devflow",
+        "args": ["mcp"],
+        "env": {"DEVFLOW_LOG_LEVEL": "info"},
+    }
+    put(path, json.dumps({"mcpServers": {"devflow": old}}))
+    plan_install(path, features=("mcp",)).apply()
+    assert json.loads(path.read_text())["mcpServers"] == {
+        "devflow": {**old, "type": "stdio", "command": "devflow"}
+    }
+
+
+def test_a_path_that_claude_code_would_take_for_a_variable_is_refused(path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="for a variable"):
+        plan_install(path, command="'/a/${HOME}/devflow'", features=("mcp",))
+
+
+@given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1))
+def test_a_shell_reads_the_path_that_was_written_and_it_is_found_again(folder: str) -> None:
+    program = f"/{folder}/devflow"
+    line = CommandLine(program=shlex.quote(program), subcommand="hook")
+    found = read_command_line({"command": line.guarded})
+    assert found == line
+    assert shlex.split(line.plain) == [program, "hook"]
+    assert read_command_line({"command": line.plain}) == line
 
 
 def test_what_others_changed_since_stays(path: Path) -> None:

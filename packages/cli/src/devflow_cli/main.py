@@ -15,6 +15,7 @@ from devflow_cli.commands import (
     doctor,
     explain,
     handoff,
+    integrate,
     keys,
     ledger,
     models,
@@ -28,8 +29,8 @@ from devflow_cli.commands import (
 from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
-    ask, budget, claude, demo, doctor, explain, handoff, keys, ledger, models, report, sandbox,
-    serve, sessions, trust, whatif,
+    ask, budget, claude, demo, doctor, explain, handoff, integrate, keys, ledger, models, report,
+    sandbox, serve, sessions, trust, whatif,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from devflow_claude_code.context.session_context import SessionContext
 from devflow_claude_code.copies import CountedSession, count_once, find_related
 from devflow_claude_code.handoff.request import Handoff, HandoffReport, HandoffTarget, hand_off
 from devflow_claude_code.handoff.writeback import AssistantReply, WrittenSession, write_back
+from devflow_claude_code.integration.check import IntegrationFinding, check_integration
 from devflow_claude_code.integration.hooks import HookReply, run_hook
 from devflow_claude_code.integration.installer import SettingsChange, plan_install, plan_undo
 from devflow_claude_code.integration.launcher import LaunchPlan, plan_launch
@@ -23,6 +24,7 @@ __all__ = [
     "HandoffReport",
     "HandoffTarget",
     "HookReply",
+    "IntegrationFinding",
     "LaunchPlan",
     "McpTools",
     "SessionContext",
@@ -31,6 +33,7 @@ __all__ = [
     "Transcript",
     "WrittenSession",
     "belongs_to",
+    "check_integration",
     "count_once",
     "find_hints",
     "find_related",

@@ -11,7 +11,7 @@ import typer
 from devflow_cli.app import app
 from devflow_cli.deadline import try_within, write_quietly
 from devflow_cli.options import ProjectFolder
-from devflow_cli.run import DONE, FAILED, Run, command
+from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -124,9 +124,12 @@ def hook(run: Run) -> None:
 def _answer_hook(run: Run) -> str:
     from devflow_claude_code import run_hook
 
+    from devflow_cli.own_program import find_own_program
+
     settings = run.settings(reads_folder=False)
     event = sys.stdin.buffer.read(MAX_EVENT_BYTES)
-    return run_hook(event, config_dir=settings.claude_dir).stdout
+    command = find_own_program().call_words
+    return run_hook(event, config_dir=settings.claude_dir, command=command).stdout
 
 
 @command(app)
@@ -181,65 +184,3 @@ async def mcp(run: Run, project: ProjectFolder = None) -> None:
     async with wiring.open_gateway(settings, folder=folder) as gateway:
         tools = build_mcp_tools(settings, gateway, folder)
         await serve_mcp(tools, sys.stdin.buffer, sys.stdout.buffer)
-
-
-@command(app)
-def integrate(
-    run: Run,
-    settings_file: Annotated[
-        Path | None, typer.Option("--settings", help="[default: Claude Code's settings.json]")
-    ] = None,
-    with_mcp: Annotated[
-        bool, typer.Option("--mcp", help="Put the MCP server into ./.mcp.json instead.")
-    ] = False,
-    undo: Annotated[
-        bool, typer.Option("--undo", help="Restore the file to what it was, byte for byte.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-) -> int:
-    """Add hooks and status line to Claude Code's settings, after showing the change."""
-    from devflow_claude_code import plan_install, plan_undo
-
-    settings = run.settings(reads_folder=False)
-    default = Path(".mcp.json") if with_mcp else settings.claude_dir / "settings.json"
-    file = _resolve_target(settings_file or default, settings.claude_dir)
-    data_dir = settings.data_dir
-    if undo:
-        change = plan_undo(file, data_dir=data_dir)
-    elif with_mcp:
-        change = plan_install(file, data_dir=data_dir, features=("mcp",))
-    else:
-        change = plan_install(file, data_dir=data_dir)
-    document = {"path": file, "diff": change.diff}
-    if not change.is_needed:
-        _report_result(run, "Nothing to change.", {**document, "written": False})
-        return DONE
-    if not yes:
-        run.remark(change.diff)
-        if not typer.confirm(f"Write this to {file}?", err=True):
-            _report_result(run, "Nothing was written.", {**document, "written": False})
-            return FAILED
-    change.apply()
-    undoing = "Done." if undo else f"Done. `devflow integrate --undo --settings {file}` undoes it."
-    _report_result(run, undoing, {**document, "written": True})
-    return DONE
-
-
-def _resolve_target(file: Path, claude_dir: Path) -> Path:
-    """Return the file to write: links are followed in the user's own folder, refused elsewhere.
-
-    Raises:
-        ConfigurationError: the file is a link that may have come with the working directory.
-    """
-    from devflow_core.private_files import refuse_links_below
-
-    if file.absolute().is_relative_to(claude_dir.absolute()):
-        return file.resolve()
-    return refuse_links_below(file, Path.cwd())
-
-
-def _report_result(run: Run, text: str, document: dict[str, object]) -> None:
-    if run.as_json:
-        run.emit(document)
-    else:
-        run.say(text)

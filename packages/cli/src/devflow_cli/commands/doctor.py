@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -81,4 +82,22 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
             "ok": True,
             "detail": claude or "not on the PATH; only `devflow claude` needs it",
         },
+        *_check_integration(settings),
     ]
+
+
+def _check_integration(settings: Settings) -> list[dict[str, Any]]:
+    from importlib import metadata
+
+    from devflow_claude_code import check_integration
+
+    from devflow_cli.own_program import find_own_program, lasting_search_path
+
+    found = check_integration(
+        config_dir=settings.claude_dir,
+        project=Path.cwd(),
+        program=find_own_program().path,
+        search_path=lasting_search_path(),
+        version=metadata.version("devflow-gateway-cli"),
+    )
+    return [{"name": one.name, "ok": one.is_ok, "detail": one.detail} for one in found]

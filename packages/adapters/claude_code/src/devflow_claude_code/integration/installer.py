@@ -8,29 +8,21 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import shlex
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, cast
 
 from devflow_core.errors import ConfigurationError
 from devflow_core.private_files import ensure_private_folder, read_private_file, replace_file
 
-from devflow_claude_code.integration.hooks import HOOK_EVENTS
-from devflow_claude_code.reading.content import get_object, get_string
+from devflow_claude_code.integration.entries import Feature, add_entries, remove_entries
+from devflow_claude_code.reading.content import get_string
 from devflow_claude_code.reading.rows import Json, decode_line
 
-Feature = Literal["hooks", "statusline", "mcp"]
-_HOOK_TIMEOUT_S = 10
-"""How long Claude Code waits for our hook; the hook itself gives up a little earlier."""
 _COPIES_FOLDER = "before-integrate"
 """Subfolder of the data folder; holds the files' contents from before DevFlow changed them."""
-# Recognizes our entries by how the command ends, so that an installation under another path, or in
-# quotes, is found and can be undone.
-_OUR_COMMAND = re.compile(r"(?:^|[/\s'\"])devflow['\"]?\s+(?:hook|statusline)$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +92,14 @@ def plan_install(
     """Plan adding hooks and status line to a `settings.json`, or the MCP server to a `.mcp.json`.
 
     Nothing is written yet. Existing entries stay: other hooks are kept beside ours, and another
-    program's status line or server is not replaced.
+    program's status line or server is not replaced. Entries of ours that call DevFlow in another
+    way, such as those of an older version, are replaced.
 
     Args:
         path: the file; it need not exist, and must not be a link.
         data_dir: DevFlow's own folder, where the backup is kept.
-        command: how DevFlow is called, in shell syntax; ends in `devflow`.
+        command: how DevFlow is called, in shell syntax; ends in `devflow`. Hooks and status line
+            need a path, unless every shell that may start Claude Code finds the name.
         features: `mcp` belongs in its own kind of file.
 
     Raises:
@@ -116,20 +110,19 @@ def plan_install(
     before = _read(path)
     settings = _parse_settings(path, before)
     for feature in features:
-        _ADD_FEATURE[feature](path, settings, command)
+        add_entries(feature, path, settings, command)
     after = (
         before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
     )
-    original, copy = before, _backup_path(path, data_dir)
+    copy = _backup_path(path, data_dir)
+    backup = _read_backup(copy)
     # A second installation must not take the result of the first for the original. If the file is
     # as we left it, the old backup holds the original; otherwise it is the file without our
     # entries.
-    if (backup := _read_backup(copy)) is not None:
-        original = (
-            backup[1]
-            if backup[0] == _digest(before)
-            else _encode_settings(_remove_ours(path), before)
-        )
+    if backup is not None and backup[0] == _digest(before):
+        original = backup[1]
+    else:
+        original = _strip_ours(path, before)
     return SettingsChange(
         path=path,
         before=before,
@@ -156,82 +149,17 @@ def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
         return SettingsChange(
             path=path, before=before, after=backup[1], backup=None, backup_path=copy
         )
-    settings = _remove_ours(path)
-    after = (
-        before if settings == _parse_settings(path, before) else _encode_settings(settings, before)
-    )
+    after = _strip_ours(path, before)
     return SettingsChange(path=path, before=before, after=after, backup=None, backup_path=copy)
 
 
-def _add_hooks(path: Path, settings: Json, command: str) -> None:
-    hooks = settings.setdefault("hooks", {})
-    if not isinstance(hooks, dict):
-        raise ConfigurationError(f"{path}: `hooks` is not an object; nothing was changed.")
-    ours = {"type": "command", "command": f"{command} hook", "timeout": _HOOK_TIMEOUT_S}
-    for event in HOOK_EVENTS:
-        groups = cast("dict[str, Any]", hooks).setdefault(event, [])
-        if not isinstance(groups, list):
-            raise ConfigurationError(f"{path}: `hooks.{event}` is not a list; nothing was changed.")
-        entries = cast("list[Any]", groups)
-        if not any(_is_our_group(group) for group in entries):
-            entries.append({"hooks": [ours]})
-
-
-def _add_status_line(path: Path, settings: Json, command: str) -> None:
-    line = get_object(settings, "statusLine")
-    if line and not _is_our_command(line):
-        raise ConfigurationError(
-            f"{path} already has a status line ({get_string(line, 'command')}); remove it first, or"
-            " install without the status line."
-        )
-    settings["statusLine"] = {"type": "command", "command": f"{command} statusline"}
-
-
-def _add_server(path: Path, settings: Json, command: str) -> None:
-    program, *words = shlex.split(command)
-    ours = {"type": "stdio", "command": program, "args": [*words, "mcp"]}
-    servers = settings.setdefault("mcpServers", {})
-    if not isinstance(servers, dict):
-        raise ConfigurationError(f"{path}: `mcpServers` is not an object; nothing was changed.")
-    known = cast("dict[str, Any]", servers).setdefault("devflow", ours)
-    if known != ours:
-        raise ConfigurationError(f"{path} has another MCP server named devflow; rename it first.")
-
-
-_ADD_FEATURE = {"hooks": _add_hooks, "statusline": _add_status_line, "mcp": _add_server}
-
-
-def _remove_ours(path: Path) -> Json:
-    settings = _parse_settings(path, _read(path))
-    hooks = get_object(settings, "hooks")
-    for event, groups in list(hooks.items()):
-        if isinstance(groups, list):
-            entries = cast("list[Any]", groups)
-            hooks[event] = [group for group in entries if not _is_our_group(group)]
-            # an event that was an empty list before stays one
-            if entries and not hooks[event]:
-                del hooks[event]
-    if not hooks:
-        settings.pop("hooks", None)
-    if _is_our_command(settings.get("statusLine")):
-        del settings["statusLine"]
-    servers = get_object(settings, "mcpServers")
-    if get_object(servers, "devflow").get("args") == ["mcp"]:
-        del servers["devflow"]
-        if not servers:
-            del settings["mcpServers"]
-    return settings
-
-
-def _is_our_group(group: object) -> bool:
-    hooks = cast("Json", group).get("hooks") if isinstance(group, dict) else None
-    return isinstance(hooks, list) and any(
-        _is_our_command(one) for one in cast("list[object]", hooks)
-    )
-
-
-def _is_our_command(entry: object) -> bool:
-    return _OUR_COMMAND.search(get_string(entry, "command")) is not None
+def _strip_ours(path: Path, content: bytes | None) -> bytes | None:
+    """Return the content without our entries; the very bytes if there are none."""
+    settings = _parse_settings(path, content)
+    remove_entries(settings)
+    if settings == _parse_settings(path, content):
+        return content
+    return _encode_settings(settings, content)
 
 
 def _parse_settings(path: Path, content: bytes | None) -> Json:
