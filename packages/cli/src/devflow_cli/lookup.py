@@ -79,12 +79,12 @@ def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
     For `auto` the window is unknown, and the router finds a model that fits.
 
     Raises:
-        UnknownModel: the model is not in the catalogue.
+        UnknownModel: the catalogue has neither the model nor one of its family.
     """
     from devflow_claude_code import HandoffTarget
     from devflow_routing import Capability
 
-    config = None if model.startswith("auto") else catalogue.find(model)
+    config = None if model.startswith("auto") else catalogue.find_or_newest(model)
     if config is None:
         return HandoffTarget(model=model)
     return HandoffTarget(
@@ -109,10 +109,11 @@ def build_whatif_document(
         session: None takes the ledger.
         since: start of the ledger's rows; None takes all.
         models: to compare; if empty, the recorded ones, the baseline, and a few well-known ones.
+            An unknown Claude is replaced by the model that a request for it is sent to.
 
     Raises:
         StoreError: the ledger cannot be read.
-        UnknownModel: a model to compare is not in the catalogue.
+        UnknownModel: the catalogue has neither a model to compare nor one of its family.
     """
     from devflow_analytics import Turn, turns_of, whatif
     from devflow_gateway import wiring
@@ -124,10 +125,10 @@ def build_whatif_document(
         known = catalogue.lookup(model)
         return known.context_length if known else None
 
-    for name in models:
-        # a model may have a price without being listed; otherwise `find` raises the error
-        if price_of(name) is None:
-            catalogue.find(name)
+    # a model may have a price without being listed
+    compared = [
+        name if price_of(name) is not None else catalogue.find_or_newest(name).id for name in models
+    ]
     recorded = None
     if session is None:
         turns = list(turns_of(wiring.make_store(settings).entries(since=since)))
@@ -139,5 +140,5 @@ def build_whatif_document(
         ]
     usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARISON_MODELS)
     return whatif(
-        turns, models or usual, price_of=price_of, window_of=window_of, recorded=recorded
+        turns, compared or usual, price_of=price_of, window_of=window_of, recorded=recorded
     ).as_json()

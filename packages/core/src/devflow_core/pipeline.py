@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+import structlog
+
 from devflow_core.attribution import Attribution
 from devflow_core.clocks import Clocks
 from devflow_core.errors import DevFlowError
@@ -21,6 +23,10 @@ from devflow_core.response import ChatResponse, Collector
 from devflow_core.routing import Route
 from devflow_core.scope import filter_by_scope
 from devflow_core.usage import Usage
+
+_log = structlog.get_logger("devflow.pipeline")
+_MAX_TOLD_NAMES = 1_000
+"""Bounds the unknown names that are remembered as logged, since callers may name anything."""
 
 
 class Reply:
@@ -165,6 +171,7 @@ class Pipeline:
         self._find_served = find_served
         self._label = label
         self._clocks = clocks or Clocks()
+        self._told_names: set[str] = set()
 
     def stream(
         self,
@@ -253,11 +260,19 @@ class Pipeline:
         journal.set_request(request)
         task = self._classifier.classify(request)
         route = filter_by_scope(request, self._router.route(request, task))
+        for unknown_name, model in route.substitutions:
+            self._log_once(unknown_name, model)
         journal.set_route(route)
         events = await stack.enter_async_context(self._executor.open(request, route, journal))
         reply = Reply(request, route, journal)
         reply.attach(self._relay_events(events, reply, stack))
         return reply
+
+    def _log_once(self, unknown_name: str, model: str) -> None:
+        """Log that a model is asked in place of an unknown name, unless this was said before."""
+        if unknown_name not in self._told_names and len(self._told_names) < _MAX_TOLD_NAMES:
+            self._told_names.add(unknown_name)
+            _log.warning("model.substituted", requested=unknown_name, model=model)
 
     async def _relay_events(
         self, events: AsyncIterator[Event], reply: Reply, stack: AsyncExitStack

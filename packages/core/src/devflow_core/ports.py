@@ -80,6 +80,8 @@ class Call:
     """Set by the wrapper that chooses keys; None above it."""
     is_last: bool = True
     """Whether no other candidate is left to take over."""
+    omitted: tuple[str, ...] = ()
+    """What was left out of the request already, because the candidate cannot take it."""
 
 
 class Upstream(Protocol):

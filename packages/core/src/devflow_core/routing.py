@@ -79,6 +79,8 @@ class Candidate:
     """The id to ask for, including the suffix (`anthropic/claude-haiku-4.5`, `x/y:free`)."""
     reason: str
     """Why the model is at this place of the route, in words."""
+    stands_in_for: str = ""
+    """The unknown name in whose place this model is asked, as the newest of its family."""
     score: float = 0.0
     terms: ScoreTerms | None = None
     price: Price | None = None
@@ -106,6 +108,8 @@ class Candidate:
     """Whether more than the tokens of one turn may be billed."""
     first_fees_usd: Decimal = Decimal(0)
     """The most that steps before the model may cost; they are billed even if the model fails."""
+    unreadable_media: tuple[str, ...] = ()
+    """Kinds of media in the request that it cannot take: a note is sent in the place of each."""
     provider: Mapping[str, Any] | None = None
     """The `provider` preferences to send with the request, for the providers behind a router."""
 
@@ -137,3 +141,8 @@ class Route:
     def chosen(self) -> Candidate:
         """The candidate that is asked first."""
         return self.candidates[0]
+
+    @property
+    def substitutions(self) -> tuple[tuple[str, str], ...]:
+        """Unknown names, each with the model that is asked in its place; usually none."""
+        return tuple((one.stands_in_for, one.model) for one in self.candidates if one.stands_in_for)

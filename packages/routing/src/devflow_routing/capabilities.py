@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntFlag
 
-from devflow_core.media_tokens import max_media_tokens
+from devflow_core.media_tokens import max_media_tokens, media_tokens
 from devflow_core.messages import Media, ToolResult
 from devflow_core.request import ChatRequest
 from devflow_core.tokens import TextSize
@@ -58,6 +58,11 @@ _DESCRIPTIONS = {
 }
 
 
+def media_kinds(capabilities: Capability) -> tuple[str, ...]:
+    """Return the kinds of media that these capabilities read."""
+    return tuple(kind for kind, one in _BY_MEDIA_KIND.items() if one in capabilities)
+
+
 def describe_capabilities(capabilities: int) -> str:
     """Return the capabilities in words, as in `tools and images`; empty for none."""
     words = [_DESCRIPTIONS[one] for one in _ALL if one & capabilities]
@@ -103,12 +108,22 @@ class Needs:
     """The most tokens that media sent in the request may hold, in addition to those in `size`."""
     is_prompt_open: bool = False
     """Whether some media are not in the request itself; only the window bounds the input then."""
+    asked_media: Capability = NO_CAPABILITIES
+    """Media in the newest message that a note cannot replace, since the user asks about them."""
+    media_tokens: tuple[tuple[Capability, int], ...] = ()
+    """The tokens in `size` of images, sound and videos, by the capability to read them."""
     is_zero_retention: bool = False
     """Whether only endpoints that keep no data may answer.
 
     The choice is restricted to models with such an endpoint, as far as the catalogue knows them;
     the provider always enforces it, since the request says so.
     """
+
+    def without_media(self, kinds: Capability) -> Needs:
+        """Return the needs of the same request with notes in the place of some kinds of media."""
+        tokens = sum(count for kind, count in self.media_tokens if kind in kinds)
+        size = replace(self.size, extra_tokens=self.size.extra_tokens - tokens)
+        return replace(self, size=size)
 
 
 def needs_of(request: ChatRequest) -> Needs:
@@ -122,7 +137,9 @@ def needs_of(request: ChatRequest) -> Needs:
         max_output_tokens=request.max_output_tokens,
         is_zero_retention=_wants_zero_retention(request),
     )
-    return _with_files(needs, request) if media & _MAY_BE_LONG else needs
+    if not media:
+        return needs
+    return _with_media(needs, request)
 
 
 def _output_needs(request: ChatRequest) -> Capability:
@@ -152,7 +169,8 @@ _BY_MEDIA_KIND = {
 }
 
 
-_MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
+REPLACEABLE_MEDIA = Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
+"""Media that become a note at a model that cannot take them; files are read for such a model."""
 
 
 def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
@@ -169,18 +187,48 @@ def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
     return size, needed
 
 
-def _with_files(needs: Needs, request: ChatRequest) -> Needs:
-    """Return the needs with an upper bound of the tokens in files, audio and video."""
-    files = tokens = 0
+def _with_media(needs: Needs, request: ChatRequest) -> Needs:
+    """Return the needs with what its media hold, and with those that the user asks about."""
+    files = max_tokens = 0
     is_open = False
+    counts: dict[Capability, int] = {}
     for media in _all_media(request):
+        kind = _BY_MEDIA_KIND[media.kind]
+        if kind in REPLACEABLE_MEDIA:
+            counts[kind] = counts.get(kind, 0) + media_tokens(media)
         most = max_media_tokens(media)
         if most is None:
             continue
         files += media.kind == "file"
         is_open = is_open or media.base64 is None
-        tokens += most
-    return replace(needs, files=files, max_file_tokens=tokens, is_prompt_open=is_open)
+        max_tokens += most
+    return replace(
+        needs,
+        files=files,
+        max_file_tokens=max_tokens,
+        is_prompt_open=is_open,
+        asked_media=_asked_media(request),
+        media_tokens=tuple(counts.items()),
+    )
+
+
+def _asked_media(request: ChatRequest) -> Capability:
+    """Return the media of the newest message, unless tools have returned them.
+
+    None for Claude Code: it sends a message again in every later request, also one that was
+    refused, so that a refusal would end the session.
+    """
+    asked = NO_CAPABILITIES
+    if request.attribution.agent is not None:
+        return asked
+    turns = [one for one in request.messages if one.role != "system"]
+    newest = turns[-1].parts if turns and turns[-1].role == "user" else ()
+    if any(isinstance(part, ToolResult) for part in newest):
+        return asked
+    for part in newest:
+        if isinstance(part, Media):
+            asked |= _BY_MEDIA_KIND[part.kind] & REPLACEABLE_MEDIA
+    return asked
 
 
 def _all_media(request: ChatRequest) -> Iterator[Media]:

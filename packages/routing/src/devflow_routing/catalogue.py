@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import orjson
 from devflow_core.errors import ConfigurationError, UnknownModel
+from devflow_core.scope import is_in_scope
 from pydantic import ValidationError
 
 from devflow_routing.model_config import (
@@ -19,7 +20,13 @@ from devflow_routing.model_config import (
     apply_override,
     parse_override,
 )
-from devflow_routing.model_names import normalize_name, normalized_spellings, split_variant
+from devflow_routing.model_names import (
+    ClaudeName,
+    normalize_name,
+    normalized_spellings,
+    read_claude_name,
+    split_variant,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +135,41 @@ class Catalogue:
         """Return the listed model that a reply calls by its id or its other name, or None."""
         return self._by_id.get(name) or self._by_slug.get(name)
 
+    def find_or_newest(self, name: str, scope: tuple[str, ...] | None = None) -> ModelConfig:
+        """Return the model that a request for a name is sent to.
+
+        That is the one that `find` returns. For an unknown Claude it is the newest of its family,
+        since clients are newer than any list: `claude-opus-9` is answered by the newest Opus. A
+        variant (`:batch`) is kept.
+
+        Args:
+            name: the name without aliases.
+            scope: patterns of the models that may be used, among which the newest is chosen; if it
+                allows none of the family, the newest of all is returned. None allows all.
+
+        Raises:
+            UnknownModel: no model fits, and no listed family of Claudes.
+        """
+        found = self.lookup(name) or self._find_newest_claude(name, scope)
+        return found or self._find_newest_claude(name, None) or self.find(name)
+
+    def _find_newest_claude(self, name: str, scope: tuple[str, ...] | None) -> ModelConfig | None:
+        wanted = read_claude_name(name)
+        if wanted is None:
+            return None
+        for model in self._find_claude_family(wanted):
+            found = self.lookup(f"{model.id}:{wanted.variant}") if wanted.variant else model
+            if found is not None and is_in_scope(scope, found.id):
+                return found
+        return None
+
+    def _find_claude_family(self, wanted: ClaudeName) -> tuple[ModelConfig, ...]:
+        """Return the family that has all the words of a name, or else the one that has one."""
+        families = self._claude_families
+        return families.get(wanted.words) or next(
+            (families[(word,)] for word in wanted.words if (word,) in families), ()
+        )
+
     def close_matches(self, name: str) -> list[str]:
         """Return up to three ids that look like the name."""
         wanted = name.lower()
@@ -204,6 +246,20 @@ class Catalogue:
             if known is not None:
                 return self._by_id.get(f"{known.id}:{variant}") if variant else known
         return None
+
+    @cached_property
+    def _claude_families(self) -> dict[tuple[str, ...], tuple[ModelConfig, ...]]:
+        """Anthropic's models by the words of their names, the newest of each family first."""
+        found: dict[tuple[str, ...], list[tuple[tuple[int, ...], int, ModelConfig]]] = {}
+        for model in self.models:
+            name = read_claude_name(model.id) if model.author == "anthropic" else None
+            if name is not None and not name.variant and not model.id.startswith("~"):
+                row = (name.version, model.created, model)
+                found.setdefault(name.words, []).append(row)
+        return {
+            words: tuple(row[2] for row in sorted(rows, key=lambda row: row[:2], reverse=True))
+            for words, rows in found.items()
+        }
 
     @cached_property
     def _by_slug(self) -> dict[str, ModelConfig]:

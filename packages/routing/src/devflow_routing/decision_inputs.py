@@ -67,6 +67,7 @@ class DecisionInputs:
                 "max_output_tokens": needs.max_output_tokens,
                 "is_zero_retention": needs.is_zero_retention,
                 **_files_as_json(needs),
+                **_media_as_json(needs),
             },
             "cost_priority": self.criteria.cost_priority,
             "performance_priority": self.criteria.performance_priority,
@@ -104,6 +105,15 @@ def _files_as_json(needs: Needs) -> dict[str, Any]:
         "files": needs.files,
         "max_file_tokens": needs.max_file_tokens,
         "is_prompt_open": needs.is_prompt_open,
+    }
+
+
+def _media_as_json(needs: Needs) -> dict[str, Any]:
+    if not needs.media_tokens:
+        return {}
+    return {
+        "asked_media": int(needs.asked_media),
+        "media_tokens": [[int(kind), count] for kind, count in needs.media_tokens],
     }
 
 
@@ -165,4 +175,8 @@ def _needs_from_json(needs: Mapping[str, Any]) -> Needs:
         files=needs.get("files", 0),
         max_file_tokens=needs.get("max_file_tokens", 0),
         is_prompt_open=needs.get("is_prompt_open", False),
+        asked_media=Capability(needs.get("asked_media", 0)),
+        media_tokens=tuple(
+            (Capability(kind), count) for kind, count in needs.get("media_tokens", ())
+        ),
     )

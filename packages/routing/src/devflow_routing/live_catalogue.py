@@ -16,12 +16,13 @@ from devflow_core.usage import Price
 
 from devflow_routing.catalogue import Catalogue, CatalogueChange
 from devflow_routing.catalogue_file import CatalogueFile
+from devflow_routing.model_config import ModelConfig
 
 REFRESH_INTERVAL_S = 3600.0
 """The provider's list changes a few times a day (52 of 360 prices in 19 days of 2026)."""
 POLL_INTERVAL_S = 60.0
 """How soon a failed fetch is retried, and a list saved by another process is noticed."""
-MAX_CACHED_PRICES = 4_096
+MAX_CACHED_NAMES = 4_096
 """Bounds the cache, since callers may ask for any name."""
 
 Fetch = Callable[[], Awaitable[JsonObject]]
@@ -80,7 +81,15 @@ class LiveCatalogue:
 
         None if it is unknown. The list comes first; retired models keep their last price.
         """
-        return self._cached_price(model)
+        known = self._cached_model(model)
+        return None if known is None else known.price
+
+    def find_priced(self, name: str) -> ModelConfig | None:
+        """Return the model of a name as `price_of` reads it; None if it is unknown.
+
+        Models that no list of chat models holds are included: embeddings, and retired ones.
+        """
+        return self._cached_model(name)
 
     def find_served(self, name: str) -> Alternate | None:
         """Return the listed model that a reply calls by this name; None if there is none."""
@@ -176,10 +185,10 @@ class LiveCatalogue:
         for on_change in self._subscribers:
             on_change(fresh)
         self._current = fresh
-        self._cached_price = lru_cache(maxsize=MAX_CACHED_PRICES)(self._find_price)
+        self._cached_model = lru_cache(maxsize=MAX_CACHED_NAMES)(self._find_model)
 
-    def _find_price(self, model: str) -> Price | None:
-        known = self._current.lookup(model)
+    def _find_model(self, name: str) -> ModelConfig | None:
+        known = self._current.lookup(name)
         if (known is None or known.price is None) and self._unlisted is not None:
-            known = self._unlisted().lookup(model)
-        return known.price if known is not None else None
+            known = self._unlisted().lookup(name) or known
+        return known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 _WINDOW = re.compile(r"\[[^\]]*\]")
 """Claude Code's `[1m]` asks for a longer window of the same model."""
@@ -15,6 +16,18 @@ _DATE = re.compile(r"[-@](?:20\d{6}|latest|default)(?=-|:|$)")
 """Release dates, as Anthropic (`-20250929`) and Vertex AI (`@20250929`) write them."""
 _VARIANT = re.compile(r":([a-z]+)$")
 _SEPARATORS = re.compile(r"[-._@]")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeName:
+    """The name of a Claude, known or not."""
+
+    words: tuple[str, ...]
+    """Its words but `claude`, sorted: the family (`opus`), and a way of serving (`fast`)."""
+    version: tuple[int, ...]
+    """Its numbers without dates: (4, 5) for `claude-sonnet-4.5`."""
+    variant: str
+    """`batch`, `nitro`…; empty for the plain model."""
 
 
 def normalize_name(name: str) -> str:
@@ -41,6 +54,24 @@ def normalized_spellings(name: str) -> tuple[str, ...]:
         return (_normalize_slug(slug),)
     versioned = _BEDROCK_PROFILE.sub("", plain)
     return (_normalize_slug(versioned), _normalize_slug(_BEDROCK_VERSION.sub("", versioned)))
+
+
+def read_claude_name(name: str) -> ClaudeName | None:
+    """Return what the name of a Claude says in any cloud's spelling; None for any other name.
+
+    The model itself may be unknown: `claude-opus-9`, `us.anthropic.claude-opus-9-20270101-v1:0`.
+    """
+    base, variant = split_variant(name)
+    author = base.lower().rpartition("/")[0]
+    if author and "anthropic" not in author and not author.startswith("arn:"):
+        return None
+    tokens = normalized_spellings(base)[-1].split("-")
+    words = [one for one in tokens if not one.isdecimal()]
+    if "claude" not in words:
+        return None
+    words.remove("claude")
+    version = tuple(int(one) for one in tokens if one.isdecimal())
+    return ClaudeName(words=tuple(words), version=version, variant=variant)
 
 
 def _slug_of(name: str) -> str:

@@ -17,6 +17,7 @@ from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
+from devflow_routing import RoutingPolicy
 from devflow_store import Store
 
 from devflow_server.auth import check_bind
@@ -191,7 +192,9 @@ def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledg
     upstream = EmbeddingsUpstream(gateway.api)
     return Pipeline(
         classifier=EmbeddingsClassifier(),
-        router=NamedModelRouter(gateway.catalogue.price_of),
+        router=NamedModelRouter(
+            RoutingPolicy(aliases=gateway.settings.aliases).resolve, gateway.catalogue.find_priced
+        ),
         executor=wiring.make_executor(gateway, upstream),
         book=store,
         ledger=ledger,

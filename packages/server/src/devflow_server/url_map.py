@@ -13,7 +13,7 @@ from devflow_core.settings import Settings
 from devflow_core.wire import DIALECTS
 from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_core.wire.openai_chat import OPENAI_CHAT
-from devflow_routing import LiveCatalogue
+from devflow_routing import LiveCatalogue, RoutingPolicy
 from devflow_store import LedgerState
 
 from devflow_server.app import App
@@ -22,7 +22,7 @@ from devflow_server.handlers import count_tokens, embeddings, system
 from devflow_server.handlers.chat import ChatHandler, ReplySource
 from devflow_server.handlers.count_tokens import TokenCounter
 from devflow_server.handlers.embeddings import EmbeddingsHandler
-from devflow_server.handlers.model_list import list_models
+from devflow_server.handlers.model_list import describe_model, list_models
 from devflow_server.handlers.openapi import OpenApiHandler
 from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
@@ -192,7 +192,11 @@ def _node_routes(components: Components) -> tuple[HttpRoute, HttpRoute]:
 
 
 def _system_routes(components: Components) -> list[HttpRoute]:
-    models = ModelsHandler(lambda: list_models(components.catalogue.current))
+    policy = RoutingPolicy(aliases=components.settings.aliases)
+    models = ModelsHandler(
+        lambda: list_models(components.catalogue.current),
+        lambda name, scope: describe_model(components.catalogue.current, policy, name, scope),
+    )
     health = HealthHandler(components.metrics, partial(_find_problem, components))
     status = StatusHandler(
         components.has_server_key,

@@ -9,25 +9,34 @@ from devflow_core.errors import (
     BudgetExceeded,
     ContextTooLong,
     DevFlowError,
+    InvalidRequest,
     NoCandidate,
     UnknownModel,
 )
 from devflow_core.routing import Candidate, Exclusion, Route
+from devflow_core.safe_text import clean_name
 from devflow_core.scope import is_in_scope, out_of_scope_error, unknown_price_error
 from devflow_core.tokens import family_of
 
-from devflow_routing.capabilities import Capability, describe_capabilities
+from devflow_routing.capabilities import (
+    NO_CAPABILITIES,
+    REPLACEABLE_MEDIA,
+    Capability,
+    Needs,
+    describe_capabilities,
+    media_kinds,
+)
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.worst_case import WorstCases, token_bounds
 
-_REQUIRED_CAPABILITIES = Capability.TOOLS | Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
-"""A request is refused if one of these is missing.
+_MAX_CHAINS = 1_000
+"""Bounds the chains that are kept, since callers may name anything."""
 
-Others are silently dropped by the provider or, for files, worked around (observed in 2026-08).
-"""
+Chain = tuple[tuple[ModelConfig, str], ...]
+"""Models in the order in which they are asked, each with the unknown name it stands in for."""
 
 
 class NamedModelStrategy:
@@ -41,24 +50,28 @@ class NamedModelStrategy:
     def __init__(self, selector: ModelSelector, policy: RoutingPolicy) -> None:
         self._catalogue = selector.catalogue
         self._policy = policy
-        self._chains: dict[str, tuple[ModelConfig, ...]] = {}
+        self._chains: dict[tuple[str, tuple[str, ...] | None], Chain] = {}
 
     def route(self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str]) -> Route:
         """Return the chain of the named model.
 
         Raises:
-            UnknownModel: there is no model of this name.
+            UnknownModel: there is no model of this name, nor one of its family.
             NoCandidate, ContextTooLong: neither it nor a fallback can take the request.
+            InvalidRequest: neither can take media in the newest message.
             BudgetExceeded: none can within the cost ceiling, or a cost that must be known is not.
             Forbidden: none is within the scope of the client key.
         """
-        chain = self._resolve_chain(target)
+        chain = self._resolve_chain(target, inputs.allowed_models)
         candidates: list[Candidate] = []
         left_out: list[Exclusion] = []
         first_error: DevFlowError | None = None
         costs = WorstCases(self._catalogue, inputs.needs, inputs.billable)
-        for index, model in enumerate(chain):
-            candidate = self._build_candidate(model, inputs, costs, is_first=index == 0)
+        for index, (model, unknown_name) in enumerate(chain):
+            reason = "named by the caller" if index == 0 else "a configured fallback"
+            if unknown_name:
+                reason += f", as the newest of its family in place of {unknown_name}"
+            candidate = self._build_candidate(model, inputs, costs, reason, unknown_name)
             error = self._check_candidate(model, candidate, inputs)
             if error is None:
                 candidates.append(candidate)
@@ -77,22 +90,33 @@ class NamedModelStrategy:
             snapshot=snapshot,
         )
 
-    def _resolve_chain(self, target: str) -> tuple[ModelConfig, ...]:
-        """Return the models of a name, with fallbacks; cached for names that are known."""
-        known = self._chains.get(target)
+    def _resolve_chain(self, target: str, scope: tuple[str, ...] | None) -> Chain:
+        """Return the models of a name, with fallbacks; cached for names that can be answered."""
+        key = (target, scope)
+        known = self._chains.get(key)
         if known is not None:
             return known
         names = [name.strip() for name in target.split(",") if name.strip()]
-        models = [self._catalogue.find(name) for name in names]
-        for name in [one for model in models for one in self._policy.fallbacks_of(model.id)]:
+        links = [self._find_model(name, scope) for name in names]
+        for name in [one for model, _ in links for one in self._policy.fallbacks_of(model.id)]:
             try:
-                models.append(self._catalogue.find(self._policy.resolve(name)))
+                links.append((self._catalogue.find(self._policy.resolve(name)), ""))
             except UnknownModel:  # a fallback that was retired must not fail the request
                 continue
-        chain = tuple({model.id: model for model in models}.values())
-        if len(self._chains) < 1_000:  # a bound, since callers may name anything
-            self._chains[target] = chain
-        return chain
+        chain: dict[str, tuple[ModelConfig, str]] = {}
+        for model, unknown_name in links:
+            chain.setdefault(model.id, (model, unknown_name))
+        resolved = tuple(chain.values())
+        if len(self._chains) < _MAX_CHAINS:
+            self._chains[key] = resolved
+        return resolved
+
+    def _find_model(self, name: str, scope: tuple[str, ...] | None) -> tuple[ModelConfig, str]:
+        """Return the model of a name, and the name itself if another model stands in for it."""
+        is_known = self._catalogue.lookup(name) is not None
+        return self._catalogue.find_or_newest(name, scope), "" if is_known else clean_name(
+            name
+        ) or "?"
 
     def _check_candidate(
         self, model: ModelConfig, candidate: Candidate, inputs: DecisionInputs
@@ -101,14 +125,10 @@ class NamedModelStrategy:
         scope = inputs.allowed_models
         if scope is not None and not is_in_scope(scope, model.id):
             return out_of_scope_error(scope, model.id)
-        missing = inputs.needs.capabilities & _REQUIRED_CAPABILITIES & ~model.capabilities
-        if missing and model.name:
-            return NoCandidate(
-                f"{model.id} lacks {describe_capabilities(missing)}. "
-                "Name another model, or use auto.",
-                model=model.id,
-            )
-        min_tokens = _min_tokens(model, inputs)
+        error = _check_capabilities(model, inputs.needs)
+        if error is not None:
+            return error
+        min_tokens = _min_tokens(model, inputs.needs)
         if model.context_length is not None and min_tokens > model.context_length:
             return ContextTooLong(
                 # Claude Code knows by this wording that compaction helps
@@ -134,12 +154,20 @@ class NamedModelStrategy:
         return None
 
     def _build_candidate(
-        self, model: ModelConfig, inputs: DecisionInputs, costs: WorstCases, *, is_first: bool
+        self,
+        model: ModelConfig,
+        inputs: DecisionInputs,
+        costs: WorstCases,
+        reason: str,
+        unknown_name: str,
     ) -> Candidate:
-        bounds = token_bounds(model, inputs.needs, has_ceiling=inputs.max_cost_usd is not None)
+        needs = _needs_at(model, inputs.needs)
+        bounds = token_bounds(model, needs, has_ceiling=inputs.max_cost_usd is not None)
         return Candidate(
             model=model.id,
-            reason="named by the caller" if is_first else "a configured fallback",
+            reason=reason,
+            stands_in_for=unknown_name,
+            unreadable_media=media_kinds(_unreadable_media(model, inputs.needs)),
             price=model.price,
             max_input_tokens=model.context_length,
             input_tokens=bounds.input,
@@ -148,9 +176,42 @@ class NamedModelStrategy:
         )
 
 
-def _min_tokens(model: ModelConfig, inputs: DecisionInputs) -> int:
-    needs = inputs.needs
+def _check_capabilities(model: ModelConfig, needs: Needs) -> DevFlowError | None:
+    """Return the error if the model cannot do what the request needs; None if it can.
+
+    What is not looked at here is dropped silently by the provider (observed in 2026-08).
+    """
+    if not model.name:  # a preset, of which nothing is known
+        return None
+    if Capability.TOOLS in needs.capabilities & ~model.capabilities:
+        return NoCandidate(
+            f"{model.id} lacks tools. Name another model, or use auto.", model=model.id
+        )
+    unseen = needs.asked_media & ~model.capabilities
+    if unseen:
+        media = describe_capabilities(unseen)
+        return InvalidRequest(
+            f"{model.id} cannot take {media}, and the newest message holds {media}. Name a model "
+            "that can, use auto, or leave them out.",
+            model=model.id,
+        )
+    return None
+
+
+def _unreadable_media(model: ModelConfig, needs: Needs) -> Capability:
+    """Return the media of the request that become notes at this model."""
+    if not needs.media_tokens or not model.name:
+        return NO_CAPABILITIES
+    return needs.capabilities & REPLACEABLE_MEDIA & ~model.capabilities
+
+
+def _needs_at(model: ModelConfig, needs: Needs) -> Needs:
+    unreadable = _unreadable_media(model, needs)
+    return needs.without_media(unreadable) if unreadable else needs
+
+
+def _min_tokens(model: ModelConfig, needs: Needs) -> int:
     if needs.input_tokens is not None:
         return needs.input_tokens
     family = family_of(model.id, model.tokenizer)
-    return int(needs.size.estimate_tokens(family) * (1 - family.error))
+    return int(_needs_at(model, needs).size.estimate_tokens(family) * (1 - family.error))

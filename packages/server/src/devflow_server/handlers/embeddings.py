@@ -18,10 +18,11 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.safe_text import clean_name, plain_word
 from devflow_core.tokens import max_tokens
-from devflow_core.usage import Price, Usage, parse_token_count
+from devflow_core.usage import Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.common_fields import TEXT_SCHEMA
 from devflow_core.wire.usage import parse_cost
+from devflow_routing import ModelConfig
 
 from devflow_server.error_responses import id_headers
 from devflow_server.replies.reply import metadata_from_entry
@@ -54,23 +55,29 @@ class NamedModelRouter(Router):
     """A router that offers only the model that was named.
 
     Args:
-        price_of: returns a model's price; None if it is unknown.
+        resolve: returns what an alias of the settings stands for; other names stay as they are.
+        find: returns the model that a name stands for; None if it is unknown, and passed on.
     """
 
-    def __init__(self, price_of: Callable[[str], Price | None]) -> None:
-        self._price_of = price_of
+    def __init__(
+        self, resolve: Callable[[str], str], find: Callable[[str], ModelConfig | None]
+    ) -> None:
+        self._resolve = resolve
+        self._find = find
 
     def route(self, request: ChatRequest, task: Task, /) -> Route:
-        price, reason = self._price_of(request.model), _unbounded_reason(request)
+        name = self._resolve(request.model)
+        known, reason = self._find(name), _unbounded_reason(request)
+        model, price = (name, None) if known is None else (known.id, known.price)
         tokens = max_tokens(one.text for one in request.messages) + 1
         worst = None if price is None or reason else price.worst_case_usd(tokens, 0)
         named = Candidate(
-            model=request.model,
+            model=model,
             reason="asked for by name",
             price=price,
             input_tokens=tokens,
             worst_case_usd=worst,
-            unpriced_reason=reason or f"the price of {request.model} is not known",
+            unpriced_reason=reason or f"the price of {model} is not known",
         )
         return Route(candidates=(named,), task=task, requested=request.model)
 

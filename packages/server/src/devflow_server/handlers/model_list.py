@@ -1,12 +1,15 @@
-"""Lists the catalogue for `/v1/models`: OpenAI's shape, plus prices and limits."""
+"""Describes the catalogue's models for `/v1/models`: OpenAI's shape, plus prices and limits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from devflow_core.errors import UnknownModel
+from devflow_core.scope import is_in_scope
 from devflow_core.usage import Price, usd_text
-from devflow_routing import Catalogue, ModelConfig
+from devflow_routing import Catalogue, ModelConfig, RoutingPolicy
+from devflow_routing.policy import is_pattern
 
 AUTO_MODELS = {
     "auto": "The model that fits the request, by the gateway's weights",
@@ -19,11 +22,37 @@ AUTO_MODELS = {
 
 def list_models(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
     """Return an entry for every model that answers in text only; the automatic ones come first."""
-    automatic = [
-        {"id": name, "object": "model", "created": 0, "owned_by": "devflow", "name": text}
-        for name, text in AUTO_MODELS.items()
-    ]
+    automatic = [_own_entry(name, text) for name, text in AUTO_MODELS.items()]
     return [*automatic, *(_model_entry(model) for model in catalogue.models if model.writes_text)]
+
+
+def describe_model(
+    catalogue: Catalogue, policy: RoutingPolicy, name: str, scope: tuple[str, ...] | None
+) -> dict[str, Any] | None:
+    """Return the entry of the model that a request for a name would be sent to.
+
+    None if there is no such model, or the caller may not use it.
+
+    Args:
+        catalogue: the models.
+        policy: knows the aliases.
+        name: any name that a request may have: an id, an alias, `auto`, another cloud's name.
+        scope: patterns of the models that the caller may use; None allows all.
+    """
+    target = policy.resolve(name).partition(",")[0].strip()
+    if target in AUTO_MODELS:
+        return _own_entry(target, AUTO_MODELS[target])
+    if is_pattern(target):
+        return _own_entry(name, f"The model that fits the request, among {target}")
+    try:
+        model = catalogue.find_or_newest(target, scope)
+    except UnknownModel:
+        return None
+    return _model_entry(model) if is_in_scope(scope, model.id) else None
+
+
+def _own_entry(name: str, description: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "devflow", "name": description}
 
 
 def _model_entry(model: ModelConfig) -> dict[str, Any]:

@@ -18,11 +18,13 @@ from devflow_server.operations.readiness import NotReady
 from devflow_server.requests.attribution import is_claude_code
 from devflow_server.requests.bodies import read_body
 from devflow_server.requests.nodes import NodeTable
-from devflow_server.requests.reader import DISCOVERY_PREFIX
+from devflow_server.requests.reader import DISCOVERY_PREFIX, read_model
 from devflow_server.routes import RequestContext
 
 ModelList = Callable[[], Sequence[Mapping[str, Any]]]
 """Returns an entry for every model that can be listed, in OpenAI's shape with our additions."""
+DescribeModel = Callable[[str, tuple[str, ...] | None], Mapping[str, Any] | None]
+"""Returns the entry of a model by a name, within a scope; None if there is none."""
 
 NODE_SCHEMA = {
     "additionalProperties": False,
@@ -42,10 +44,16 @@ def respond_json(context: RequestContext, document: object, status: int = 200) -
 
 
 class ModelsHandler:
-    """Answers `/v1/models`: OpenAI's list, or the form that Claude Code's discovery reads."""
+    """Answers `/v1/models`: OpenAI's list, or the form that Claude Code's discovery reads.
 
-    def __init__(self, models: ModelList) -> None:
+    Args:
+        models: returns every model that can be listed.
+        describe: returns the entry of a model by any name that a request may have, within a scope.
+    """
+
+    def __init__(self, models: ModelList, describe: DescribeModel) -> None:
         self._models = models
+        self._describe = describe
 
     async def list_models(self, context: RequestContext) -> None:
         """Answer with the caller's models, at most `limit` (Claude Code's discovery: 1,000).
@@ -57,22 +65,23 @@ class ModelsHandler:
         entries = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
         limit = _parse_limit(context.exchange.request.query)
         shown = entries[:limit]
-        if "anthropic-version" in headers or is_claude_code(headers):
+        if _is_anthropic_client(headers):
             shown = [_anthropic_entry(entry) for entry in shown]
         respond_json(context, {"object": "list", "data": shown, "has_more": len(entries) > limit})
 
     async def get_model(self, context: RequestContext) -> None:
-        """Answer with one model, in OpenAI's shape.
+        """Answer with the model that a request for this name would be sent to.
 
         Raises:
-            NotFound: no model of this id is listed, or the key may not use it.
+            InvalidRequest: the name cannot be a model's.
+            NotFound: there is no such model, or the key may not use it.
         """
-        wanted = context.path_parameter.removeprefix(DISCOVERY_PREFIX)
-        for entry in self._models():
-            if entry["id"] == wanted and _may_use(context, wanted):
-                respond_json(context, entry)
-                return
-        raise NotFound("There is no model of this id; GET /v1/models lists them.")
+        name = read_model(context.path_parameter)
+        entry = self._describe(name, context.caller.models)
+        if entry is None:
+            raise NotFound("There is no model of this id; GET /v1/models lists them.")
+        is_anthropic = _is_anthropic_client(context.exchange.request.headers)
+        respond_json(context, _anthropic_entry(entry) if is_anthropic else entry)
 
 
 class StatusHandler:
@@ -179,6 +188,10 @@ class HealthHandler:
 def _may_use(context: RequestContext, model: str) -> bool:
     """Return whether a caller may request a model; `auto…` respects the key's scope by itself."""
     return model in AUTO_MODELS or context.caller.may_use(model)
+
+
+def _is_anthropic_client(headers: Mapping[str, str]) -> bool:
+    return "anthropic-version" in headers or is_claude_code(headers)
 
 
 def _parse_limit(query: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal, Protocol
@@ -22,6 +22,9 @@ _MAX_FIELD_CHARS = 64
 """Longer names are cut, so that the header has room for at least 15."""
 _MAX_OMITTED_CHARS = 1_000
 """What the header has room for; names beyond it are only counted."""
+
+SUBSTITUTION_HEADER = "x-devflow-model-substituted"
+"""Says that a name is unknown, and which model was asked in its place."""
 
 CacheState = Literal["off", "miss", "hit"]
 """`hit`: another request's reply, repeated; `miss`: made now, to be repeated; `off`: neither."""
@@ -42,6 +45,8 @@ class ReplyMetadata:
     """None while the reply is still arriving."""
     omitted: tuple[str, ...] = ()
     """Fields of the request that were not passed on to the provider."""
+    substitutions: tuple[tuple[str, str], ...] = ()
+    """Unknown names, each with the model that was asked in its place."""
 
     def headers(self) -> list[Header]:
         """Return the metadata as headers, without values that are empty or not allowed in one."""
@@ -52,6 +57,7 @@ class ReplyMetadata:
             ("x-devflow-cache", self.cache),
             ("x-devflow-cost-usd", "" if self.cost_usd is None else usd_text(self.cost_usd)),
             ("x-devflow-omitted", _format_omitted(self.omitted)),
+            (SUBSTITUTION_HEADER, format_substitutions(self.substitutions)),
         ]
         return [(name, value) for name, value in found if value and is_header_safe(value)]
 
@@ -65,6 +71,11 @@ class ReplyMetadata:
             "cache": self.cache,
             "cost_usd": None if self.cost_usd is None else usd_text(self.cost_usd),
         }
+
+
+def format_substitutions(substitutions: Iterable[tuple[str, str]]) -> str:
+    """Return substitutions as a header's value: `claude-opus-9 -> anthropic/claude-opus-5`."""
+    return ", ".join(f"{unknown_name} -> {model}" for unknown_name, model in substitutions)
 
 
 def _format_omitted(names: tuple[str, ...]) -> str:
@@ -121,13 +132,18 @@ class LiveReply:
             attempts=failed + 1,
             cache=self._cache,
             omitted=reply.journal.omitted,
+            substitutions=reply.route.substitutions,
         )
 
     def final_metadata(self) -> ReplyMetadata:
-        entry = self._reply.entry
+        reply, entry = self._reply, self._reply.entry
         if entry is None:
             raise RuntimeError("the reply has not ended")
-        return replace(metadata_from_entry(entry, self._cache), omitted=self._reply.journal.omitted)
+        return replace(
+            metadata_from_entry(entry, self._cache),
+            omitted=reply.journal.omitted,
+            substitutions=reply.route.substitutions,
+        )
 
 
 def metadata_from_entry(entry: LedgerEntry, cache: CacheState) -> ReplyMetadata:

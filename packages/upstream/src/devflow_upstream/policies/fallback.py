@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from devflow_core.errors import (
     AllCandidatesFailed,
@@ -13,6 +14,7 @@ from devflow_core.errors import (
     StillLimited,
 )
 from devflow_core.events import Event
+from devflow_core.media_notes import describe_omission, replace_media
 from devflow_core.ports import AttemptLog, Call, EventStream, Upstream
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route
@@ -127,6 +129,9 @@ class _RouteWalk(WrappedCall):
         call = Call(
             request=self._request, candidate=candidate, journal=self._journal, is_last=is_last
         )
+        if candidate.unreadable_media:
+            call = _without_media(call)
+        self._journal.omitted = call.omitted
         try:
             events = await self._enter(self._chain.upstream.open(call))
         except (*_NOT_ASKED, MachineExhausted):  # no provider was asked: nothing to pay yet
@@ -165,3 +170,13 @@ class _RouteWalk(WrappedCall):
         failed = AllCandidatesFailed(tuple(errors))
         failed.__cause__ = errors[-1]
         return failed
+
+
+def _without_media(call: Call) -> Call:
+    """Return the call with a note in the place of all media that its candidate cannot take."""
+    kinds = call.candidate.unreadable_media
+    return replace(
+        call,
+        request=replace_media(call.request, kinds),
+        omitted=tuple(describe_omission(one) for one in kinds),
+    )

@@ -9,6 +9,7 @@ from typing import cast
 
 import orjson
 from devflow_core.masking import Masker, escape_invisible
+from devflow_core.media_notes import media_note
 from devflow_core.messages import Media, Message, Part, Role, Text, ToolCall, ToolResult
 
 from devflow_claude_code.handoff.call_ids import CallIds, make_safe_name
@@ -171,7 +172,7 @@ class HistoryBuilder:
             return self._clean_text(flatten_text(source.get("content")))
         if not self._takes_images or not (encoded or url):
             self.left_out[f"{kind} (the model does not take it)"] += 1
-            return self._clean_text(f"[{kind} left out: {media_type or 'unknown type'}]")
+            return self._clean_text(media_note(kind, media_type))
         return Media(
             kind="image" if kind == "image" else "file",
             media_type=media_type,

@@ -73,9 +73,9 @@ class ApiClient:
         request, candidate = call.request, call.candidate
         dialect = dialect_of(request)
         encoded = dialect.encode_request(request, candidate.model, _body_overrides(call, dialect))
-        call.journal.omitted = encoded.omitted
-        if encoded.omitted:
-            _log.info("request.omitted", model=candidate.model, omitted=list(encoded.omitted))
+        call.journal.omitted = omitted = call.omitted + encoded.omitted
+        if omitted:
+            _log.info("request.omitted", model=candidate.model, omitted=list(omitted))
         headers = self._build_headers(call.key)
         headers["Accept"] = "text/event-stream"
         if request.origin:
