@@ -207,14 +207,14 @@ async def test_catalogue_pages_filters_and_sorts(client: Client) -> None:
 
         whole = (await http.get("models")).json()
         page = (await http.get("models", params={"limit": 100, "offset": 350})).json()
-        assert (whole["total_count"], len(whole["data"])) == (413, 413)
+        assert (whole["total_count"], len(whole["data"])) == (416, 416)
         assert whole["links"] == {"next": None}
-        assert (len(page["data"]), page["links"]["next"]) == (63, None)
+        assert (len(page["data"]), page["links"]["next"]) == (66, None)
         first = (await http.get("models", params={"limit": 10})).json()
         assert first["links"]["next"].endswith("offset=10&limit=10")
         assert "openai/text-embedding-3-small" in await ids(output_modalities="all")
         assert await ids(output_modalities="rerank") == ["voyageai/rerank-2.5-lite"]
-        assert len(await ids(supported_parameters="tools")) == 346
+        assert len(await ids(supported_parameters="tools")) == 349
         assert all("sonnet" in one for one in await ids(q="Sonnet"))
         assert "openrouter/auto" not in await ids(max_price="1")
         for sort in (
@@ -224,11 +224,11 @@ async def test_catalogue_pages_filters_and_sorts(client: Client) -> None:
             "context-high-to-low",
             "most-popular",
         ):
-            assert len(await ids(sort=sort)) == 413
+            assert len(await ids(sort=sort)) == 416
         for wrong in ({"sort": "odd"}, {"limit": "0"}, {"offset": "x"}, {"max_price": "x"}):
             assert (await http.get("models", params=wrong)).status_code == 400
-        assert (await http.get("models/count")).json() == {"data": {"count": 413}}
-        assert len((await http.get("models/user")).json()["data"]) == 413
+        assert (await http.get("models/count")).json() == {"data": {"count": 416}}
+        assert len((await http.get("models/user")).json()["data"]) == 416
 
 
 async def test_single_models_providers_and_endpoints(client: Client) -> None:
@@ -242,7 +242,7 @@ async def test_single_models_providers_and_endpoints(client: Client) -> None:
         assert (await http.post("messages/count_tokens", json={})).status_code == 404
         assert (await http.get("/odd")).status_code == 404
         sandbox.state.account.is_zdr = True
-        assert len((await http.get("models/user")).json()["data"]) < 413
+        assert len((await http.get("models/user")).json()["data"]) < 416
     assert latest["id"] == "openai/gpt-5.6-sol"
     assert [one["tag"] for one in served["endpoints"]][:2] == ["anthropic", "amazon-bedrock"]
     assert len(providers) == 82

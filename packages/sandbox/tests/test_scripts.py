@@ -54,6 +54,47 @@ async def test_an_agent_is_led_turn_by_turn(client: Client) -> None:
     assert remaining == 0
 
 
+REMINDER = "<system-reminder>The todo list is empty.</system-reminder>"
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        ({"role": "user", "content": [{"type": "text", "text": REMINDER}]},),
+        ({"role": "system", "content": "The todo list is empty."},),
+        ({"role": "system", "content": [{"type": "text", "text": REMINDER}]},) * 2,
+    ],
+    ids=["a reminder of the user", "a message of the system", "two of them"],
+)
+async def test_what_a_client_adds_to_a_result_is_no_question(client: Client, after: Any) -> None:
+    turns = [
+        {"when": {"after_tool": True}, "reply": {"text": "They pass."}},
+        {"when": {"after_tool": False}, "reply": {"text": "Which tests?"}, "repeat": True},
+    ]
+    call = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}
+    conversation = [
+        {"role": "user", "content": "Use the Bash tool."},
+        {"role": "assistant", "content": [call]},
+        {"role": "user", "content": [result]},
+        *after,
+    ]
+    scripted, plain = Sandbox(script={"turns": turns}), Sandbox()
+    async with client(scripted) as http:
+        led = (await http.post("messages", json=messages(*conversation))).json()
+        question = {"role": "user", "content": "And now?"}
+        asked = (await http.post("messages", json=messages(*conversation, question))).json()
+        first = {"role": "user", "content": "Fix the test."}
+        begun = (await http.post("messages", json=messages(first, after[-1]))).json()
+    async with client(plain) as http:
+        composed = (await http.post("messages", json=messages(*conversation))).json()
+        called = (await http.post("messages", json=messages(conversation[0], *after))).json()
+    assert led["content"][0]["text"] == "They pass."
+    assert asked["content"][0]["text"] == begun["content"][0]["text"] == "Which tests?"
+    assert composed["stop_reason"] == "end_turn"
+    assert called["stop_reason"] == "tool_use"
+
+
 async def test_turn_that_repeats_refuses_or_is_cut(
     client: Client, chat_body: dict[str, Any]
 ) -> None:

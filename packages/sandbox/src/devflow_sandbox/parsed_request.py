@@ -17,6 +17,8 @@ Ttl = Literal["5m", "1h"]
 MEDIA_TOKENS = 258
 """Tokens of an image, audio clip or page of a file; with OpenRouter they depend on its size."""
 
+_SYSTEM_ROLES = ("system", "developer")
+
 MediaKind = Literal["image", "audio", "file"]
 
 
@@ -33,6 +35,16 @@ class Block:
     media: MediaKind | None = None
     document: Document | None = None
     """The PDF, if the piece is one."""
+
+    @property
+    def is_added(self) -> bool:
+        """Whether a client has added it: a text of the system, or the user's that begins with `<`.
+
+        The system prompt is one too.
+        """
+        if self.role in _SYSTEM_ROLES:
+            return True
+        return self.role == "user" and self.text.lstrip().startswith("<")
 
     @property
     def tokens(self) -> int:
@@ -107,8 +119,18 @@ class ParsedRequest:
 
     @property
     def last_block(self) -> Block | None:
-        """The last piece of the prompt; None if it is empty."""
-        return self.blocks[-1] if self.blocks else None
+        """The last piece of the conversation, without texts of the system; None if it is empty."""
+        said = (one for one in reversed(self.blocks) if one.role not in _SYSTEM_ROLES)
+        return next(said, None)
+
+    @property
+    def is_after_tool(self) -> bool:
+        """Whether the prompt ends with a tool's result, before what the client adds to it.
+
+        Claude Code adds reminders: as texts of the user, or (2.1.332) as a message of the system.
+        """
+        last = next((one for one in reversed(self.blocks) if not one.is_added), None)
+        return last is not None and last.role == "tool"
 
     @property
     def question(self) -> str:
@@ -119,7 +141,7 @@ class ParsedRequest:
         fallback = ""
         for block in reversed(self.blocks):
             if block.role == "user" and block.media is None and block.text.strip():
-                if not block.text.lstrip().startswith("<"):
+                if not block.is_added:
                     return block.text
                 fallback = fallback or block.text
         return fallback

@@ -1,4 +1,4 @@
-"""Loads the models and prices of 2026-08-16, and resolves the model names of requests."""
+"""Loads the models and prices that the sandbox sells, and resolves the model names of requests."""
 
 from __future__ import annotations
 
@@ -232,7 +232,8 @@ class SandboxCatalogue:
 @cache
 def _load_standard_models() -> tuple[Model, ...]:
     """Load the rows that every sandbox starts with; they are never changed."""
-    rows = (*_load_packaged("models.json.gz"), *_load_packaged("others.json"))
+    names = ("newer_claudes.json", "models.json.gz", "others.json")
+    rows = [row for name in names for row in _load_packaged(name)]
     return tuple(Model(_complete_row(row)) for row in rows)
 
 

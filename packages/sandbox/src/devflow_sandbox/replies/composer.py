@@ -129,7 +129,8 @@ def _choose_tool(request: ParsedRequest, question: str) -> ToolDefinition | None
     if request.tool_choice == "required":
         return request.tools[0]
     # after a tool result, the reply is text; otherwise an agent would never end
-    if request.last_block is None or request.last_block.role != "user":
+    last = request.last_block
+    if request.is_after_tool or last is None or last.role != "user":
         return None
     for tool in request.tools:
         if re.search(

@@ -93,13 +93,12 @@ class ScriptRunner:
 
 
 def _matches_request(when: TurnCondition, request: ParsedRequest) -> bool:
-    is_after_tool = request.last_block is not None and request.last_block.role == "tool"
     return (
         (when.dialect is None or when.dialect == request.dialect)
         and (when.model is None or any(fnmatchcase(one, when.model) for one in request.models))
         and (when.has_tools is None or when.has_tools == bool(request.tools))
         and (when.tool is None or any(tool.name == when.tool for tool in request.tools))
-        and (when.after_tool is None or when.after_tool == is_after_tool)
+        and (when.after_tool is None or when.after_tool == request.is_after_tool)
         and (when.contains is None or any(when.contains in one.text for one in request.blocks))
     )
 
