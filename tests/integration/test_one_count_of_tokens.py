@@ -105,7 +105,7 @@ def test_a_reply_that_nobody_counted_has_one_count(family: str, pieces: list[str
 @given(texts)
 def test_embeddings_hold_the_bound_which_nothing_exceeds(text: str) -> None:
     request = ask("openai/text-embedding-3-small", text)
-    (candidate,) = NamedModelRouter(lambda _model: None).route(request, None).candidates  # pyright: ignore[reportArgumentType]
+    (candidate,) = NamedModelRouter(str, lambda _model: None).route(request, None).candidates  # pyright: ignore[reportArgumentType]
     assert candidate.input_tokens == max_tokens([text]) + 1
     assert max_tokens([text]) >= TextSize.from_texts([text]).upper_tokens(DEAREST_FAMILY)
 

@@ -78,6 +78,16 @@ def _common_fields(route: Route) -> dict[str, Any]:
     }
 
 
+def _substitutes_as_json(candidate: Candidate) -> dict[str, Any]:
+    """Return the fields that only candidates have for which something was replaced."""
+    found: dict[str, Any] = {}
+    if candidate.stands_in_for:
+        found["stands_in_for"] = candidate.stands_in_for
+    if candidate.unreadable_media:
+        found["unreadable_media"] = list(candidate.unreadable_media)
+    return found
+
+
 def _candidate_as_json(candidate: Candidate, *, is_chosen: bool) -> dict[str, Any]:
     terms = candidate.terms
     return {
@@ -93,6 +103,7 @@ def _candidate_as_json(candidate: Candidate, *, is_chosen: bool) -> dict[str, An
         },
         "excluded": None,
         "reason": candidate.reason,
+        **_substitutes_as_json(candidate),
         "worst_case_usd": None
         if candidate.worst_case_usd is None
         else format(candidate.worst_case_usd, "f"),

@@ -151,6 +151,8 @@ def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
     candidates: Sequence[Row] = document["candidates"]
     able = [one for one in candidates if one["excluded"] is None]
+    for one in able:
+        _print_substitutes(run, one)
     rows = [_candidate_row(one) for one in able]
     columns = {
         "mark": "",
@@ -187,6 +189,17 @@ def _candidate_row(candidate: Row) -> Row:
         else f"{float(cost):.6f}"
         + (f" +{float(switch):.6f}" if switch and float(switch) > 0 else ""),
     }
+
+
+def _print_substitutes(run: Run, candidate: Row) -> None:
+    """Say which unknown name a candidate stands in for, and of which media it gets notes."""
+    if unknown_name := candidate.get("stands_in_for"):
+        run.say(
+            f"Name      {unknown_name} is not in the catalogue: {candidate['model']}, the newest of"
+            " its family, is asked in its place"
+        )
+    if media := candidate.get("unreadable_media"):
+        run.say(f"Media     {candidate['model']} gets notes in the place of: {', '.join(media)}")
 
 
 def _group_by_reason(excluded: Sequence[Row]) -> list[tuple[str, list[str]]]:

@@ -70,7 +70,7 @@ class NamedModelStrategy:
         for index, (model, unknown_name) in enumerate(chain):
             reason = "named by the caller" if index == 0 else "a configured fallback"
             if unknown_name:
-                reason += f", as the newest of its family in place of {unknown_name}"
+                reason += f" as {unknown_name}, of whose family it is the newest"
             candidate = self._build_candidate(model, inputs, costs, reason, unknown_name)
             error = self._check_candidate(model, candidate, inputs)
             if error is None:
