@@ -73,11 +73,12 @@ class ModelsHandler:
         """Answer with the model that a request for this name would be sent to.
 
         Raises:
-            InvalidRequest: the name cannot be a model's.
             NotFound: there is no such model, or the key may not use it.
         """
-        name = read_model(context.path_parameter)
-        entry = self._describe(name, context.caller.models)
+        try:
+            entry = self._describe(read_model(context.path_parameter), context.caller.models)
+        except InvalidRequest:  # the name cannot be a model's
+            entry = None
         if entry is None:
             raise NotFound("There is no model of this id; GET /v1/models lists them.")
         is_anthropic = _is_anthropic_client(context.exchange.request.headers)
