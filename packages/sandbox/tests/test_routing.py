@@ -231,6 +231,24 @@ async def test_catalogue_pages_filters_and_sorts(client: Client) -> None:
         assert len((await http.get("models/user")).json()["data"]) == 416
 
 
+# what Claude Code 2.1.332, 2.1.197, 2.1.50 and 2.0.77 ask for unless a model is named
+CLAUDES = ("opus-5.5", "sonnet-5.5", "haiku-5.5", "opus-4.8", "sonnet-5", "haiku-4.5", "sonnet-4.6")
+
+
+async def test_the_claudes_that_clients_ask_for_by_themselves_are_sold(client: Client) -> None:
+    async with client(Sandbox()) as http:
+        for name in (*CLAUDES, "opus-4.6", "sonnet-4.5", "opus-4.5", "opus-5-5"):
+            body = {
+                "model": f"anthropic/claude-{name}",
+                "max_tokens": 50,
+                "messages": [{"role": "user", "content": "Hello?"}],
+            }
+            reply = await http.post("messages", json=body)
+            assert (reply.status_code, name) == (200, name)
+        row = (await http.get("model/anthropic/claude-haiku-5.5")).json()["data"]
+    assert row["pricing"]["overrides"][0]["min_prompt_tokens"] == 100_000
+
+
 async def test_single_models_providers_and_endpoints(client: Client) -> None:
     sandbox = Sandbox()
     async with client(sandbox) as http:
