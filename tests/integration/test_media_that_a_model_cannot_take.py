@@ -31,7 +31,7 @@ def anthropic_turns(media: dict[str, Any] | None = None) -> Turns:
         "type": "image",
         "source": {"type": "base64", "media_type": "image/png", "data": PIXEL},
     }
-    call = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}}
+    call: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [image]}
     return [
         {"role": "user", "content": [image, {"type": "text", "text": "See this."}]},
@@ -165,21 +165,45 @@ async def test_the_rest_of_the_request_stays(tmp_path: Path) -> None:
     assert (body["tools"][0]["name"], body["top_k"]) == ("Read", 3)
 
 
+DOCUMENT = {
+    "type": "document",
+    "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
+}
+
+
 async def test_a_document_is_passed_on_since_the_provider_reads_it(tmp_path: Path) -> None:
-    document = {
-        "type": "document",
-        "source": {"type": "base64", "media_type": "application/pdf", "data": PDF},
-    }
-    turns = anthropic_turns(document)
+    turns = anthropic_turns(DOCUMENT)
     async with open_door(tmp_path, hello("anthropic_messages")) as door:
-        reply = await door.send("anthropic_messages", stream=False, model=BLIND, messages=turns)
-        assert reply.status_code == 200
-        assert orjson.dumps(door.upstream.bodies[-1]).decode().count(PDF) == 2
-        assert "x-devflow-omitted" not in reply.headers
+        for messages in (turns, turns[:1]):
+            reply = await door.send(
+                "anthropic_messages", stream=False, model=BLIND, messages=messages
+            )
+            assert reply.status_code == 200
+            assert PDF in orjson.dumps(door.upstream.bodies[-1]).decode()
+            assert "x-devflow-omitted" not in reply.headers
+
+
+async def test_claude_code_does_not_pay_for_a_document_in_every_request(tmp_path: Path) -> None:
+    limited = {**CLAUDE_CODE, "x-devflow-max-cost-usd": "1"}  # reading one may cost 2.2 USD
+    asked: dict[str, Any] = {
+        "stream": False,
+        "messages": anthropic_turns(DOCUMENT),
+        "headers": limited,
+    }
+    async with open_door(tmp_path, hello("anthropic_messages")) as door:
+        reply = await door.send("anthropic_messages", model=BLIND, **asked)
+        assert (reply.status_code, reply.headers["x-devflow-omitted"]) == (
+            200,
+            "documents that the model cannot take",
+        )
+        sent = orjson.dumps(door.upstream.bodies[-1]).decode()
+        assert (sent.count("[document left out: application/pdf]"), PDF in sent) == (2, False)
+        await door.send("anthropic_messages", model=SEEING, **asked)
+        assert PDF in orjson.dumps(door.upstream.bodies[-1]).decode()
 
 
 async def test_notes_do_not_fill_the_window(tmp_path: Path) -> None:
-    turns = [*chat_turns()[:2] * 150, chat_turns()[-1]]  # 240,000 tokens for a model that sees
+    turns = [*chat_turns()[:2] * 300, chat_turns()[-1]]  # 480,000 tokens for a model that sees
     async with open_door(tmp_path, hello("openai_chat")) as door:
         reply = await door.send("openai_chat", stream=False, model=BLIND, messages=turns)
         assert reply.status_code == 200

@@ -62,6 +62,18 @@ def test_an_unknown_model_names_close_ones(online: Devflow) -> None:
     assert "openai/gpt-4o-mini" in done.err
 
 
+def test_a_claude_to_come_is_answered_by_the_newest_of_its_family(
+    online: Devflow, transcript: Path
+) -> None:
+    done = online("ask", PROMPT, "--model", "claude-haiku-9", "--json")
+    assert (done.status, done.document["model"]) == (0, "anthropic/claude-haiku-4.5")
+    assert done.document["route"]["candidates"][0]["stands_in_for"] == "claude-haiku-9"
+    shown = online("ask", PROMPT, "--model", "claude-haiku-9")
+    assert "anthropic/claude-haiku-4.5: named by the caller as claude-haiku-9" in shown.err
+    handed = online("handoff", str(transcript), "--to", "claude-haiku-9", "--prompt", "Go on.")
+    assert handed.status == 0
+
+
 def test_a_failing_upstream_is_status_5(online: Devflow, openrouter_sandbox: Sandbox) -> None:
     then = {"kind": "status", "status": 400, "error_type": "invalid_request"}
     openrouter_sandbox.set_faults({"faults": [{"then": then}]})

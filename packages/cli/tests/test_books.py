@@ -171,6 +171,9 @@ def test_whatif_prices_recorded_work_elsewhere(used: Devflow, transcript: Path) 
     shown = used("whatif", "--models", "openai/gpt-4o-mini", "--json").document
     assert shown["models"]
     assert used("whatif", str(transcript), "--models", "openai/gpt-4o-mini").status == 0
+    newest = used("whatif", "--models", "claude-haiku-9", "--json").document
+    assert {row["model"] for row in newest["models"]} == {"anthropic/claude-haiku-4.5"}
+    assert used("whatif", "--models", "claude-symphony-9").status == 1
 
 
 def test_rows_older_than_the_retention_lose_their_labels(

@@ -4,7 +4,14 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from devflow_core.errors import BudgetExceeded, NoCandidate, UnknownModel, UnknownPrice
+from devflow_core.errors import (
+    BudgetExceeded,
+    InvalidRequest,
+    NoCandidate,
+    UnknownModel,
+    UnknownPrice,
+)
+from devflow_core.messages import Media, Message, Text
 from devflow_core.request import ChatRequest, Tool
 from devflow_core.testing import a_request, a_task
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
@@ -110,6 +117,24 @@ def test_a_decision_replays_bit_for_bit(router: Router) -> None:
         route = router.route(named(model), a_task())
         assert encode_route(router.replay(encode_route(route))) == encode_route(route)
         assert router.replay(route_as_json(route)).candidates == route.candidates
+
+
+def test_a_decision_with_replacements_replays_as_well(router: Router) -> None:
+    image = Media(kind="image", media_type="image/png", base64="iVBORw0KGgo=")
+    history = (
+        Message(role="user", parts=(image,)),
+        Message(role="assistant", parts=(Text(text="I see."),)),
+        Message(role="user", parts=(Text(text="What now?"),)),
+    )
+    blind = router.route(replace(named("z-ai/glm-5"), messages=history), a_task())
+    newest = router.route(named("claude-opus-9"), a_task())
+    assert blind.chosen.unreadable_media == ("image",)
+    assert newest.substitutions == (("claude-opus-9", "anthropic/claude-opus-5"),)
+    for route in (blind, newest):
+        assert router.replay(encode_route(route)).candidates == route.candidates
+    asked = replace(named("z-ai/glm-5"), messages=history[:1])
+    with pytest.raises(InvalidRequest, match="cannot take images"):
+        router.route(asked, a_task())
 
 
 def test_a_decision_holds_no_text_of_the_prompt(router: Router) -> None:

@@ -71,9 +71,9 @@ async def test_what_a_client_adds_to_a_result_is_no_question(client: Client, aft
         {"when": {"after_tool": True}, "reply": {"text": "They pass."}},
         {"when": {"after_tool": False}, "reply": {"text": "Which tests?"}, "repeat": True},
     ]
-    call = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}
+    call: dict[str, Any] = {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {}}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "ok"}
-    conversation = [
+    conversation: list[dict[str, Any]] = [
         {"role": "user", "content": "Use the Bash tool."},
         {"role": "assistant", "content": [call]},
         {"role": "user", "content": [result]},

@@ -8,7 +8,8 @@ from dataclasses import replace
 from devflow_core.messages import Media, Part, ResultPart, Text, ToolResult
 from devflow_core.request import ChatRequest
 
-_DESCRIPTIONS = {"image": "images", "file": "files", "audio": "sound", "video": "videos"}
+_NAMES = {"file": "document", "audio": "sound"}
+_DESCRIPTIONS = {"image": "images", "file": "documents", "audio": "sound", "video": "videos"}
 
 
 def media_note(kind: str, media_type: str | None) -> str:
@@ -18,7 +19,7 @@ def media_note(kind: str, media_type: str | None) -> str:
         kind: `image`, `document`…
         media_type: the MIME type; None if it is unknown.
     """
-    return f"[{kind} left out: {media_type or 'unknown type'}]"
+    return f"[{_NAMES.get(kind, kind)} left out: {media_type or 'unknown type'}]"
 
 
 def describe_omission(kind: str) -> str:

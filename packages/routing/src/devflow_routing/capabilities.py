@@ -108,10 +108,12 @@ class Needs:
     """The most tokens that media sent in the request may hold, in addition to those in `size`."""
     is_prompt_open: bool = False
     """Whether some media are not in the request itself; only the window bounds the input then."""
+    replaceable_media: Capability = NO_CAPABILITIES
+    """Media that become notes at a model that cannot take them."""
     asked_media: Capability = NO_CAPABILITIES
-    """Media in the newest message that a note cannot replace, since the user asks about them."""
+    """Those in the newest message that a note cannot replace, since the user asks about them."""
     media_tokens: tuple[tuple[Capability, int], ...] = ()
-    """The tokens in `size` of images, sound and videos, by the capability to read them."""
+    """The tokens in `size` of all media, by the capability to read them."""
     is_zero_retention: bool = False
     """Whether only endpoints that keep no data may answer.
 
@@ -121,9 +123,18 @@ class Needs:
 
     def without_media(self, kinds: Capability) -> Needs:
         """Return the needs of the same request with notes in the place of some kinds of media."""
+        left = tuple((kind, count) for kind, count in self.media_tokens if kind not in kinds)
         tokens = sum(count for kind, count in self.media_tokens if kind in kinds)
-        size = replace(self.size, extra_tokens=self.size.extra_tokens - tokens)
-        return replace(self, size=size)
+        needs = replace(
+            self,
+            capabilities=self.capabilities & ~kinds,
+            size=replace(self.size, extra_tokens=self.size.extra_tokens - tokens),
+            media_tokens=left,
+            files=0 if Capability.FILES in kinds else self.files,
+        )
+        if any(kind in _MAY_BE_LONG for kind, _ in left):
+            return needs
+        return replace(needs, max_file_tokens=0, is_prompt_open=False)
 
 
 def needs_of(request: ChatRequest) -> Needs:
@@ -169,8 +180,11 @@ _BY_MEDIA_KIND = {
 }
 
 
-REPLACEABLE_MEDIA = Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
-"""Media that become a note at a model that cannot take them; files are read for such a model."""
+_MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
+_UNREAD_MEDIA = Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
+"""Media that nobody reads for a model that cannot take them; for files, the provider does."""
+_ALL_MEDIA = _UNREAD_MEDIA | Capability.FILES
+"""Replaced for Claude Code, which would pay anew for the reading of a file in every request."""
 
 
 def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
@@ -194,8 +208,7 @@ def _with_media(needs: Needs, request: ChatRequest) -> Needs:
     counts: dict[Capability, int] = {}
     for media in _all_media(request):
         kind = _BY_MEDIA_KIND[media.kind]
-        if kind in REPLACEABLE_MEDIA:
-            counts[kind] = counts.get(kind, 0) + media_tokens(media)
+        counts[kind] = counts.get(kind, 0) + media_tokens(media)
         most = max_media_tokens(media)
         if most is None:
             continue
@@ -207,6 +220,7 @@ def _with_media(needs: Needs, request: ChatRequest) -> Needs:
         files=files,
         max_file_tokens=max_tokens,
         is_prompt_open=is_open,
+        replaceable_media=_ALL_MEDIA if _is_claude_code(request) else _UNREAD_MEDIA,
         asked_media=_asked_media(request),
         media_tokens=tuple(counts.items()),
     )
@@ -219,7 +233,7 @@ def _asked_media(request: ChatRequest) -> Capability:
     refused, so that a refusal would end the session.
     """
     asked = NO_CAPABILITIES
-    if request.attribution.agent is not None:
+    if _is_claude_code(request):
         return asked
     turns = [one for one in request.messages if one.role != "system"]
     newest = turns[-1].parts if turns and turns[-1].role == "user" else ()
@@ -227,8 +241,12 @@ def _asked_media(request: ChatRequest) -> Capability:
         return asked
     for part in newest:
         if isinstance(part, Media):
-            asked |= _BY_MEDIA_KIND[part.kind] & REPLACEABLE_MEDIA
+            asked |= _BY_MEDIA_KIND[part.kind] & _UNREAD_MEDIA
     return asked
+
+
+def _is_claude_code(request: ChatRequest) -> bool:
+    return request.attribution.agent is not None
 
 
 def _all_media(request: ChatRequest) -> Iterator[Media]:

@@ -112,6 +112,7 @@ def _media_as_json(needs: Needs) -> dict[str, Any]:
     if not needs.media_tokens:
         return {}
     return {
+        "replaceable_media": int(needs.replaceable_media),
         "asked_media": int(needs.asked_media),
         "media_tokens": [[int(kind), count] for kind, count in needs.media_tokens],
     }
@@ -175,6 +176,7 @@ def _needs_from_json(needs: Mapping[str, Any]) -> Needs:
         files=needs.get("files", 0),
         max_file_tokens=needs.get("max_file_tokens", 0),
         is_prompt_open=needs.get("is_prompt_open", False),
+        replaceable_media=Capability(needs.get("replaceable_media", 0)),
         asked_media=Capability(needs.get("asked_media", 0)),
         media_tokens=tuple(
             (Capability(kind), count) for kind, count in needs.get("media_tokens", ())

@@ -20,7 +20,6 @@ from devflow_core.tokens import family_of
 
 from devflow_routing.capabilities import (
     NO_CAPABILITIES,
-    REPLACEABLE_MEDIA,
     Capability,
     Needs,
     describe_capabilities,
@@ -161,13 +160,17 @@ class NamedModelStrategy:
         reason: str,
         unknown_name: str,
     ) -> Candidate:
-        needs = _needs_at(model, inputs.needs)
+        needs = inputs.needs
+        unreadable = _unreadable_media(model, needs)
+        if unreadable:
+            needs = needs.without_media(unreadable)
+            costs = WorstCases(self._catalogue, needs, inputs.billable)
         bounds = token_bounds(model, needs, has_ceiling=inputs.max_cost_usd is not None)
         return Candidate(
             model=model.id,
             reason=reason,
             stands_in_for=unknown_name,
-            unreadable_media=media_kinds(_unreadable_media(model, inputs.needs)),
+            unreadable_media=media_kinds(unreadable),
             price=model.price,
             max_input_tokens=model.context_length,
             input_tokens=bounds.input,
@@ -200,18 +203,15 @@ def _check_capabilities(model: ModelConfig, needs: Needs) -> DevFlowError | None
 
 def _unreadable_media(model: ModelConfig, needs: Needs) -> Capability:
     """Return the media of the request that become notes at this model."""
-    if not needs.media_tokens or not model.name:
+    if not needs.replaceable_media or not model.name:
         return NO_CAPABILITIES
-    return needs.capabilities & REPLACEABLE_MEDIA & ~model.capabilities
-
-
-def _needs_at(model: ModelConfig, needs: Needs) -> Needs:
-    unreadable = _unreadable_media(model, needs)
-    return needs.without_media(unreadable) if unreadable else needs
+    return needs.capabilities & needs.replaceable_media & ~model.capabilities
 
 
 def _min_tokens(model: ModelConfig, needs: Needs) -> int:
     if needs.input_tokens is not None:
         return needs.input_tokens
     family = family_of(model.id, model.tokenizer)
-    return int(_needs_at(model, needs).size.estimate_tokens(family) * (1 - family.error))
+    unreadable = _unreadable_media(model, needs)
+    size = needs.without_media(unreadable).size if unreadable else needs.size
+    return int(size.estimate_tokens(family) * (1 - family.error))
