@@ -1,5 +1,6 @@
 """Laws of what stands in for a Claude that the list does not have, over invented lists."""
 
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ SPELLINGS = (
 SCOPES = (None, ("anthropic/*",), ("*opus*", "*-3"), ("*haiku-1*",), ("z-ai/*",))
 
 
-def catalogue_of(ids: set[str]) -> Catalogue:
+def catalogue_of(ids: Collection[str]) -> Catalogue:
     price = {"prompt": "0.000001", "completion": "0.000001"}
     rows: list[dict[str, Any]] = [{"id": one, "pricing": price} for one in sorted(ids)]
     return parse_catalogue({"data": rows}, fetched_at=EPOCH)
