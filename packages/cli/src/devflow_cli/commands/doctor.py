@@ -46,7 +46,7 @@ async def doctor(
     ] = None,
     max_cost_usd: Annotated[
         str, typer.Option(help="The most that the models' replies may cost, in USD.")
-    ] = "0.10",
+    ] = "0.15",
     stand_in: Annotated[
         str | None,
         typer.Option(help="URL of the `devflow sandbox` that is that gateway's upstream."),

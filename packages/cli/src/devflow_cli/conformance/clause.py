@@ -22,6 +22,8 @@ class Clause:
     """Its name is the clause's, and the first line of its docstring is the promise. It returns what
     it saw, or raises one of the three errors above."""
     effort: Effort = _ONE_CALL
+    needs: tuple[str, ...] = ()
+    """Checks of the same group without which this one proves nothing."""
 
     @property
     def name(self) -> str:

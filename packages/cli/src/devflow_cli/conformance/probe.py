@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -77,7 +77,8 @@ class Probe:
             ClauseNotShown: the model is busy.
         """
         self.count_call()
-        body = self.speech.write(inquiry, self.model)
+        most = min(inquiry.max_tokens, self.effort.output_tokens)
+        body = self.speech.write(replace(inquiry, max_tokens=most), self.model)
         found = await self.post(self.speech.path, body, **headers)
         if found.status in _BUSY:
             await asyncio.sleep(_wait_of(found))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, cast
-
-from devflow_core.usage import parse_amount
 
 from devflow_cli.conformance.recording import JsonObject
 from devflow_cli.conformance.terms import Effort
@@ -77,7 +75,11 @@ def _amount(value: object) -> Decimal | None:
     """Return an amount that a gateway states; None for what is none, or negative."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
-    return parse_amount(format(value, "f") if isinstance(value, float) else str(value))
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return amount if amount.is_finite() and amount >= 0 else None
 
 
 def _tokens(usage: JsonObject, names: tuple[str, ...]) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import httpx
+from devflow_core.addresses import is_loopback
 
 from devflow_cli.conformance.probe import Probe
 from devflow_cli.conformance.terms import ClauseSkipped, require
@@ -23,20 +26,26 @@ async def reachable(probe: Probe) -> str:
 
 async def strangers(probe: Probe) -> str:
     """Pages of other sites cannot use a gateway of this machine that asks for no key."""
-    body = probe.speech.invalid_body(probe.model)
-    # a client of its own: the probe's sends the key
-    async with httpx.AsyncClient(base_url=probe.client.base_url, trust_env=False) as client:
-        bare = await client.post(probe.speech.path, json=body)
-        if bare.status_code in (401, 403):
-            return "a key is asked for"
-        if probe.client.base_url.host not in ("127.0.0.1", "localhost", "::1"):
-            raise ClauseSkipped("it asks for no key, and is not on this machine")
-        for headers in _STRANGERS:
-            reply = await client.post(probe.speech.path, json=body, headers=headers)
-            require(
-                reply.status_code in (401, 403),
-                f"{headers} gets status {reply.status_code}: any web page can spend your money",
-            )
-            granted = [name for name in reply.headers if name.startswith("access-control-allow")]
-            require(not granted, "it grants permissions to pages of other sites")
+    bare = await _send_bare(probe, {})
+    if bare.status_code in (401, 403):
+        return "a key is asked for"
+    if not is_loopback(probe.client.base_url.host):
+        raise ClauseSkipped("it asks for no key, and is not on this machine")
+    for headers in _STRANGERS:
+        reply = await _send_bare(probe, headers)
+        require(
+            reply.status_code in (401, 403),
+            f"{headers} gets status {reply.status_code}: any web page can spend your money",
+        )
+        granted = [name for name in reply.headers if name.startswith("access-control-allow")]
+        require(not granted, "it grants permissions to pages of other sites")
     return "refused"
+
+
+async def _send_bare(probe: Probe, headers: Mapping[str, str]) -> httpx.Response:
+    """Send an invalid request without the key."""
+    body = probe.speech.invalid_body(probe.model)
+    path, client = probe.speech.path, probe.client
+    request = client.build_request("POST", path, json=body, headers=dict(headers))
+    request.headers.pop("authorization", None)
+    return await client.send(request)

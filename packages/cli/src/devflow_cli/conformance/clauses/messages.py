@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from devflow_cli.conformance.clauses.prompts import READ_BOTH, repeat_words
+from devflow_cli.conformance.clauses import prompts
+from devflow_cli.conformance.clauses.prompts import READ_BOTH
 from devflow_cli.conformance.clauses.streams import hear_hello
 from devflow_cli.conformance.grammar.messages import find_fault
 from devflow_cli.conformance.probe import Probe, make_word
@@ -18,9 +19,30 @@ from devflow_cli.conformance.speech import Inquiry
 from devflow_cli.conformance.speech.messages import BETAS
 from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, ClauseSkipped, require
 
-CACHED_PROMPT_TOKENS = 7000
-"""More than any Claude needs before it caches (4,096), and what a clause may send of it."""
+MAX_CACHED_TOKENS = 6000
+"""Tokens of the prompt that is sent again; Claude Haiku 4.5 caches none below 4,096."""
+MAX_THINKING_TOKENS = 1536
+"""Tokens of a reply that may think for 1,024 of them."""
 _COUNT = "/v1/messages/count_tokens?beta=true"
+
+
+async def system_prompt(probe: Probe) -> str:
+    """The system prompt reaches the model, as one text and as several blocks with all of them."""
+    seen = await prompts.system_prompt(probe)
+    first, second = make_word(), make_word()
+    blocks = [
+        {"type": "text", "text": "You are a brief assistant."},
+        {"type": "text", "text": f"The code word of the first block is {first}."},
+        {
+            "type": "text",
+            "text": f"The code word of the last block is {second}.",
+            "cache_control": {"type": "ephemeral"},
+        },
+    ]
+    told = {"the first block of the system": first, "its last block": second}
+    inquiry = Inquiry(question="", more={"system": blocks})
+    why = "Claude Code sends its instructions in blocks"
+    return f"{seen}; {await prompts.repeat_words(probe, inquiry, told, why)}"
 
 
 async def stream_grammar(probe: Probe) -> str:
@@ -56,13 +78,15 @@ async def cache(probe: Probe) -> str:
         "text": make_long_text(),
         "cache_control": {"type": "ephemeral"},
     }
-    inquiry = Inquiry(question="Reply with exactly: ok", max_tokens=16, more={"system": [marked]})
+    asked = {"type": "text", "text": "Reply with exactly: ok"}
+    messages = [{"role": "user", "content": [marked, asked]}]
+    inquiry = Inquiry(question="", max_tokens=16, more={"messages": messages})
     first = await probe.ask(inquiry)
     for number in (2, 3):
         said = await probe.ask(inquiry)
         if said.cached_tokens > 0:
             return f"{said.cached_tokens} of {said.input_tokens} tokens read the {number}. time"
-    if first.input_tokens < CACHED_PROMPT_TOKENS // 2:
+    if first.input_tokens < MAX_CACHED_TOKENS // 2:
         raise ClauseNotShown(f"the prompt counts {first.input_tokens} tokens only")
     raise ClauseBroken(
         f"none of {first.input_tokens} marked tokens is read from the cache: cache_control is"
@@ -88,7 +112,13 @@ async def thinking(probe: Probe) -> str:
     """Thinking keeps its signature, and is taken back in the next turn with a tool result."""
     question = "Think about it, then use the read_left tool."
     more = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
-    asked = Inquiry(question=question, tools=READ_BOTH[:1], max_tokens=2048, stream=True, more=more)
+    asked = Inquiry(
+        question=question,
+        tools=READ_BOTH[:1],
+        max_tokens=MAX_THINKING_TOKENS,
+        stream=True,
+        more=more,
+    )
     found = await probe.try_to_send(asked)
     if found.status == 400:
         raise ClauseNotShown(f"the model does not think by budget: {found.excerpt}")
@@ -111,7 +141,10 @@ async def thinking(probe: Probe) -> str:
         {"role": "user", "content": [result]},
     ]
     again = Inquiry(
-        question="", tools=READ_BOTH[:1], max_tokens=2048, more={**more, "messages": messages}
+        question="",
+        tools=READ_BOTH[:1],
+        max_tokens=MAX_THINKING_TOKENS,
+        more={**more, "messages": messages},
     )
     await probe.send(again)
     return "signed, and taken back"
@@ -125,7 +158,7 @@ async def unknown_fields(probe: Probe) -> str:
         "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
         "metadata": {"user_id": "user_of_devflow_doctor"},
     }
-    asked = Inquiry(question="Reply with exactly: ok", max_tokens=2048, more=more)
+    asked = Inquiry(question="Reply with exactly: ok", max_tokens=MAX_THINKING_TOKENS, more=more)
     said = await probe.ask(asked)
     require(said.text.strip(), "the request is answered without text")
     return "answered"
@@ -197,27 +230,10 @@ async def hello(probe: Probe) -> str:
     return f"answered {reply.status_code}"
 
 
-async def system_blocks(probe: Probe) -> str:
-    """A system prompt of several blocks reaches the model with all of them."""
-    first, second = make_word(), make_word()
-    blocks = [
-        {"type": "text", "text": "You are a brief assistant."},
-        {"type": "text", "text": f"The code word of the first block is {first}."},
-        {
-            "type": "text",
-            "text": f"The code word of the last block is {second}.",
-            "cache_control": {"type": "ephemeral"},
-        },
-    ]
-    told = {"the first block": first, "the last block": second}
-    inquiry = Inquiry(question="", more={"system": blocks})
-    return await repeat_words(probe, inquiry, told, "Claude Code sends its instructions in blocks")
-
-
 def make_long_text() -> str:
-    """Return a text of over 5,000 tokens that no cache has seen, in other words each time."""
+    """Return a text of over 4,100 tokens that no cache has seen, in other words each time."""
     lines = [f"This text begins with the word {make_word()}{make_word()}."]
     lines += [
-        f"Line {number} of a long text that is sent twice, word by word." for number in range(370)
+        f"Line {number} of a long text that is sent twice, word by word." for number in range(300)
     ]
     return "\n".join(lines)
