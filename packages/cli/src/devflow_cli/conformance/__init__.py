@@ -2,7 +2,7 @@
 
 from devflow_cli.conformance.clause import Clause, Finding
 from devflow_cli.conformance.clauses import CLAUSES
-from devflow_cli.conformance.examination import DEFAULT_LIMIT_USD, Examination, examine
+from devflow_cli.conformance.examination import Examination, examine
 from devflow_cli.conformance.terms import Group
 
-__all__ = ["CLAUSES", "DEFAULT_LIMIT_USD", "Clause", "Examination", "Finding", "Group", "examine"]
+__all__ = ["CLAUSES", "Clause", "Examination", "Finding", "Group", "examine"]

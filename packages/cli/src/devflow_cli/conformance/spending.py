@@ -58,7 +58,7 @@ class Spending:
 
 
 def read_prices(models: list[JsonObject]) -> dict[str, tuple[Decimal, Decimal]]:
-    """Return the prices that a list of models states as OpenRouter's does, by id and short id."""
+    """Return the prices that a list of models states for each token, by id."""
     prices: dict[str, tuple[Decimal, Decimal]] = {}
     for model in models:
         listed: Any = model.get("pricing")
