@@ -25,7 +25,7 @@ _WORDS = {"ok": "ok", "failed": "FAIL", "not_shown": "not shown", "skipped": "sk
 
 
 def print_findings(run: Run, findings: Sequence[Finding]) -> None:
-    """Print a table of all findings, then what each failed clause promises and what was seen."""
+    """Print a table of all findings, then what failed, and why the rest is unknown."""
     rows = [
         {
             "outcome": _WORDS[one.outcome],
@@ -41,6 +41,8 @@ def print_findings(run: Run, findings: Sequence[Finding]) -> None:
             run.say(f"FAIL {one.clause.name}")
             run.say(_wrap(f"Promise: {one.clause.sentence}", width))
             run.say(_wrap(f"Seen: {one.detail}", width) + "\n")
+    for reason, names in _group_by_reason(findings).items():
+        run.say(_wrap(f"{', '.join(names)}: {reason}", width, "") + "\n")
     counts = Counter(one.outcome for one in findings)
     told = ", ".join(f"{counts[key]} {_WORDS[key]}" for key in _WORDS if counts[key])
     calls = sum(one.calls for one in findings)
@@ -94,6 +96,15 @@ def write_junit(findings: Sequence[Finding], url: str, file: Path) -> None:
             ET.SubElement(case, "skipped", {"message": f"{_WORDS[one.outcome]}: {detail}"})
     ET.indent(root)
     file.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n")
+
+
+def _group_by_reason(findings: Sequence[Finding]) -> dict[str, list[str]]:
+    """Return the clauses of which nothing is known, by the reason, which says what to do."""
+    found: dict[str, list[str]] = {}
+    for one in findings:
+        if one.outcome in ("not_shown", "skipped"):
+            found.setdefault(one.detail, []).append(one.clause.name)
+    return found
 
 
 def _wrap(text: str, width: int, indent: str = "  ") -> str:
