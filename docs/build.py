@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+from devflow_cli.conformance import CLAUSES, Clause
 from devflow_core import settings
 from devflow_core.settings import Settings
 
@@ -88,7 +89,37 @@ def _default(value: object) -> str:
     return f"`{value}`"
 
 
-PAGES = {"settings.md": settings_page}
+GROUPS = {
+    "gateway": "Every gateway",
+    "messages": "Messages (`--claude-code`)",
+    "responses": "Responses (`--codex`)",
+    "chat": "Chat completions (`--openai`)",
+}
+BEGIN, END = "<!-- clauses: begin -->\n", "<!-- clauses: end -->\n"
+
+
+def doctor_page() -> str:
+    """The page of the doctor, with the table of its clauses between the marks."""
+    text = (HERE / "doctor.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    tables = "\n".join(
+        f"### {title}\n\n| clause | promise | calls | tokens of each |\n| --- | --- | --- | --- |\n"
+        + "".join(
+            f"| `{one.name}` | {one.sentence} | {one.effort.calls or 'none'} | {_tokens(one)} |\n"
+            for one in CLAUSES
+            if one.group == group
+        )
+        for group, title in GROUPS.items()
+    )
+    return before + BEGIN + tables + END + rest.partition(END)[2]
+
+
+def _tokens(clause: Clause) -> str:
+    effort = clause.effort
+    return f"{effort.input_tokens:,} + {effort.output_tokens:,}" if effort.calls else ""
+
+
+PAGES = {"settings.md": settings_page, "doctor.md": doctor_page}
 
 
 def main(arguments: list[str]) -> int:

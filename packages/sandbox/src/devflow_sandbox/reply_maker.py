@@ -17,6 +17,7 @@ from devflow_sandbox.parsed_request import ParsedRequest
 from devflow_sandbox.provider_routing import ProviderTarget
 from devflow_sandbox.replies.composer import compose
 from devflow_sandbox.replies.generation import Generation
+from devflow_sandbox.replies.obedience import stop_at
 from devflow_sandbox.replies.reply import GeneratedReply
 from devflow_sandbox.sandbox_state import SandboxState
 
@@ -102,6 +103,7 @@ class ReplyMaker:
         request, model = self.request, self.target.resolved.model
         reply = self.state.reply_script.next_reply(request, self.target.provider)
         reply = reply or compose(request, self.target.provider, seed=self.state.setup.seed)
+        reply = stop_at(reply, request.body)
         limit = min(request.max_tokens or 10**9, model.max_completion_tokens)
         reply = self._add_media(reply.truncate(limit), limit)
         annotations: list[JsonObject] = []

@@ -1,4 +1,4 @@
-"""`devflow doctor`: checks this setup, or the contract of any gateway."""
+"""`devflow doctor`: checks this setup, or how any gateway behaves."""
 
 from __future__ import annotations
 
@@ -13,35 +13,93 @@ from devflow_cli.run import DONE, FAILED, Run, command
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
+    from devflow_cli.conformance import Examination
+
 
 @command(app)
 async def doctor(
     run: Run,
-    url: Annotated[str | None, typer.Option(help="Check the gateway at this URL instead.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Examine the gateway at this URL instead.")
+    ] = None,
     key: Annotated[
         str | None, typer.Option(envvar="DEVFLOW_CLIENT_KEY", help="A client key of that gateway.")
     ] = None,
     claude_code: Annotated[
-        bool, typer.Option("--claude-code", help="Check every clause that Claude Code relies on.")
+        bool, typer.Option("--claude-code", help="Examine Messages, as Claude Code uses them.")
     ] = False,
+    codex: Annotated[
+        bool, typer.Option("--codex", help="Examine Responses, as Codex uses them.")
+    ] = False,
+    openai: Annotated[
+        bool, typer.Option("--openai", help="Examine chat completions, as OpenAI's SDKs use them.")
+    ] = False,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The model to ask.  [default: a cheap one]", show_default=False),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Check this clause only, such as messages.cache or 'chat.*'; repeatable."
+        ),
+    ] = None,
+    max_cost_usd: Annotated[
+        str, typer.Option(help="The most that the models' replies may cost, in USD.")
+    ] = "0.15",
+    stand_in: Annotated[
+        str | None,
+        typer.Option(help="URL of the `devflow sandbox` that is that gateway's upstream."),
+    ] = None,
+    junit: Annotated[
+        Path | None, typer.Option(help="Write the findings to this file as JUnit's XML.")
+    ] = None,
 ) -> int:
-    """Check this setup; with --url, check that a gateway keeps what its clients rely on."""
+    """Check this setup; with --url, examine whether a gateway behaves as its clients rely on."""
     if url is None:
-        findings = _check_setup(run.settings())
-    else:
-        from devflow_cli import conformance
+        return _report_setup(run, _check_setup(run.settings()))
+    from devflow_cli.conformance import Examination, Group
+    from devflow_cli.options import read_amount
 
-        found = await conformance.run_checks(url, key=key, claude_code=claude_code)
-        findings = [
-            {"name": one.name, "ok": one.ok, "detail": one.detail, "clause": one.clause}
-            for one in found
-        ]
+    flags: dict[Group, bool] = {"messages": claude_code, "responses": codex, "chat": openai}
+    examination = Examination(
+        url=url,
+        key=key,
+        groups=tuple(group for group, is_asked in flags.items() if is_asked),
+        only=tuple(only or ()),
+        model=model,
+        limit_usd=read_amount(max_cost_usd, "--max-cost-usd"),
+        stand_in=stand_in,
+    )
+    return await _examine(run, examination, junit)
+
+
+async def _examine(run: Run, examination: Examination, junit: Path | None) -> int:
+    from devflow_core.addresses import hide_user_info
+
+    from devflow_cli import conformance
+    from devflow_cli.views import examination as view
+
+    with run.progress.status("Examining …") as status:
+        findings = await conformance.examine(
+            examination, lambda clause: status.update(f"{clause.name}: {clause.sentence}")
+        )
+    if junit is not None:
+        view.write_junit(findings, hide_user_info(examination.url), junit)
     if run.as_json:
-        run.emit({"ok": all(one["ok"] for one in findings), "findings": findings})
+        run.emit(view.findings_as_json(findings))
     else:
-        for one in findings:
-            run.say(f"{'ok  ' if one['ok'] else 'FAIL'}  {one['name']}: {one['detail']}")
-    return DONE if all(one["ok"] for one in findings) else FAILED
+        view.print_findings(run, findings)
+    return FAILED if any(one.outcome == "failed" for one in findings) else DONE
+
+
+def _report_setup(run: Run, findings: list[dict[str, Any]]) -> int:
+    is_ok = all(one["ok"] for one in findings)
+    if run.as_json:
+        run.emit({"ok": is_ok, "findings": findings})
+    for one in findings:
+        run.say(f"{'ok  ' if one['ok'] else 'FAIL'}  {one['name']}: {one['detail']}")
+    return DONE if is_ok else FAILED
 
 
 def _check_setup(settings: Settings) -> list[dict[str, Any]]:

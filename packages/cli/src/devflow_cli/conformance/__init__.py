@@ -1,5 +1,8 @@
-"""Checks that a gateway, ours or another, keeps what its clients rely on."""
+"""Examines whether a gateway, ours or another, behaves as its clients rely on."""
 
-from devflow_cli.conformance.runner import Finding, run_checks
+from devflow_cli.conformance.clause import Clause, Finding
+from devflow_cli.conformance.clauses import CLAUSES
+from devflow_cli.conformance.examination import Examination, examine
+from devflow_cli.conformance.terms import Group
 
-__all__ = ["Finding", "run_checks"]
+__all__ = ["CLAUSES", "Clause", "Examination", "Finding", "Group", "examine"]

@@ -199,10 +199,18 @@ def _encode_content(generation: Generation) -> list[JsonObject]:
     return content
 
 
+def _encode_stop(generation: Generation) -> JsonObject:
+    reply = generation.reply
+    if reply.stop_sequence is not None:
+        return {"stop_reason": "stop_sequence", "stop_sequence": reply.stop_sequence}
+    reason = _STOP_REASONS.get(reply.finish_reason, "end_turn")
+    return {"stop_reason": reason, "stop_sequence": None}
+
+
 def encode_response(generation: Generation) -> bytes:
     """Return a reply that is not streamed, as JSON."""
     message = _encode_message(generation, _encode_content(generation), _encode_usage(generation))
-    message["stop_reason"] = _STOP_REASONS.get(generation.reply.finish_reason, "end_turn")
+    message |= _encode_stop(generation)
     if generation.metadata is not None:
         message["openrouter_metadata"] = generation.metadata
     return orjson.dumps(message)
@@ -223,8 +231,7 @@ def encode_stream(generation: Generation) -> list[bytes]:
     for index, block in enumerate(_encode_content(generation)):
         events += _encode_block(index, block, generation)
     stopped = {
-        "stop_reason": _STOP_REASONS.get(generation.reply.finish_reason, "end_turn"),
-        "stop_sequence": None,
+        **_encode_stop(generation),
         "stop_details": None,
         "container": None,
     }

@@ -11,6 +11,7 @@ import orjson
 
 from devflow_sandbox.catalogue.providers import Provider
 from devflow_sandbox.parsed_request import ParsedRequest, ToolDefinition
+from devflow_sandbox.replies.obedience import obey
 from devflow_sandbox.replies.reply import EmittedToolCall, GeneratedReply
 from devflow_sandbox.replies.schema_values import generate_value
 
@@ -19,11 +20,6 @@ _FILE = re.compile(
 )
 _NAME = re.compile(r"`([^`\n]{2,60})`|\b(test_\w+|\w+Error|\w+\(\)|[a-z]+_[a-z_]+)")
 _TAG = re.compile(r"<([\w-]+)[^>]*>.*?</\1>", re.DOTALL)
-_EXACTLY = re.compile(
-    r"\b(?:reply|respond|answer|say)\b(?: with)?(?: exactly| only| just){1,2}:?\s+"
-    r"[\"'`]?(.+?)[\"'`]?[.]?\s*$",
-    re.IGNORECASE,
-)
 _MAX_SUBJECTS = 4
 """Names taken from the question; the text mentions the first and the last of them."""
 
@@ -67,16 +63,18 @@ def compose(request: ParsedRequest, provider: Provider, *, seed: int) -> Generat
     # what clients put in tags is not the question
     question = _TAG.sub(" ", request.question).strip() or request.question
     values = _SeededValues(seed, request.models[0], question, request.turn)
-    tool = _choose_tool(request, question)
-    if tool is not None:
-        arguments = orjson.dumps(generate_value(tool.schema, question)).decode()
+    tools = _choose_tools(request, question)
+    if tools:
         return GeneratedReply(
             reasoning=_write_thinking(request, question),
             signature=_sign_reasoning(request, values),
-            calls=(
+            calls=tuple(
                 EmittedToolCall(
-                    id=values.make_id(provider.tool_prefix), name=tool.name, arguments=arguments
-                ),
+                    id=values.make_id(provider.tool_prefix, number),
+                    name=tool.name,
+                    arguments=orjson.dumps(generate_value(tool.schema, question)).decode(),
+                )
+                for number, tool in enumerate(tools)
             ),
             finish_reason="tool_calls",
         )
@@ -93,8 +91,9 @@ class _SeededValues:
     def __init__(self, *parts: object) -> None:
         self._digest = hashlib.sha256(repr(parts).encode()).digest()
 
-    def make_id(self, prefix: str) -> str:
-        return prefix + "01" + base64.b32encode(self._digest[:14]).decode().rstrip("=")
+    def make_id(self, prefix: str, number: int) -> str:
+        digest = self._digest if number == 0 else hashlib.sha256(self._digest * number).digest()
+        return prefix + "01" + base64.b32encode(digest[:14]).decode().rstrip("=")
 
     def make_signature(self) -> str:
         return base64.b64encode(self._digest * 5).decode()
@@ -120,39 +119,36 @@ def _write_thinking(request: ParsedRequest, question: str) -> str | None:
     )
 
 
-def _choose_tool(request: ParsedRequest, question: str) -> ToolDefinition | None:
-    """Choose the required tool, or one that the question asks to use, until its result is there."""
+def _choose_tools(request: ParsedRequest, question: str) -> list[ToolDefinition]:
+    """Choose the required tool, or those that the question asks to use, until a result is there."""
     if not request.tools or request.tool_choice == "none":
-        return None
+        return []
     if request.tool_choice.startswith("="):
-        return next(tool for tool in request.tools if tool.name == request.tool_choice[1:])
+        return [tool for tool in request.tools if tool.name == request.tool_choice[1:]][:1]
     if request.tool_choice == "required":
-        return request.tools[0]
+        return [request.tools[0]]
     # after a tool result, the reply is text; otherwise an agent would never end
     last = request.last_block
     if request.is_after_tool or last is None or last.role != "user":
-        return None
-    for tool in request.tools:
+        return []
+    return [
+        tool
+        for tool in request.tools
         if re.search(
             rf"\b(?:use|call)\s+(?:the\s+)?`?{re.escape(tool.name)}`?\s+tool\b", question, re.I
-        ):
-            return tool
-    return None
+        )
+    ]
 
 
 def _write_text(request: ParsedRequest, question: str, seed: int) -> str:
     if request.schema is not None:
         return orjson.dumps(generate_value(request.schema, question)).decode()
-    if request.wants_json:
-        return orjson.dumps({"answer": _write_prose(question, seed, request.turn)}).decode()
-    return _write_prose(question, seed, request.turn)
+    text = obey(question, request.blocks) or _write_prose(question, seed, request.turn)
+    return orjson.dumps({"answer": text}).decode() if request.wants_json else text
 
 
 @lru_cache(maxsize=512)
 def _write_prose(question: str, seed: int, turn: int) -> str:
-    exactly = _EXACTLY.search(question[-400:])
-    if exactly is not None:
-        return exactly.group(1)
     digest = hashlib.sha256(repr((seed, question, turn)).encode()).digest()
     subjects = _find_subjects(question)
     first, last = subjects[0], subjects[-1]

@@ -35,6 +35,8 @@ class GeneratedReply:
     calls: tuple[EmittedToolCall, ...] = ()
     refusal: str | None = None
     finish_reason: str = "stop"
+    stop_sequence: str | None = None
+    """The request's stop sequence before which the text ends."""
     annotations: tuple[JsonObject, ...] = ()
     image_tokens: int = 0
     """Tokens of an image with the text; 0 without one."""
@@ -68,7 +70,14 @@ class GeneratedReply:
         remaining = max_tokens - _count_tokens(reasoning)
         text = (self.text or "")[: remaining * 4]
         # calls come last, so a reply that is too long loses them whole
-        return replace(self, reasoning=reasoning, text=text, calls=(), finish_reason="length")
+        return replace(
+            self,
+            reasoning=reasoning,
+            text=text,
+            calls=(),
+            finish_reason="length",
+            stop_sequence=None,
+        )
 
 
 def _count_tokens(text: str | None) -> int:

@@ -1,0 +1,1 @@
+"""Says where a stream leaves the grammar of its dialect."""

@@ -1,0 +1,45 @@
+"""Defines what all checks share: the groups, the three ways not to be kept, and the effort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Group = Literal["gateway", "messages", "responses", "chat"]
+Outcome = Literal["ok", "failed", "not_shown", "skipped"]
+"""`not_shown`: the reply proves neither, as the model may be at fault; `skipped`: not checked."""
+
+MAX_OUTPUT_TOKENS = 768
+"""Tokens that a reply may have unless a clause says otherwise: models that reason need some."""
+MAX_INPUT_TOKENS = 1500
+"""Tokens of the longest ordinary question, tools and picture included."""
+
+
+class ClauseBroken(Exception):
+    """The gateway breaks a promise; the message says what was seen and what that breaks."""
+
+
+class ClauseNotShown(Exception):
+    """The reply proves neither; the message says why, and how to find out."""
+
+
+class ClauseSkipped(Exception):
+    """The clause cannot be checked here; the message says why."""
+
+
+def require(condition: object, message: str) -> None:
+    """Raise `ClauseBroken` with the message unless the condition holds."""
+    if not condition:
+        raise ClauseBroken(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """The most that a check may ask of a model."""
+
+    calls: int = 1
+    """Requests that a model answers; 0: none is asked, and nothing is billed."""
+    input_tokens: int = MAX_INPUT_TOKENS
+    """Of each request."""
+    output_tokens: int = MAX_OUTPUT_TOKENS
+    """Of each reply."""
