@@ -103,7 +103,8 @@ class ChatEncoder:
         }
         note = note_on_pictures(event.raw_response, WIRE)
         body = {**self._ensure_id(), "choices": [choice]}
-        last: dict[str, Any] = {**body, "choices": [] if self._is_usage_separate else [choice]}
+        ended = {"index": 0, "delta": {}, "finish_reason": None}  # the reason is sent once
+        last: dict[str, Any] = {**body, "choices": [] if self._is_usage_separate else [ended]}
         if event.usage is not None:
             last["usage"] = encode_usage(event.usage, event.cost)
         if self._passthrough.annotations:
