@@ -62,9 +62,7 @@ class CallPieces:
         """Return whether a call with this number has begun."""
         return wire_index in self._calls
 
-    def find(
-        self, wire_index: object, call_id: str | None, name: str | None
-    ) -> CallInPieces:
+    def find(self, wire_index: object, call_id: str | None, name: str | None) -> CallInPieces:
         """Return the call that a piece belongs to, which it may begin; the arguments are `add`'s."""
         if not isinstance(wire_index, int):
             is_known = call_id in self._calls or name is not None or not self._calls
