@@ -13,7 +13,11 @@ from devflow_sandbox import Sandbox
 from devflow_server.serving import run_gateway
 from integration.upstream_door import MODEL, open_door, streamed
 
-CALLS = [("get_weather", {"city": "Köln"}), ("now", {}), ("get_weather", {"city": "Rom"})]
+CALLS: list[tuple[str, dict[str, str]]] = [
+    ("get_weather", {"city": "Köln"}),
+    ("now", {}),
+    ("get_weather", {"city": "Rom"}),
+]
 TOOLS: list[Any] = [
     {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
     for name in ("get_weather", "now")
@@ -32,39 +36,41 @@ TURNS: list[dict[str, Any]] = [
 FORMS = [None, "duplicate", "gap", "ids", "split", "object"]
 
 
-@pytest.fixture(scope="module")
-async def doors(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[Sandbox, str]]:
+@pytest.fixture
+async def doors(tmp_path: Path) -> AsyncIterator[tuple[Sandbox, str]]:
     """A stand-in whose replies call tools, and the URL of a gateway before it."""
-    folder = tmp_path_factory.mktemp("ledger")
     async with Sandbox(script={"turns": TURNS}) as sandbox:
         settings = Settings.load(
             {}, base_url=sandbox.base_url, api_key=sandbox.api_key, require_key=False, port=0,
-            data_dir=folder, cache=False,
+            data_dir=tmp_path, cache=False,
         )  # fmt: skip
         async with run_gateway(settings) as running:
             yield sandbox, running.url
 
 
-@pytest.mark.parametrize("form", FORMS)
 async def test_a_round_of_parallel_calls_works_with_the_stream_helper(
-    doors: tuple[Sandbox, str], form: str | None
+    doors: tuple[Sandbox, str],
 ) -> None:
     sandbox, url = doors
-    fault = {"when": {"method": "POST"}, "then": {"kind": "tool_index", "form": form}}
-    sandbox.set_faults({"faults": [fault]} if form else None)
-    asked: list[Any] = [{"role": "user", "content": "What is the weather?"}]
     async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="x", max_retries=0) as client:
-        async with client.chat.completions.stream(
-            model=MODEL, messages=asked, tools=TOOLS
-        ) as stream:
-            choice = (await stream.get_final_completion()).choices[0]
-        message, calls = choice.message, choice.message.tool_calls or []
-        assert (message.role, choice.finish_reason) == ("assistant", "tool_calls")
-        assert [(one.function.name, orjson.loads(one.function.arguments)) for one in calls] == CALLS
-        assert len({one.id for one in calls}) == len(CALLS)
-        results = [{"role": "tool", "tool_call_id": one.id, "content": "ok"} for one in calls]
-        asked += [message.model_dump(exclude_none=True), *results]
-        answer = await client.chat.completions.create(model=MODEL, messages=asked, tools=TOOLS)
+        for form in FORMS:
+            fault = {"when": {"method": "POST"}, "then": {"kind": "tool_index", "form": form}}
+            sandbox.set_faults({"faults": [fault]} if form else None)
+            await _make_round(client)
+
+
+async def _make_round(client: openai.AsyncOpenAI) -> None:
+    asked: list[Any] = [{"role": "user", "content": "What is the weather?"}]
+    async with client.chat.completions.stream(model=MODEL, messages=asked, tools=TOOLS) as stream:
+        choice = (await stream.get_final_completion()).choices[0]
+    message, calls = choice.message, choice.message.tool_calls or []
+    assert (message.role, choice.finish_reason) == ("assistant", "tool_calls")
+    found = [(one.function.name, orjson.loads(one.function.arguments)) for one in calls]
+    assert found == CALLS
+    assert len({one.id for one in calls}) == len(CALLS)
+    results = [{"role": "tool", "tool_call_id": one.id, "content": "ok"} for one in calls]
+    asked += [message.model_dump(exclude_none=True), *results]
+    answer = await client.chat.completions.create(model=MODEL, messages=asked, tools=TOOLS)
     assert answer.choices[0].message.content == "It rains."
 
 
@@ -106,7 +112,9 @@ async def test_bytes_that_are_not_utf8_are_replaced(tmp_path: Path, is_stream: b
     text = answer.content.decode()
     if is_stream:
         frames = SseReader().feed(answer.content)
-        bodies = [orjson.loads(one.data) for one in frames if one.data not in {None, b"[DONE]"}]
+        bodies = [
+            orjson.loads(one.data or b"") for one in frames if one.data not in {None, b"[DONE]"}
+        ]
         deltas = [body["choices"][0]["delta"] for body in bodies]
         assert "".join(one["content"] for one in deltas) == "a��b��c"
         assert ": �" in text

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
-from devflow_core.events import Event
+from devflow_core.events import Event, Opaque
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.wire import SseReader, get_dialect
@@ -117,16 +119,11 @@ def test_a_stream_that_is_translated_ends_once(decode_stream: Decode) -> None:
     events = decode_stream(CHAT.make_decoder(), _chunk({"content": "x"}) + _end(usage=usage) + DONE)
     # the first event of a translated stream has no frame
     encoder = CHAT.make_encoder(REQUEST)
-    foreign = [event for event in events if type(event).__name__ != "Opaque"]
-    frameless = [type(one)(**{**_fields(one), "frame": None}) for one in foreign]
+    frameless = [replace(event, frame=None) for event in events if not isinstance(event, Opaque)]
     bodies = list(_bodies(b"".join(map(encoder.encode, frameless))))
     reasons = [choice["finish_reason"] for body in bodies for choice in body["choices"]]
     assert [one for one in reasons if one] == ["stop"]
     assert bodies[-1]["usage"]
-
-
-def _fields(event: Event) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in type(event).__slots__}
 
 
 @pytest.mark.parametrize(
@@ -174,9 +171,7 @@ def _calls(draw: st.DrawFn) -> list[Call]:
 @st.composite
 def _pieces(draw: st.DrawFn, calls: list[Call]) -> list[dict[str, Any]]:
     """The calls one after the other, cut and numbered in one of the ways that providers have."""
-    number = draw(
-        st.sampled_from([lambda _: 0, lambda one: one, lambda one: one * 3 + 2, lambda _: None])
-    )
+    step, first = draw(st.sampled_from([(0, 0), (1, 0), (3, 2), (0, None)]))
     repeats_id, repeats_name = draw(st.booleans()), draw(st.booleans())
     is_object = draw(st.booleans())
     pieces: list[dict[str, Any]] = []
@@ -186,10 +181,13 @@ def _pieces(draw: st.DrawFn, calls: list[Call]) -> list[dict[str, Any]]:
         else:
             cuts = sorted(draw(st.lists(st.integers(0, len(arguments)), max_size=4)))
             edges = [0, *cuts, len(arguments)]
-            texts = [arguments[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+            texts = [arguments[a:b] for a, b in pairwise(edges)]
         for nth, text in enumerate(texts):
             function: dict[str, Any] = {"arguments": text}
-            piece: dict[str, Any] = {"index": number(index), "type": "function"}
+            piece: dict[str, Any] = {
+                "index": None if first is None else index * step + first,
+                "type": "function",
+            }
             if nth == 0 or repeats_id:
                 piece["id"] = call_id
             if nth == 0 or repeats_name:

@@ -63,7 +63,7 @@ class CallPieces:
         return wire_index in self._calls
 
     def find(self, wire_index: object, call_id: str | None, name: str | None) -> CallInPieces:
-        """Return the call that a piece belongs to, which it may begin; the arguments are `add`'s."""
+        """Return the call that a piece belongs to, which it may begin; arguments as in `add`."""
         if not isinstance(wire_index, int):
             is_known = call_id in self._calls or name is not None or not self._calls
             wire_index = call_id if call_id is not None and is_known else self._last

@@ -18,6 +18,7 @@ from devflow_core.wire.sse import SseFrame
 
 _ROLE_FIELDS = (b',"role":"assistant"', b'"role":"assistant",')
 """A role in the middle or at the end of a delta, and one at its beginning."""
+_CONTAINERS = frozenset({dict, list})
 
 
 class ChunkRepair:
@@ -115,7 +116,7 @@ def _repair_function(function: dict[str, Any], known_name: str | None) -> bool:
         del function["name"]
         is_changed = True
     arguments = function.get("arguments")
-    if isinstance(arguments, dict | list):
+    if type(arguments) in _CONTAINERS:
         function["arguments"] = lenient.as_arguments(arguments)
         is_changed = True
     return is_changed
@@ -131,7 +132,7 @@ def _cut_role(raw: bytes) -> bytes | None:
     return None
 
 
-def _blank(raw: bytes, name: bytes, value: object) -> bytes | None:
+def _blank(raw: bytes, name: bytes, value: Any) -> bytes | None:
     """Return a frame with null in place of a field; None if it is not clear which one it is."""
     key = b'"%b"' % name
     field = b"%b:%b" % (key, dump(value))
