@@ -15,7 +15,6 @@ from devflow_core.wire.body import load_frame
 from devflow_core.wire.sse import SseFrame
 
 NO_EVENTS: tuple[Event, ...] = ()
-_DATA_LINE_BYTES = len(b"data: \n\n")
 
 
 class FrameDecoder(ABC):
@@ -47,8 +46,7 @@ class FrameDecoder(ABC):
         if self.finished:
             return NO_EVENTS
         data = frame.data
-        # the only line of most frames is the data, whose text the parser checks
-        if len(frame.raw) != len(data or b"") + _DATA_LINE_BYTES and not frame.raw.isascii():
+        if not frame.is_checked:
             frame = _with_valid_text(frame)
         if data is None:
             return self._decode_comment(frame)

@@ -27,17 +27,19 @@ class ChunkRepair:
     Each choice has its role in its first delta and its finish reason once; later ones are left out.
     """
 
-    __slots__ = ("_finished", "_with_role")
+    __slots__ = ("_finished", "_with_role", "has_begun")
 
     def __init__(self) -> None:
+        self.has_begun = False
+        """Whether the first delta of the choice 0 has come, and its role with it."""
         self._with_role: set[int] = set()
         """The choices whose first delta has come."""
         self._finished: set[int] = set()
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether the first delta of the choice 0 has come, and its role with it."""
-        return 0 in self._with_role
+    def repair_text(self, chunk: JsonObject, frame: SseFrame) -> bytes:
+        """As `repair`, for a chunk with a delta of the choice 0 that holds text, as most do."""
+        raw = _cut_role(frame.raw) if self.has_begun else None
+        return self.repair(chunk, frame) if raw is None else raw
 
     def repair(self, chunk: JsonObject, frame: SseFrame, *, has_changed: bool = False) -> bytes:
         """Return the bytes of a chunk for a client.
@@ -50,7 +52,8 @@ class ChunkRepair:
         raw = None if has_changed else frame.raw
         for choice in lenient.as_objects(chunk.get("choices")):
             raw = self._repair_role(choice, raw)
-            raw = self._repair_finish(cast("dict[str, Any]", choice), raw)
+            if choice.get("finish_reason"):
+                raw = self._repair_finish(cast("dict[str, Any]", choice), raw)
         return encode_repaired(chunk, frame) if raw is None else raw
 
     def _repair_role(self, choice: JsonObject, raw: bytes | None) -> bytes | None:
@@ -65,14 +68,13 @@ class ChunkRepair:
             del delta["role"]
             return raw and _cut_role(raw)
         self._with_role.add(index)
+        self.has_begun = 0 in self._with_role
         if role:
             return raw
         delta["role"] = "assistant"
         return None
 
     def _repair_finish(self, choice: dict[str, Any], raw: bytes | None) -> bytes | None:
-        if not choice.get("finish_reason"):
-            return raw
         index = lenient.as_int(choice.get("index"))
         if index not in self._finished:
             self._finished.add(index)
@@ -125,10 +127,12 @@ def _repair_function(function: dict[str, Any], known_name: str | None) -> bool:
 def _cut_role(raw: bytes) -> bytes | None:
     """Return a frame without its role; None if it is not clear which bytes are the role."""
     # inside a string the quotes are escaped, so these are a key's or a whole value's
-    if raw.count(b'"role"') == 1:
-        for field in _ROLE_FIELDS:
-            if field in raw:
-                return raw.replace(field, b"", 1)
+    if raw.count(b'"role"') != 1:
+        return None
+    for field in _ROLE_FIELDS:
+        cut = raw.replace(field, b"")
+        if len(cut) != len(raw):
+            return cut
     return None
 
 

@@ -80,7 +80,7 @@ class ChatDecoder(FrameDecoder):
             self._has_text = True
             text, raw = delta["content"], frame.raw
             if len(delta) > 1 or not self._repair.has_begun:
-                raw = self._repair.repair(body, frame)
+                raw = self._repair.repair_text(body, frame)
             return (TextDelta(text=text, frame=Frame(wire=WIRE, data=raw)),)
         return super()._decode_body(body, data, frame)
 

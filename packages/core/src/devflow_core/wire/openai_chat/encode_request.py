@@ -142,9 +142,9 @@ class _MessageWriter:
         content_parts = [
             part for part in message.parts if not isinstance(part, ToolCall | Reasoning)
         ]
-        marked = next((call.cache_ttl for call in calls if call.cache_ttl is not None), None)
-        if marked is not None:
-            _mark_last_text(content_parts, marked)
+        marked = [call.cache_ttl for call in calls if call.cache_ttl is not None]
+        if marked:
+            _mark_last_text(content_parts, marked[0])
         body: dict[str, Any] = {
             "role": "assistant",
             "content": self._encode_content(content_parts) or None,
