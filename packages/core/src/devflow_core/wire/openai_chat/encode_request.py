@@ -142,7 +142,7 @@ class _MessageWriter:
         content_parts = [
             part for part in message.parts if not isinstance(part, ToolCall | Reasoning)
         ]
-        marked = [call.cache_ttl for call in calls if call.cache_ttl is not None]
+        marked: list[CacheTtl] = [one.cache_ttl for one in calls if one.cache_ttl is not None]
         if marked:
             _mark_last_text(content_parts, marked[0])
         body: dict[str, Any] = {
