@@ -1,10 +1,15 @@
-"""What a provider streams reaches a client of the same dialect byte by byte, and nothing twice."""
+"""What a provider streams reaches a client of the same dialect byte by byte, and nothing twice.
+
+Chunks of OpenAI's dialect are repaired where its clients would misread them; all else of them
+arrives as it was sent.
+"""
 
 import re
 from pathlib import Path
 from typing import Any
 
 import openai
+import orjson
 import pytest
 from devflow_core.events import Finished
 from devflow_core.messages import WireName
@@ -25,11 +30,31 @@ def _without_ours(body: bytes) -> bytes:
     return _OURS.sub(b"", body)
 
 
+def _without_repairs(stream: bytes) -> list[Any]:
+    """The frames of a stream without what is repaired in a chunk; other frames as they are."""
+    frames = SseReader().feed(stream)
+    return [_unrepaired(one.data) if b'"choices"' in one.raw else one.raw for one in frames]
+
+
+def _unrepaired(data: bytes | None) -> Any:
+    chunk = orjson.loads(data or b"")
+    for choice in chunk["choices"]:
+        choice["finish_reason"] = None
+        choice["delta"].pop("role", None)
+        for call in choice["delta"].get("tool_calls", ()):
+            call.pop("id", None)
+            function = call["function"]
+            function.pop("name", None)
+            if not isinstance(function["arguments"], str):
+                function["arguments"] = orjson.dumps(function["arguments"]).decode()
+    return chunk
+
+
 @pytest.mark.parametrize("name", SAMPLES)
 async def test_a_stream_of_chunks_arrives_as_it_was_sent(tmp_path: Path, name: str) -> None:
     async with open_door(tmp_path, streamed(sample(name))) as door:
         reply = await door.send("openai_chat", stream=True)
-        assert _without_ours(reply.content) == sample(name)
+        assert _without_repairs(_without_ours(reply.content)) == _without_repairs(sample(name))
         assert reply.content.count(b'"devflow"') == 1
 
 
@@ -78,7 +103,7 @@ async def test_a_usage_is_not_lost_when_the_reply_breaks_off(tmp_path: Path) -> 
     sent = b"\n\n".join((text, finish, broken, b""))
     async with open_door(tmp_path, streamed(sent)) as door:
         reply = await door.send("openai_chat", stream=True)
-        assert reply.content.startswith(text + b"\n\n" + finish + b"\n\n")
+        assert b"\n\n" + finish + b"\n\n" in reply.content
         assert b'"error"' in reply.content
 
 
@@ -164,6 +189,9 @@ def test_whatever_is_sent_and_however_it_is_cut_arrives(wire: WireName, data: An
     sent = _relay(wire, reply, cuts)
     # a `[DONE]` in the middle would be taken for the end by many a reader
     expected = reply if ends_in_done else reply.replace(b"data: [DONE]\n\n", b"")
-    assert _without_ours(sent) == expected
+    if wire == "openai_chat":
+        assert _without_repairs(_without_ours(sent)) == _without_repairs(expected)
+    else:
+        assert _without_ours(sent) == expected
     # a chunk may hold a usage beside its text; that one says nothing of ours
     assert sent.count(b'"devflow"') in ({0, 1} if ends_in_done else {1})

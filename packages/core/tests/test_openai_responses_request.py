@@ -272,7 +272,7 @@ def test_results_are_written() -> None:
     encoded = RESPONSES.encode_request(ChatRequest(messages=(message,)), GPT)
     assert [one.get("output") for one in json.loads(encoded.body)["input"]] == ["", "x", None]
     assert encoded.omitted == (
-        "further fields of a message", "is_error of a tool's result", "cache markers",
+        "further fields of a message", "is_error of a tool's result", "cache_control (2 times)",
     )  # fmt: skip
 
 

@@ -87,6 +87,16 @@ def parse_capabilities(
     return found
 
 
+def list_modalities(capabilities: Capability) -> list[str]:
+    """Return what a model reads besides text, in a catalogue row's words."""
+    return [word for word, one in _BY_MODALITY.items() if one in capabilities]
+
+
+def list_parameters(capabilities: Capability) -> list[str]:
+    """Return the `supported_parameters` of a catalogue row that the capabilities stand for."""
+    return [word for word, one in _BY_PARAMETER.items() if one in capabilities]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
     """What a request requires of the model that answers it.

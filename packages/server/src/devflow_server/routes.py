@@ -151,11 +151,14 @@ class RouteTable:
         near = self._find_neighbours(path)
         if not near:
             return None, Face.API
-        dialect = near[0].dialect
-        is_one = all(one.dialect is dialect for one in near)
+        dialects = [one.dialect for one in near]
+        is_one = all(one is dialects[0] for one in dialects)
+        # below some paths the default dialect has errors of another form
+        default = (one for one in dialects if one and one.name == DEFAULT_DIALECT.name)
+        dialect = dialects[0] if is_one else next(default, DEFAULT_DIALECT)
         faces = {one.face for one in near}
         face = faces.pop() if len(faces) == 1 else Face.API
-        return (dialect if is_one else DEFAULT_DIALECT), face
+        return dialect, face
 
     def _find_neighbours(self, path: str) -> list[HttpRoute]:
         """Return the routes at or below a path, else those in the nearest folder above it."""

@@ -13,6 +13,7 @@ from devflow_core.settings import Settings
 from devflow_core.wire import DIALECTS
 from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_core.wire.openai_chat import OPENAI_CHAT
+from devflow_core.wire.table import with_status_codes
 from devflow_routing import LiveCatalogue, RoutingPolicy
 from devflow_store import LedgerState
 
@@ -22,7 +23,7 @@ from devflow_server.handlers import count_tokens, embeddings, system
 from devflow_server.handlers.chat import ChatHandler, ReplySource
 from devflow_server.handlers.count_tokens import TokenCounter
 from devflow_server.handlers.embeddings import EmbeddingsHandler
-from devflow_server.handlers.model_list import describe_model, list_models
+from devflow_server.handlers.model_list import describe_model, list_models, list_rows
 from devflow_server.handlers.openapi import OpenApiHandler
 from devflow_server.handlers.system import HealthHandler, ModelsHandler, NodesHandler, StatusHandler
 from devflow_server.operations.metrics import Metrics
@@ -137,12 +138,13 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
             access=Access.CLIENT,
             group="chat",
             max_body_bytes=max_body_bytes,
-            dialect=dialect,
+            dialect=spoken,
             summary=dialect.summary,
             body_schema=dialect.body_schema,
         )
         for dialect in DIALECTS.values()
-        for prefix in ("", "/api")  # the provider's own SDK adds nothing to its /api/v1
+        # the router's own SDKs add nothing to its /api/v1
+        for prefix, spoken in (("", dialect), ("/api", with_status_codes(dialect)))
     ]
 
 
@@ -203,17 +205,25 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         lambda: components.catalogue.age_s,
         lambda: len(components.catalogue.current),
     )
+    rows = ModelsHandler(lambda: list_rows(components.catalogue.current))
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
     pages = (
         ("GET", "/v1/models", models.list_models, client, "Every model"),
         ("GET", "/v1/models/{id}", models.get_model, client, "One model"),
-        ("GET", "/api/v1/models", models.list_models, client, "Every model"),
         ("GET", "/openrouter/status", status, client, "Which key pays, how old the models are"),
         ("GET", "/metrics", health.serve_metrics, operator, "Counters for Prometheus"),
         ("GET", "/healthz", health.check_live, everybody, "The process answers"),
         ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
     )
-    return [*_node_routes(components)] + [
+    listed = HttpRoute(
+        method="GET",
+        path="/api/v1/models",
+        handler=rows.list_rows,
+        access=client,
+        dialect=with_status_codes(OPENAI_CHAT),
+        summary="Every model, as the router lists it",
+    )
+    return [*_node_routes(components), listed] + [
         HttpRoute(
             method=method,
             path=path,

@@ -95,7 +95,12 @@ def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
     if parsed is None and frame.is_cut:
         return None, frame
     body = _require_object(parsed, data)
-    return body, frame._replace(raw=encode_event(_dump_repaired(body), frame.event))
+    return body, frame._replace(raw=encode_repaired(body, frame))
+
+
+def encode_repaired(body: JsonObject, frame: SseFrame) -> bytes:
+    """Return a frame with another body as an event, without the other lines of the frame."""
+    return encode_event(_dump_repaired(body), frame.event)
 
 
 def _require_object(parsed: object, data: bytes) -> dict[str, Any]:

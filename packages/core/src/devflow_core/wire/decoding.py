@@ -21,7 +21,7 @@ class FrameDecoder(ABC):
     """Decodes one streamed reply; subclasses decode the JSON events of their dialect.
 
     Comments are passed on once the reply has begun. What comes before its first event waits, and is
-    sent with that event's frame. A repaired frame is passed on repaired.
+    sent with that event's frame. A repaired frame is passed on repaired: its text is always UTF-8.
 
     Args:
         model: the model that was asked, for errors.
@@ -46,6 +46,8 @@ class FrameDecoder(ABC):
         if self.finished:
             return NO_EVENTS
         data = frame.data
+        if not frame.is_checked:
+            frame = _with_valid_text(frame)
         if data is None:
             return self._decode_comment(frame)
         if data == b"[DONE]":
@@ -95,7 +97,7 @@ class FrameDecoder(ABC):
         events = self._decode_events(body, data)
         if not events:
             return NO_EVENTS
-        raw = frame.raw
+        raw = self._passed_bytes(body, frame)
         if is_first:
             if all(isinstance(event, Opaque) for event in events):
                 self._prelude += raw
@@ -105,6 +107,10 @@ class FrameDecoder(ABC):
                 events.insert(0, self._start({}, b""))
         events[0] = replace(events[0], frame=Frame(wire=self.wire, data=raw))
         return events
+
+    def _passed_bytes(self, body: dict[str, Any], frame: SseFrame) -> bytes:
+        """Return the bytes of a decoded frame for a client of this dialect."""
+        return frame.raw
 
     def _incomplete(self, missing: str) -> Incomplete:
         return Incomplete(
@@ -119,3 +125,12 @@ class FrameDecoder(ABC):
             f"The provider sent {what}: {excerpt(raw)!r}. Ask again, or ask another model.",
             model=self._model,
         )
+
+
+def _with_valid_text(frame: SseFrame) -> SseFrame:
+    """Return the frame with U+FFFD in place of bytes that are not UTF-8, which clients refuse."""
+    try:
+        frame.raw.decode()
+    except UnicodeDecodeError:
+        return frame._replace(raw=frame.raw.decode(errors="replace").encode())
+    return frame

@@ -11,7 +11,17 @@ from devflow_core.response import ChatResponse
 from devflow_core.wire import json_lenient as lenient
 
 _SHARED_FIELDS = frozenset(
-    {"provider", "plugins", "models", "session_id", "trace", "top_k", "user", "safety_identifier"}
+    {
+        "provider",
+        "plugins",
+        "models",
+        "session_id",
+        "trace",
+        "top_k",
+        "user",
+        "safety_identifier",
+        "cache_control",
+    }
 )
 """Fields with the same meaning in all three dialects (as of 2026-08)."""
 

@@ -44,6 +44,8 @@ class SseFrame(NamedTuple):
     """The bytes as received, with the closing blank line."""
     is_cut: bool = False
     """Whether the stream ended before the blank line; `data` may be incomplete then."""
+    is_checked: bool = True
+    """Whether the parser of the data sees every byte of `raw` that is not ASCII."""
 
 
 def encode(data: bytes, event: str | None = None) -> bytes:
@@ -145,7 +147,7 @@ class SseReader:
                 data.append(value)
             elif name == b"event":
                 event = value.decode(errors="replace")
-        return SseFrame(event, b"\n".join(data) if data else None, raw)
+        return SseFrame(event, b"\n".join(data) if data else None, raw, False, raw.isascii())
 
     def _too_large(self) -> ReplyTooLarge:
         return ReplyTooLarge(

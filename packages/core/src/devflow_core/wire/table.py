@@ -8,8 +8,8 @@ from devflow_core.messages import JsonObject, WireName
 from devflow_core.request import ChatRequest
 from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_core.wire.dialect import Dialect
-from devflow_core.wire.openai_chat import OPENAI_CHAT
-from devflow_core.wire.openai_responses import OPENAI_RESPONSES
+from devflow_core.wire.openai_chat import CHAT_WITH_STATUS_CODES, OPENAI_CHAT
+from devflow_core.wire.openai_responses import OPENAI_RESPONSES, RESPONSES_WITH_STATUS_CODES
 
 DEFAULT_DIALECT = OPENAI_CHAT
 """The dialect of requests made in Python, and of errors if no route decides otherwise."""
@@ -23,6 +23,15 @@ DIALECTS: Mapping[WireName, Dialect] = {
     )
 }
 """Every dialect that the gateway speaks, by name."""
+
+_WITH_STATUS_CODES = {
+    dialect.name: dialect for dialect in (CHAT_WITH_STATUS_CODES, RESPONSES_WITH_STATUS_CODES)
+}
+
+
+def with_status_codes(dialect: Dialect) -> Dialect:
+    """Return the dialect as routers speak it, if their errors differ; else the dialect itself."""
+    return _WITH_STATUS_CODES.get(dialect.name, dialect)
 
 
 def get_dialect(wire: WireName) -> Dialect:

@@ -15,8 +15,9 @@ class CallPieces:
     """
 
     def __init__(self) -> None:
-        self._calls: dict[object, _Call] = {}
-        self._unnamed: dict[int, _Call] = {}
+        self._calls: dict[object, CallInPieces] = {}
+        self._unnamed: dict[int, CallInPieces] = {}
+        self._by_id: dict[str, CallInPieces] = {}
         self._last: object = 0
         self.count = 0
         """The number of calls that have begun, including those held back."""
@@ -32,13 +33,19 @@ class CallPieces:
             name: None if the piece has none.
             arguments: more text of the arguments.
         """
-        call = self._find(wire_index, call_id, name)
+        return self.add_to(self.find(wire_index, call_id, name), call_id, name, arguments)
+
+    def add_to(
+        self, call: CallInPieces, call_id: str | None, name: str | None, arguments: str
+    ) -> ToolCallDelta | None:
+        """As `add`, for the call that `find` has returned for the piece."""
         call.arguments.append(arguments)
+        new_id = call_id if call.id is None else None
+        if new_id is not None:
+            call.id = new_id
+            self._by_id.setdefault(new_id, call)
         if call.name is not None:
-            new_id = call_id if call.id is None else None
-            call.id = call.id or call_id
             return ToolCallDelta(index=call.index, id=new_id, arguments=arguments)
-        call.id = call.id or call_id
         if name is None:
             self._unnamed[call.index] = call
             return None
@@ -55,19 +62,23 @@ class CallPieces:
         """Return whether a call with this number has begun."""
         return wire_index in self._calls
 
-    def _find(self, wire_index: object, call_id: str | None, name: str | None) -> _Call:
+    def find(self, wire_index: object, call_id: str | None, name: str | None) -> CallInPieces:
+        """Return the call that a piece belongs to, which it may begin; arguments as in `add`."""
         if not isinstance(wire_index, int):
             is_known = call_id in self._calls or name is not None or not self._calls
             wire_index = call_id if call_id is not None and is_known else self._last
         self._last = wire_index
         call = self._calls.get(wire_index)
+        if call is not None and call_id is not None and call.id not in {None, call_id}:
+            # its number is that of a later call, but its id tells
+            call = self._by_id.get(call_id, call)
         if call is None or call.is_other(call_id, name):
-            call = self._calls[wire_index] = _Call(self.count)
+            call = self._calls[wire_index] = CallInPieces(self.count)
             self.count += 1
         return call
 
 
-class _Call:
+class CallInPieces:
     """One call, as far as it has come."""
 
     __slots__ = ("arguments", "id", "index", "name")
@@ -87,14 +98,16 @@ class _Call:
     def is_other(self, call_id: str | None, name: str | None) -> bool:
         """Return whether a piece under this call's number begins another call.
 
-        A new id alone does not: some providers make one for every piece. With a name it does,
-        unless this call is still being written.
+        A new id alone does not: some providers make one for every piece. With another name it does,
+        and with the same name unless this call is still being written.
         """
         if call_id is None or name is None or self.id in {None, call_id} or self.name is None:
             return False
+        if name != self.name:
+            return True
         arguments = "".join(self.arguments)
         if not arguments:
-            return name != self.name
+            return False
         try:
             orjson.loads(arguments)
         except orjson.JSONDecodeError:

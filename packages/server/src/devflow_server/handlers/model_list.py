@@ -1,4 +1,4 @@
-"""Describes the catalogue's models for `/v1/models`: OpenAI's shape, plus prices and limits."""
+"""Describes the catalogue's models: in OpenAI's shape with prices and limits, and as routers do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from devflow_core.errors import UnknownModel
 from devflow_core.scope import is_in_scope
 from devflow_core.usage import Price, usd_text
 from devflow_routing import Catalogue, ModelConfig, RoutingPolicy
+from devflow_routing.capabilities import list_modalities, list_parameters
 from devflow_routing.policy import is_pattern
 
 AUTO_MODELS = {
@@ -53,6 +54,44 @@ def describe_model(
 
 def _own_entry(name: str, description: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": "devflow", "name": description}
+
+
+def list_rows(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
+    """Return the same models as rows of a router's catalogue, whose SDKs need every field."""
+    automatic = [_row(ModelConfig(id=name, name=text)) for name, text in AUTO_MODELS.items()]
+    return [*automatic, *(_row(model) for model in catalogue.models if model.writes_text)]
+
+
+def _row(model: ModelConfig) -> dict[str, Any]:
+    modalities = ["text", *list_modalities(model.capabilities)]
+    return {
+        "id": model.id,
+        "canonical_slug": model.canonical_slug or model.id,
+        "name": model.name or model.id,
+        "created": model.created,
+        "description": "",
+        "context_length": model.context_length,
+        "architecture": {
+            "modality": f"{'+'.join(modalities)}->text",
+            "input_modalities": modalities,
+            "output_modalities": ["text"],
+            "tokenizer": model.tokenizer,
+            "instruct_type": None,
+        },
+        # -1 is how a price is listed that is not known beforehand
+        "pricing": _pricing(model.price) or {"prompt": "-1", "completion": "-1"},
+        "top_provider": {
+            "context_length": model.context_length,
+            "max_completion_tokens": model.max_output_tokens,
+            "is_moderated": False,
+        },
+        "per_request_limits": None,
+        "supported_parameters": list_parameters(model.capabilities),
+        "supported_voices": None,
+        "default_parameters": None,
+        "expiration_date": model.expires_on and model.expires_on.isoformat(),
+        "links": {"details": f"/v1/models/{model.id}"},
+    }
 
 
 def _model_entry(model: ModelConfig) -> dict[str, Any]:

@@ -69,6 +69,20 @@ class ModelsHandler:
             shown = [_anthropic_entry(entry) for entry in shown]
         respond_json(context, {"object": "list", "data": shown, "has_more": len(entries) > limit})
 
+    async def list_rows(self, context: RequestContext) -> None:
+        """Answer with the rows of the caller's models in one page, or as `list_models` for Claude.
+
+        Raises:
+            InvalidRequest: as `list_models`.
+        """
+        headers = context.exchange.request.headers
+        if "anthropic-version" in headers or is_claude_code(headers):
+            await self.list_models(context)
+            return
+        rows = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
+        document = {"data": rows, "total_count": len(rows), "links": {"next": None}}
+        respond_json(context, document)
+
     async def get_model(self, context: RequestContext) -> None:
         """Answer with the model that a request for this name would be sent to.
 

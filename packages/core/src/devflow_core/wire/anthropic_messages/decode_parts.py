@@ -67,7 +67,8 @@ def _decode_part(block: JsonObject, path: str) -> Part:  # noqa: C901 - one case
         case "tool_reference":
             # a tool that the client has loaded; other dialects have no such block
             name = strict.required(block, "tool_name", strict.text, path)
-            return Text(text=f"The tool {name} is loaded and can be called now.")
+            text = f"The tool {name} is loaded and can be called now."
+            return Text(text=text, cache_ttl=ttl)
         case _:
             return _make_opaque(block)
 

@@ -11,6 +11,7 @@ from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.anthropic_messages.name import WIRE
 from devflow_core.wire.body import dump
+from devflow_core.wire.cache_markers import add_lost_markers
 from devflow_core.wire.extra_fields import (
     Omissions,
     encode_tools,
@@ -106,7 +107,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         omitted.add("seed")
     extra = filter_extra(request, WIRE, omitted) | _encode_output_config(request, omitted)
     thinking = _encode_thinking(request.reasoning, request.max_output_tokens)
-    return (
+    body = (
         strict.drop_none(thinking=thinking)
         | extra
         | strict.drop_none(
@@ -121,6 +122,8 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
             stop_sequences=list(request.stop) or None,
         )
     )
+    add_lost_markers(request, body, omitted)
+    return body
 
 
 def _encode_message(message: Message, native: bool, omitted: Omissions) -> dict[str, Any]:
@@ -128,6 +131,8 @@ def _encode_message(message: Message, native: bool, omitted: Omissions) -> dict[
     if native:
         return {"role": message.role, "content": blocks, **message.extra}
     for key, value in message.extra.items():
+        if key == "cache_control":
+            continue  # it is counted with the other markers
         if key != "role":
             omitted.add(f"{key} of a message")
         elif value != "developer":  # which is `system` in this dialect

@@ -1,5 +1,8 @@
 """Declares OpenAI's chat completions dialect, with the additions of routers."""
 
+from dataclasses import replace
+from functools import partial
+
 from devflow_core.wire.common_fields import CALL_PROPERTIES, FREE_FIELDS, MESSAGES_SCHEMA
 from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.openai_chat.decode_events import ChatDecoder
@@ -8,7 +11,7 @@ from devflow_core.wire.openai_chat.encode_events import ChatEncoder
 from devflow_core.wire.openai_chat.encode_request import encode_request
 from devflow_core.wire.openai_chat.encode_response import encode_response
 from devflow_core.wire.openai_chat.name import WIRE
-from devflow_core.wire.openai_error import error_body
+from devflow_core.wire.openai_error import error_body, status_code_body, status_code_fields
 
 OPENAI_CHAT = Dialect(
     name=WIRE,
@@ -36,3 +39,10 @@ OPENAI_CHAT = Dialect(
     response_encoder=encode_response,
     error_encoder=error_body,
 )  # fmt: skip
+
+CHAT_WITH_STATUS_CODES = replace(
+    OPENAI_CHAT,
+    encoder_factory=partial(ChatEncoder, describe_error=status_code_fields),
+    error_encoder=status_code_body,
+)
+"""The same with a router's errors, whose code is the HTTP status."""

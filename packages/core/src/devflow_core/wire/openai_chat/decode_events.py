@@ -21,6 +21,7 @@ from devflow_core.usage import ReportedCost, ReportedUsage, Usage
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.decoding import FrameDecoder
 from devflow_core.wire.errors import error_from_object
+from devflow_core.wire.openai_chat.chunk_repair import ChunkRepair, repair_call
 from devflow_core.wire.openai_chat.name import WIRE
 from devflow_core.wire.openai_chat.raw_response import Extras
 from devflow_core.wire.openai_usage import usage_from_openai
@@ -56,6 +57,8 @@ class ChatDecoder(FrameDecoder):
         self._has_text = False
         self._has_refusal = False
         self._calls = CallPieces()
+        self._repair = ChunkRepair()
+        self._has_repaired_call = False
         self._reasoning = _ReasoningIndex()
         self._extras = Extras()
 
@@ -75,7 +78,10 @@ class ChatDecoder(FrameDecoder):
         delta = _parse_plain_delta(body)
         if delta is not None and self._is_started:
             self._has_text = True
-            return (TextDelta(text=delta, frame=Frame(wire=WIRE, data=frame.raw)),)
+            text, raw = delta["content"], frame.raw
+            if len(delta) > 1 or not self._repair.has_begun:
+                raw = self._repair.repair_text(body, frame)
+            return (TextDelta(text=text, frame=Frame(wire=WIRE, data=raw)),)
         return super()._decode_body(body, data, frame)
 
     def _decode_events(self, body: dict[str, Any], data: bytes, key: str = "delta") -> list[Event]:
@@ -136,20 +142,26 @@ class ChatDecoder(FrameDecoder):
         if text := refusal or spoken:
             events.append(TextDelta(text=text))
 
+    def _passed_bytes(self, body: dict[str, Any], frame: SseFrame) -> bytes:
+        has_changed, self._has_repaired_call = self._has_repaired_call, False
+        return self._repair.repair(body, frame, has_changed=has_changed)
+
     def _decode_call(self, call: JsonObject, events: list[Event]) -> None:
         function = lenient.as_object(call.get("function"))
-        piece = self._calls.add(
-            call.get("index"),
-            lenient.as_text(call.get("id")),
-            lenient.as_text(function.get("name")),
-            lenient.as_arguments(function.get("arguments")),
-        )
+        call_id, name = lenient.as_text(call.get("id")), lenient.as_text(function.get("name"))
+        known = self._calls.find(call.get("index"), call_id, name)
+        if repair_call(call, known.index, known.id, known.name):
+            self._has_repaired_call = True
+        arguments = lenient.as_arguments(function.get("arguments"))
+        piece = self._calls.add_to(known, call_id, name, arguments)
         if piece is not None:
             events.append(piece)
 
     def _record_finish(self, choice: JsonObject) -> None:
         reason = choice.get("finish_reason")
-        if isinstance(reason, str) and reason:
+        # the first one counts, as for clients of this dialect, unless the reply fails after it
+        is_first = self._finish_reason is None or reason == "error"
+        if isinstance(reason, str) and reason and is_first:
             self._finish_reason = _FINISH_REASONS.get(reason, "stop")
             self._wire_finish_reason = reason
             self._native_finish_reason = (
@@ -241,8 +253,8 @@ class _ReasoningIndex:
         return self._by_wire_index.setdefault((wire_index, kind), len(self._by_wire_index))
 
 
-def _parse_plain_delta(chunk: dict[str, Any]) -> str | None:
-    """Return the text of a chunk that holds nothing else, as nearly all do; None for any other."""
+def _parse_plain_delta(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the delta of a chunk that holds text and nothing else, as nearly all do, or None."""
     try:
         (choice,) = chunk["choices"]
         if choice.get("finish_reason") is not None or "usage" in chunk or "error" in chunk:
@@ -255,7 +267,7 @@ def _parse_plain_delta(chunk: dict[str, Any]) -> str | None:
         return None
     if (len(delta) == 2 and "role" not in delta) or choice.get("logprobs") is not None:
         return None
-    return content if choice["index"] == 0 else None
+    return delta if choice["index"] == 0 else None
 
 
 def _first_choice(chunk: JsonObject) -> JsonObject:

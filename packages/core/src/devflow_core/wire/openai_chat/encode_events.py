@@ -23,7 +23,7 @@ from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.openai_chat.name import WIRE
-from devflow_core.wire.openai_error import error_fields
+from devflow_core.wire.openai_error import DescribeError, error_fields
 from devflow_core.wire.openai_usage import encode_usage
 from devflow_core.wire.passthrough import Passthrough, is_usage
 from devflow_core.wire.reasoning import detail_of
@@ -37,9 +37,17 @@ class ChatEncoder:
     Args:
         request: the request; decides whether the usage is sent in a separate chunk.
         clock: Unix time in seconds.
+        describe_error: returns the `error` object of a failure.
     """
 
-    def __init__(self, request: ChatRequest, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        request: ChatRequest,
+        clock: Callable[[], float] = time.time,
+        *,
+        describe_error: DescribeError = error_fields,
+    ) -> None:
+        self._describe_error = describe_error
         self._passthrough = Passthrough(WIRE, is_usage)
         self._head: dict[str, Any] = {
             "id": "",
@@ -78,7 +86,11 @@ class ChatEncoder:
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
         return sse.encode(
             dump(
-                {**self._ensure_id(), "error": error_fields(error, request_id), "choices": [choice]}
+                {
+                    **self._ensure_id(),
+                    "error": self._describe_error(error, request_id),
+                    "choices": [choice],
+                }
             )
         )
 
@@ -103,7 +115,12 @@ class ChatEncoder:
         }
         note = note_on_pictures(event.raw_response, WIRE)
         body = {**self._ensure_id(), "choices": [choice]}
-        last: dict[str, Any] = {**body, "choices": [] if self._is_usage_separate else [choice]}
+        ended: dict[str, Any] = {
+            "index": 0,
+            "delta": {},
+            "finish_reason": None,
+        }  # the reason is sent once
+        last: dict[str, Any] = {**body, "choices": [] if self._is_usage_separate else [ended]}
         if event.usage is not None:
             last["usage"] = encode_usage(event.usage, event.cost)
         if self._passthrough.annotations:

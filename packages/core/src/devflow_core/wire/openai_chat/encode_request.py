@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from devflow_core.messages import (
+    CacheTtl,
     JsonObject,
     Media,
     Message,
@@ -18,6 +19,7 @@ from devflow_core.messages import (
 from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, Tool, ToolChoice
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
+from devflow_core.wire.cache_markers import add_lost_markers
 from devflow_core.wire.data_url import url_of
 from devflow_core.wire.extra_fields import (
     Omissions,
@@ -94,7 +96,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         raise strict.nothing_left()
     tools = encode_tools(request, WIRE, _encode_tool, omitted)
     extra = filter_extra(request, WIRE, omitted)
-    return extra | strict.drop_none(
+    body = extra | strict.drop_none(
         messages=writer.messages,
         tools=tools or None,
         tool_choice=_encode_tool_choice(request.tool_choice) if tools else None,
@@ -107,6 +109,8 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         response_format=_encode_response_format(request.response_format),
         reasoning=_encode_reasoning_options(request.reasoning),
     )
+    add_lost_markers(request, body, omitted)
+    return body
 
 
 class _MessageWriter:
@@ -138,6 +142,9 @@ class _MessageWriter:
         content_parts = [
             part for part in message.parts if not isinstance(part, ToolCall | Reasoning)
         ]
+        marked: list[CacheTtl] = [one.cache_ttl for one in calls if one.cache_ttl is not None]
+        if marked:
+            _mark_last_text(content_parts, marked[0])
         body: dict[str, Any] = {
             "role": "assistant",
             "content": self._encode_content(content_parts) or None,
@@ -177,9 +184,8 @@ class _MessageWriter:
         """Write the text as a tool's message; return the media, for a user message after it."""
         media: list[Part] = [part for part in result.parts if isinstance(part, Media)]
         texts = [part for part in result.parts if not isinstance(part, Media)]
-        last = texts[-1] if texts else None
-        if result.cache_ttl is not None and isinstance(last, Text):
-            texts[-1] = Text(text=last.text, cache_ttl=result.cache_ttl)
+        if result.cache_ttl is not None:
+            _mark_last_text(texts, result.cache_ttl)
         content = self._encode_content(texts)
         if media and not content:
             content = "The result is shown in the next message."
@@ -216,6 +222,16 @@ class _MessageWriter:
                 raise strict.invalid_value(
                     "messages", f"a {type(part).__name__} in this place cannot be sent"
                 )
+
+
+def _mark_last_text(parts: list[Any], ttl: CacheTtl) -> None:
+    """Move the marker of a call or result to the last text beside it: only texts carry one here.
+
+    A text with a marker of its own keeps it.
+    """
+    at = next((at for at, one in reversed(list(enumerate(parts))) if isinstance(one, Text)), None)
+    if at is not None and parts[at].text and parts[at].cache_ttl is None:
+        parts[at] = Text(text=parts[at].text, cache_ttl=ttl)
 
 
 def _encode_media(media: Media) -> dict[str, Any]:

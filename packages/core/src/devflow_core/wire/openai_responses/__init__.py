@@ -1,8 +1,11 @@
 """Declares OpenAI's responses dialect, with the additions of routers; Codex speaks it."""
 
+from dataclasses import replace
+from functools import partial
+
 from devflow_core.wire.common_fields import CALL_PROPERTIES, FREE_FIELDS, TEXT_SCHEMA
 from devflow_core.wire.dialect import Dialect
-from devflow_core.wire.openai_error import error_body
+from devflow_core.wire.openai_error import error_body, status_code_body, status_code_fields
 from devflow_core.wire.openai_responses.decode_events import ResponsesDecoder
 from devflow_core.wire.openai_responses.decode_request import decode_request
 from devflow_core.wire.openai_responses.encode_events import ResponsesEncoder
@@ -31,3 +34,10 @@ OPENAI_RESPONSES = Dialect(
     response_encoder=encode_response,
     error_encoder=error_body,
 )  # fmt: skip
+
+RESPONSES_WITH_STATUS_CODES = replace(
+    OPENAI_RESPONSES,
+    encoder_factory=partial(ResponsesEncoder, describe_error=status_code_fields),
+    error_encoder=status_code_body,
+)
+"""The same with a router's errors, whose code is the HTTP status."""

@@ -33,6 +33,11 @@ _ROLES: dict[str, Role] = {
 # OpenAI's encrypted reasoning is a Fernet token, which begins with this
 _FERNET_PREFIX = "gAAAA"
 
+_NO_ITEMS = (
+    "no items are kept here; send the item itself, as clients do with `store: false` in their"
+    " options"
+)
+
 
 class ItemReader:
     """Collects items: tool results form a user message, calls an assistant message."""
@@ -64,7 +69,7 @@ class ItemReader:
             case "reasoning":
                 self._add_to_assistant(_decode_reasoning(item, path))
             case "item_reference":
-                raise strict.invalid_value(path, "no items are kept here; send the item itself")
+                raise strict.invalid_value(path, _NO_ITEMS)
             case _:
                 self._add_to_assistant(OpaquePart(wire=WIRE, body=item))
 

@@ -21,7 +21,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.wire import sse
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
-from devflow_core.wire.openai_error import error_fields
+from devflow_core.wire.openai_error import DescribeError, error_fields
 from devflow_core.wire.openai_responses.encode_response import (
     encode_usage,
     make_response_object,
@@ -47,9 +47,17 @@ class ResponsesEncoder:
     Args:
         request: the request; its tools decide the form of calls.
         clock: Unix time in seconds.
+        describe_error: returns the `error` object of a failure.
     """
 
-    def __init__(self, request: ChatRequest, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        request: ChatRequest,
+        clock: Callable[[], float] = time.time,
+        *,
+        describe_error: DescribeError = error_fields,
+    ) -> None:
+        self._describe_error = describe_error
         self._passthrough = Passthrough(WIRE, lambda event: isinstance(event, Finished))
         self._request = request
         self._clock = clock
@@ -83,10 +91,10 @@ class ResponsesEncoder:
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
         """Return the bytes of a failure in the middle of the stream, which end it."""
-        fault = error_fields(error, request_id)
+        fault = self._describe_error(error, request_id)
         reply = self._reply or make_response_object(self._request, Started(), self._clock())
         failed = {**reply, "status": "failed", "output": self._output}
-        failed["error"] = {"code": fault["code"], "message": fault["message"]}
+        failed["error"] = {"code": error.code, "message": error.message}
         # one SDK reads the error next to the response, other clients inside it
         return self._emit("response.failed", response=failed, error=fault)
 

@@ -49,7 +49,7 @@ class ItemWriter:
         if role not in _ROLES and not self._is_native:
             self._omitted.add(f"role {role} of a message")
             role = message.role
-        if message.name is not None or set(message.extra) - {"role"}:
+        if message.name is not None or set(message.extra) - {"role", "cache_control"}:
             self._omitted.add("further fields of a message")
         pending: list[dict[str, Any]] = []
         for part in message.parts:
@@ -126,8 +126,6 @@ class ItemWriter:
     def _encode_content(self, part: Part, role: str) -> dict[str, Any] | None:
         match part:
             case Text():
-                if part.cache_ttl is not None:
-                    self._omitted.add("cache markers")
                 if role == "assistant":
                     return {"type": "output_text", "text": part.text, "annotations": []}
                 return _encode_text(part)

@@ -9,6 +9,7 @@ from devflow_core.request import ChatRequest, ReasoningOptions, ResponseFormat, 
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.body import dump
+from devflow_core.wire.cache_markers import add_lost_markers
 from devflow_core.wire.extra_fields import (
     Omissions,
     encode_tools,
@@ -95,7 +96,9 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
         text=_encode_text_format(request.response_format),
         reasoning=_encode_reasoning(request.reasoning),
     )
-    return body | filter_extra(request, WIRE, omitted)
+    body |= filter_extra(request, WIRE, omitted)
+    add_lost_markers(request, body, omitted)
+    return body
 
 
 def _encode_tool(tool: Tool) -> JsonObject:
