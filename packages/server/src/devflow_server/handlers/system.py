@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from devflow_core.errors import InvalidRequest, NotFound, QueueFull
+from devflow_core.wire import dialect_of_client
+from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_store import LedgerState
 
 from devflow_server.error_responses import id_headers
 from devflow_server.handlers.model_list import AUTO_MODELS
+from devflow_server.handlers.model_pages import model_as_anthropic, model_page
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import NotReady
@@ -42,27 +44,28 @@ def respond_json(context: RequestContext, document: object, status: int = 200) -
 
 
 class ModelsHandler:
-    """Answers `/v1/models`: OpenAI's list, or the form that Claude Code's discovery reads."""
+    """Answers `/v1/models`: OpenAI's list, or Anthropic's pages, which Claude Code reads too."""
 
     def __init__(self, models: ModelList) -> None:
         self._models = models
 
     async def list_models(self, context: RequestContext) -> None:
-        """Answer with the caller's models, at most `limit` (Claude Code's discovery: 1,000).
+        """Answer with the caller's models: at most `limit`, or the page that is asked for.
 
         Raises:
-            InvalidRequest: `limit` is not a number.
+            InvalidRequest: `limit` is not a number, or the page is none.
         """
-        headers = context.exchange.request.headers
+        query = context.exchange.request.query
         entries = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
-        limit = _parse_limit(context.exchange.request.query)
-        shown = entries[:limit]
-        if "anthropic-version" in headers or is_claude_code(headers):
-            shown = [_anthropic_entry(entry) for entry in shown]
-        respond_json(context, {"object": "list", "data": shown, "has_more": len(entries) > limit})
+        if _reads_anthropic(context):
+            respond_json(context, model_page(entries, query))
+            return
+        limit = _parse_limit(query)
+        more = len(entries) > limit
+        respond_json(context, {"object": "list", "data": entries[:limit], "has_more": more})
 
     async def get_model(self, context: RequestContext) -> None:
-        """Answer with one model, in OpenAI's shape.
+        """Answer with one model, in the shape that the client reads.
 
         Raises:
             NotFound: no model of this id is listed, or the key may not use it.
@@ -70,7 +73,8 @@ class ModelsHandler:
         wanted = context.path_parameter.removeprefix(DISCOVERY_PREFIX)
         for entry in self._models():
             if entry["id"] == wanted and _may_use(context, wanted):
-                respond_json(context, entry)
+                is_anthropic = _reads_anthropic(context)
+                respond_json(context, model_as_anthropic(entry) if is_anthropic else entry)
                 return
         raise NotFound("There is no model of this id; GET /v1/models lists them.")
 
@@ -181,6 +185,12 @@ def _may_use(context: RequestContext, model: str) -> bool:
     return model in AUTO_MODELS or context.caller.may_use(model)
 
 
+def _reads_anthropic(context: RequestContext) -> bool:
+    """Return whether the client reads models in Anthropic's shape."""
+    headers = context.exchange.request.headers
+    return dialect_of_client(headers) is ANTHROPIC_MESSAGES or is_claude_code(headers)
+
+
 def _parse_limit(query: str) -> int:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
@@ -189,15 +199,3 @@ def _parse_limit(query: str) -> int:
                 raise InvalidRequest("limit: send a number of models.")
             return int(value)
     return 10_000
-
-
-def _anthropic_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry in Anthropic's shape, with an id that Claude Code's discovery accepts."""
-    model = str(entry["id"])
-    is_listed = "claude" in model or "anthropic" in model
-    return {
-        "type": "model",
-        "id": model if is_listed else DISCOVERY_PREFIX + model,
-        "display_name": entry.get("name") or model,
-        "created_at": datetime.fromtimestamp(entry.get("created") or 0, UTC).isoformat(),
-    }
