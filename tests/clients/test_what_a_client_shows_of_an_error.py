@@ -27,7 +27,6 @@ SHOWN: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
     # the gateway asks three times; a client that asked again would be three more
     "overload": ({"status": 503}, 3, ("API Error: 503", "overloaded")),
     "overload in Anthropic's number": ({"status": 529}, 3, ("API Error: 503", "overloaded")),
-    "a provider that fails": ({"status": 502}, 3, ("API Error: 502",)),
 }  # fmt: skip
 """Fault → the calls at the provider for one request of the client, and the words on its screen.
 
