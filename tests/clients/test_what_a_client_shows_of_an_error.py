@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clients.pinned import NEWEST
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
 from devflow_server import RunningGateway, run_gateway
@@ -14,7 +15,8 @@ from devflow_server import RunningGateway, run_gateway
 if TYPE_CHECKING:
     from conftest import ClaudeCode
 
-VERSIONS = ["2.1.332", "2.1.50"]
+VERSIONS = (NEWEST, "2.1.50")
+"""The two differ in what they print, and the newer one in what it repeats."""
 SHOWN: dict[str, tuple[dict[str, Any], int, tuple[str, ...]]] = {
     "a body that is too large": ({"status": 413}, 1, ("Request too large",)),
     "a prompt that is too long": ({"preset": "context_too_long"}, 1, ("Prompt is too long",)),

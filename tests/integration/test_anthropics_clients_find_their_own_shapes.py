@@ -1,6 +1,7 @@
 """Anthropic's clients list models page by page, and can read every error as theirs."""
 
 import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,22 @@ async def test_a_path_below_messages_needs_no_header(tmp_path: Path) -> None:
         for path in ("/v1/messages/batches", "/v1/messages/batches/msgbatch_1/cancel"):
             reply = await door.client.post(path, json={})
             assert (reply.status_code, reply.json()["type"]) == (404, "error"), path
+
+
+@pytest.mark.parametrize("is_announced", [True, False])
+async def test_a_body_over_our_limit_is_a_request_too_large(
+    tmp_path: Path, *, is_announced: bool
+) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(8):
+            yield b" " * 1024
+
+    async with open_door(tmp_path, (), max_body_bytes=4096) as door:
+        body = b" " * 8192 if is_announced else pieces()
+        reply = await door.client.post("/v1/messages", content=body, headers=VERSION)
+    assert (reply.status_code, reply.headers["x-should-retry"]) == (413, "false")
+    told = reply.json()
+    assert (told["type"], told["error"]["type"]) == ("error", "request_too_large")
 
 
 async def test_a_route_of_another_dialect_keeps_its_own(tmp_path: Path) -> None:
