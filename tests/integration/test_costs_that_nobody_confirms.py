@@ -272,13 +272,14 @@ def test_more_than_was_held_is_booked_in_full_and_announced(tmp_path: Path) -> N
 # settled by evidence
 
 
+@pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "body", "preset": "html"}])
 def test_a_call_without_an_id_is_settled_by_what_was_billed_beyond_the_others(
-    tmp_path: Path,
+    tmp_path: Path, fault: dict[str, Any]
 ) -> None:
     with open_place(tmp_path) as place:
         place.devflow("budget", "set", "--scope", "global", "--window", "day", "--limit", "5")
         place.ask("openai_chat", stream=True)
-        place.set_fault({"kind": "drop"}, "full")
+        place.set_fault(fault, "full")
         place.ask("openai_chat", stream=True)
         lost = place.last_attempt()
         assert usd(lost) == usd(lost, "reserved_usd")

@@ -54,6 +54,12 @@ class Fault:
     by_wire: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     """Additional request fields that differ by dialect."""
     settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    status_by_wire: dict[str, int] = field(default_factory=dict[str, int])
+    """The statuses of dialects whose clients would misunderstand `status`."""
+
+    def status_in(self, wire: str) -> int:
+        """Return the status that a client of this dialect must get."""
+        return self.status_by_wire.get(wire, self.status)
 
     def request(self, wire: str) -> dict[str, Any]:
         """Return the fields of the request that meets the fault."""
@@ -168,7 +174,10 @@ FAULTS: dict[str, Fault] = {
         errors.KeyRefused, _said(403, "Key limit exceeded (total)."), 402, "upstream_key_refused",
         fields=OWN
     ),
-    "moderation": _fault(errors.Refused, _said(403, "Flagged."), 403, "upstream_refused"),
+    "moderation": _fault(
+        errors.Refused, _said(403, "Flagged."), 403, "upstream_refused",
+        status_by_wire={"anthropic_messages": 400},
+    ),
     "the request is wrong": _fault(
         errors.UpstreamRejected, _said(400, "Bad field."), 400, "upstream_rejected"
     ),

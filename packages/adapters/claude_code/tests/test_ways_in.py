@@ -104,12 +104,41 @@ def test_the_status_line_shows_model_cost_and_window(recording: Callable[[str], 
     line = render_status_line(
         json.dumps(event).encode(), price_of=free, spent_usd=lambda _: Decimal("0.5")
     )
-    assert line == (
-        "DevFlow · Opus 5.5\\u001b[31m · $1.24 · $0.50 through the gateway · 42 % of the window"
-    )
+    assert line == "DevFlow · Opus 5.5\\u001… · $0.50 in the ledger · window 42 %"
     path = str(recording("2.1.329/foreign-model"))
     event = {"model": {"id": "m"}, "transcript_path": path, "cost": {"total_cost_usd": "NaN"}}
-    assert render_status_line(json.dumps(event).encode(), price_of=free) == "DevFlow · m · $1.07"
+    assert render_status_line(json.dumps(event).encode(), price_of=free) == (
+        "DevFlow · m · $1.07 at list price"
+    )
+
+
+def test_the_status_line_shows_one_cost_and_says_whose_it_is() -> None:
+    event = b'{"session_id": "s", "cost": {"total_cost_usd": 0.058}}'
+    known = render_status_line(event, price_of=free, spent_usd=lambda _: Decimal("0.0108"))
+    assert known == "DevFlow · $0.01 in the ledger"
+    nothing = render_status_line(event, price_of=free, spent_usd=lambda _: Decimal(0))
+    assert nothing == "DevFlow · $0.00 in the ledger"  # a free model
+    unknown = render_status_line(event, price_of=free, spent_usd=lambda _: None)
+    assert unknown == "DevFlow · $0.06 by Claude Code"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Opus 5.5", "Opus 5.5"),
+        ("anthropic/claude-opus-5", "claude-opus-5"),
+        ("claude-via-devflow/qwen/qwen3-coder-480b", "qwen3-coder-…"),
+    ],
+)
+def test_the_status_line_fits_a_narrow_terminal(name: str, shown: str) -> None:
+    event = {
+        "model": {"id": name},
+        "cost": {"total_cost_usd": 12.5},
+        "context_window": {"used_percentage": 7},
+    }
+    line = render_status_line(json.dumps(event).encode(), price_of=free)
+    assert line == f"DevFlow · {shown} · $12.50 by Claude Code · window 7 %"
+    assert len(line) <= 60
 
 
 @pytest.mark.parametrize(

@@ -213,8 +213,7 @@ class App:
     ) -> None:
         if exchange.is_started:
             return  # the connection closes without an end, so the reply is not taken for complete
-        manner = (route.dialect, route.face) if route else None
-        dialect, face = manner or self.routes.manner_at(exchange.request.path)
+        dialect, face = self.routes.manner_of_error(exchange.request, route)
         status, body = error_reply(
             error, dialect, request_id, is_for_application=face is Face.APPLICATION
         )

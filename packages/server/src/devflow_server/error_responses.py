@@ -68,7 +68,7 @@ def error_reply(
     if is_for_application:
         return _application_error(error, request_id)
     if dialect is not None:
-        return error.status_hint, dialect.encode_error(error, request_id)
+        return dialect.status_of(error), dialect.encode_error(error, request_id)
     fault = {"message": error.message, "code": error.code, "request_id": request_id}
     return error.status_hint, orjson.dumps({"error": fault})
 

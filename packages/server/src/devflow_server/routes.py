@@ -9,11 +9,11 @@ from urllib.parse import unquote
 
 from devflow_core.errors import ConfigurationError
 from devflow_core.messages import JsonObject
-from devflow_core.wire import Dialect
+from devflow_core.wire import Dialect, dialect_of_client
 from devflow_core.wire.table import DEFAULT_DIALECT
 
 from devflow_server.auth import Caller
-from devflow_server.http import Exchange
+from devflow_server.http import Exchange, Request
 from devflow_server.http.limits import MAX_SMALL_BODY_BYTES
 from devflow_server.http.message import Header
 
@@ -143,7 +143,22 @@ class RouteTable:
                 return RouteMatch(routes[wanted], unquote(path[len(prefix) :]))
         return None
 
-    def manner_at(self, path: str) -> tuple[Dialect | None, Face]:
+    def manner_of_error(
+        self, request: Request, route: HttpRoute | None
+    ) -> tuple[Dialect | None, Face]:
+        """Return the form of an error: that of the route, else the one that its client reads.
+
+        A route of plain JSON, or a path without a route, may be asked by a client that shows its
+        dialect in its headers.
+        """
+        if route is not None and (route.dialect is not None or route.face is not Face.API):
+            return route.dialect, route.face
+        dialect, face = (None, route.face) if route else self._manner_at(request.path)
+        if face is Face.API:
+            dialect = dialect_of_client(request.headers) or dialect
+        return dialect, face
+
+    def _manner_at(self, path: str) -> tuple[Dialect | None, Face]:
         """Return an error's form where no route matches: that of the routes at or near the path.
 
         If these differ, it is that of an API, in the dialect that most clients know.

@@ -197,6 +197,7 @@ def _system_routes(components: Components) -> list[HttpRoute]:
     policy = RoutingPolicy(aliases=components.settings.aliases)
     models = ModelsHandler(
         lambda: list_models(components.catalogue.current),
+        lambda: list_rows(components.catalogue.current),
         lambda name, scope: describe_model(components.catalogue.current, policy, name, scope),
     )
     health = HealthHandler(components.metrics, partial(_find_problem, components))
@@ -205,7 +206,6 @@ def _system_routes(components: Components) -> list[HttpRoute]:
         lambda: components.catalogue.age_s,
         lambda: len(components.catalogue.current),
     )
-    rows = ModelsHandler(lambda: list_rows(components.catalogue.current))
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
     pages = (
         ("GET", "/v1/models", models.list_models, client, "Every model"),
@@ -218,7 +218,7 @@ def _system_routes(components: Components) -> list[HttpRoute]:
     listed = HttpRoute(
         method="GET",
         path="/api/v1/models",
-        handler=rows.list_rows,
+        handler=models.list_rows,
         access=client,
         dialect=with_status_codes(OPENAI_CHAT),
         summary="Every model, as the router lists it",

@@ -5,7 +5,7 @@ from devflow_core.wire.dialect import Dialect
 from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncoder
 from devflow_core.wire.sse import SseFrame, SseReader
-from devflow_core.wire.table import DIALECTS, get_dialect, guess_dialect
+from devflow_core.wire.table import DIALECTS, dialect_of_client, get_dialect, guess_dialect
 
 __all__ = [
     "DIALECTS",
@@ -15,6 +15,7 @@ __all__ = [
     "EventEncoder",
     "SseFrame",
     "SseReader",
+    "dialect_of_client",
     "error_from_body",
     "get_dialect",
     "guess_dialect",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from devflow_core.errors import DevFlowError
 from devflow_core.events import Event
@@ -37,6 +37,10 @@ class Dialect:
     """Whether a body that came without a path can only be of this dialect."""
     ping: bytes | None = None
     """An event that keeps the connection of a waiting client open; None: a comment is sent."""
+    client_header: str | None = None
+    """A header that only clients of this dialect send, in lower case; None: there is none."""
+    statuses: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Error code → status, where clients of this dialect misunderstand the error's own status."""
 
     # the functions behind the methods below, which say what they do
     request_decoder: Callable[[JsonObject, Mapping[str, str]], ChatRequest]
@@ -108,6 +112,10 @@ class Dialect:
             annotations: our own fields, for the field `devflow` of the body; None: no such field.
         """
         return self.response_encoder(response, request, annotations)
+
+    def status_of(self, error: DevFlowError, /) -> int:
+        """Return the HTTP status that clients of this dialect get for a failure."""
+        return self.statuses.get(error.code, error.status_hint)
 
     def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
         """Return a failure before the reply has begun, as a JSON body with the request's id."""

@@ -44,6 +44,11 @@ def dialect_of(request: ChatRequest) -> Dialect:
     return DIALECTS[request.origin.wire] if request.origin else DEFAULT_DIALECT
 
 
+def dialect_of_client(headers: Mapping[str, str]) -> Dialect | None:
+    """Return the dialect whose clients send such headers, whatever they ask; None if unknown."""
+    return next((one for one in DIALECTS.values() if one.client_header in headers), None)
+
+
 def guess_dialect(body: JsonObject) -> Dialect:
     """Return the dialect whose shape a body without a path has; if none, the default dialect."""
     return next((one for one in DIALECTS.values() if one.has_shape(body)), DEFAULT_DIALECT)

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from devflow_core.errors import InvalidRequest, NotFound, QueueFull
+from devflow_core.wire import dialect_of_client
+from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_store import LedgerState
 
 from devflow_server.error_responses import id_headers
 from devflow_server.handlers.model_list import AUTO_MODELS
+from devflow_server.handlers.model_pages import model_as_anthropic, model_page
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import NotReady
 from devflow_server.requests.attribution import is_claude_code
 from devflow_server.requests.bodies import read_body
 from devflow_server.requests.nodes import NodeTable
-from devflow_server.requests.reader import DISCOVERY_PREFIX, read_model
+from devflow_server.requests.reader import read_model
 from devflow_server.routes import RequestContext
 
 ModelList = Callable[[], Sequence[Mapping[str, Any]]]
@@ -44,42 +46,44 @@ def respond_json(context: RequestContext, document: object, status: int = 200) -
 
 
 class ModelsHandler:
-    """Answers `/v1/models`: OpenAI's list, or the form that Claude Code's discovery reads.
+    """Answers `/v1/models` in the form that the client reads: OpenAI's, a router's, or Anthropic's.
 
     Args:
-        models: returns every model that can be listed.
+        models: returns every model that can be listed, in OpenAI's shape.
+        rows: returns the same models as rows of a router's catalogue.
         describe: returns the entry of a model by any name that a request may have, within a scope.
     """
 
-    def __init__(self, models: ModelList, describe: DescribeModel) -> None:
+    def __init__(self, models: ModelList, rows: ModelList, describe: DescribeModel) -> None:
         self._models = models
+        self._rows = rows
         self._describe = describe
 
     async def list_models(self, context: RequestContext) -> None:
-        """Answer with the caller's models, at most `limit` (Claude Code's discovery: 1,000).
+        """Answer with the caller's models: at most `limit`, or the page that is asked for.
 
         Raises:
-            InvalidRequest: `limit` is not a number.
+            InvalidRequest: `limit` is not a number, or the page is none.
         """
-        headers = context.exchange.request.headers
-        entries = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
-        limit = _parse_limit(context.exchange.request.query)
-        shown = entries[:limit]
-        if _is_anthropic_client(headers):
-            shown = [_anthropic_entry(entry) for entry in shown]
-        respond_json(context, {"object": "list", "data": shown, "has_more": len(entries) > limit})
+        query = context.exchange.request.query
+        entries = _select_usable(context, self._models())
+        if _reads_anthropic(context):
+            respond_json(context, model_page(entries, query))
+            return
+        limit = _parse_limit(query)
+        more = len(entries) > limit
+        respond_json(context, {"object": "list", "data": entries[:limit], "has_more": more})
 
     async def list_rows(self, context: RequestContext) -> None:
-        """Answer with the rows of the caller's models in one page, or as `list_models` for Claude.
+        """Answer with the rows of all the caller's models; a page to a client of Anthropic's form.
 
         Raises:
-            InvalidRequest: as `list_models`.
+            InvalidRequest: the page that is asked for is none.
         """
-        headers = context.exchange.request.headers
-        if "anthropic-version" in headers or is_claude_code(headers):
+        if _reads_anthropic(context):
             await self.list_models(context)
             return
-        rows = [entry for entry in self._models() if _may_use(context, str(entry["id"]))]
+        rows = _select_usable(context, self._rows())
         document = {"data": rows, "total_count": len(rows), "links": {"next": None}}
         respond_json(context, document)
 
@@ -95,8 +99,7 @@ class ModelsHandler:
             entry = None
         if entry is None:
             raise NotFound("There is no model of this id; GET /v1/models lists them.")
-        is_anthropic = _is_anthropic_client(context.exchange.request.headers)
-        respond_json(context, _anthropic_entry(entry) if is_anthropic else entry)
+        respond_json(context, model_as_anthropic(entry) if _reads_anthropic(context) else entry)
 
 
 class StatusHandler:
@@ -200,13 +203,22 @@ class HealthHandler:
         context.exchange.respond(200, self._metrics.render(), [kind])
 
 
+def _select_usable(
+    context: RequestContext, entries: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Return the entries of the models that the caller may use."""
+    return [entry for entry in entries if _may_use(context, str(entry["id"]))]
+
+
 def _may_use(context: RequestContext, model: str) -> bool:
     """Return whether a caller may request a model; `auto…` respects the key's scope by itself."""
     return model in AUTO_MODELS or context.caller.may_use(model)
 
 
-def _is_anthropic_client(headers: Mapping[str, str]) -> bool:
-    return "anthropic-version" in headers or is_claude_code(headers)
+def _reads_anthropic(context: RequestContext) -> bool:
+    """Return whether the client reads models in Anthropic's shape."""
+    headers = context.exchange.request.headers
+    return dialect_of_client(headers) is ANTHROPIC_MESSAGES or is_claude_code(headers)
 
 
 def _parse_limit(query: str) -> int:
@@ -217,15 +229,3 @@ def _parse_limit(query: str) -> int:
                 raise InvalidRequest("limit: send a number of models.")
             return int(value)
     return 10_000
-
-
-def _anthropic_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry in Anthropic's shape, with an id that Claude Code's discovery accepts."""
-    model = str(entry["id"])
-    is_listed = "claude" in model or "anthropic" in model
-    return {
-        "type": "model",
-        "id": model if is_listed else DISCOVERY_PREFIX + model,
-        "display_name": entry.get("name") or model,
-        "created_at": datetime.fromtimestamp(entry.get("created") or 0, UTC).isoformat(),
-    }

@@ -345,12 +345,14 @@ class ServerConnection(asyncio.Protocol):
 def _error_body(message: str, status: int) -> bytes:
     """Return an error for a request without a route, in a shape that all dialects' clients read."""
     code = _CODES.get(status, "invalid_request")
-    kind = "server_error" if status >= 500 else "invalid_request_error"
+    kind = "server_error" if status >= 500 else _KINDS.get(status, "invalid_request_error")
     error = {"message": message, "type": kind, "code": code}
     return orjson.dumps({"type": "error", "error": error})
 
 
 _CODES = {413: "payload_too_large", 503: "queue_full"}
+_KINDS = {413: "request_too_large"}
+"""Anthropic's name, since Claude Code acts on it; OpenAI's clients look at the status."""
 _OVERLOADED_BODY = _error_body(
     "This gateway is answering as many requests as it can. Ask again.", 503
 )

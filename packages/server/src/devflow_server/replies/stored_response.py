@@ -77,7 +77,7 @@ def failed_response(
     )
     headers = error_headers(error, entry_id)
     return StoredResponse(
-        status=error.status_hint,
+        status=dialect.status_of(error),
         request_id=entry_id,
         metadata={name: value for name, value in headers if name not in _OF_EVERY_REPLY},
         body=dialect.encode_error(error, entry_id),

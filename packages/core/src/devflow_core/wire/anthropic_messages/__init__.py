@@ -5,7 +5,11 @@ from devflow_core.wire.anthropic_messages.decode_events import MessagesDecoder
 from devflow_core.wire.anthropic_messages.decode_request import decode_request
 from devflow_core.wire.anthropic_messages.encode_events import MessagesEncoder
 from devflow_core.wire.anthropic_messages.encode_request import encode_request
-from devflow_core.wire.anthropic_messages.encode_response import encode_response, error_body
+from devflow_core.wire.anthropic_messages.encode_response import (
+    STATUSES,
+    encode_response,
+    error_body,
+)
 from devflow_core.wire.anthropic_messages.name import WIRE
 from devflow_core.wire.common_fields import CALL_PROPERTIES, FREE_FIELDS, MESSAGES_SCHEMA
 from devflow_core.wire.dialect import Dialect
@@ -34,6 +38,8 @@ ANTHROPIC_MESSAGES = Dialect(
     },
     has_shape=_has_shape,
     ping=b'event: ping\ndata: {"type": "ping"}\n\n',
+    client_header="anthropic-version",
+    statuses=STATUSES,
     request_decoder=decode_request,
     request_encoder=encode_request,
     decoder_factory=MessagesDecoder,

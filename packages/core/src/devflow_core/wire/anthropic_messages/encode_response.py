@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from devflow_core.errors import ContextTooLong, DevFlowError, KeysExhausted, LedgerCorrupt
+from devflow_core.errors import (
+    ContextTooLong,
+    DevFlowError,
+    KeysExhausted,
+    LedgerCorrupt,
+    Refused,
+)
 from devflow_core.events import FinishReason
 from devflow_core.ids import new_id
 from devflow_core.messages import JsonObject, Part, Reasoning, Text
@@ -31,13 +37,17 @@ _NATIVE_STOP_REASONS = frozenset(
     {"end_turn", "stop_sequence", "pause_turn", "max_tokens", "tool_use", "refusal",
      "model_context_window_exceeded"}
 )  # fmt: skip
+STATUSES = {Refused.code: 400}
+"""Error code → status, where it is not the error's own: Claude Code says of any 403 that it could
+not authenticate, and the refusal of a prompt has nothing to do with its key."""
+_FILTERED = "Output blocked by content filtering policy"
+"""The words of Anthropic's API for a refusal. After a 400 in other words Claude Code (2.1.332) asks
+up to five times again, each time without another beta."""
 _ERROR_TYPES = {
-    400: "invalid_request_error",
     401: "authentication_error",
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
-    409: "invalid_request_error",
     413: "request_too_large",
     429: "rate_limit_error",
     503: "overloaded_error",
@@ -102,9 +112,10 @@ def _encode_reply_block(part: Part, model: str) -> dict[str, Any] | None:
 
 def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
     """Return the body of an error, with the wording that clients of this dialect act on."""
-    kind = _ERROR_TYPES.get(error.status_hint, "api_error")
-    if isinstance(error, KeysExhausted | LedgerCorrupt) and error.status_hint == 503:
-        kind = "api_error"  # Claude Code repeats `overloaded_error` whatever the message says
+    status = STATUSES.get(error.code, error.status_hint)
+    kind = _ERROR_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    if kind == "overloaded_error" and not _is_worth_repeating(error):
+        kind = "api_error"
     details = strict.drop_none(
         code=error.code,
         provider=getattr(error, "provider", None),
@@ -118,10 +129,21 @@ def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
     }
 
 
+def _is_worth_repeating(error: DevFlowError) -> bool:
+    """Return whether clients may repeat a request that was answered with 503.
+
+    Claude Code repeats what is called `overloaded_error` ten times, even where `x-should-retry`
+    forbids it; so that name is kept for requests that nobody was asked for.
+    """
+    return not error.attempts and not isinstance(error, KeysExhausted | LedgerCorrupt)
+
+
 def _error_message(error: DevFlowError) -> str:
     """Return the provider's own words if it refused the request, since clients match them."""
     if isinstance(error, ContextTooLong) and "prompt is too long" not in error.message:
         return f"prompt is too long: {error.message}"
+    if isinstance(error, Refused):
+        return f"{error.message} ({_FILTERED})"
     detail = getattr(error, "detail", None)
     is_rejected = error.status_hint in {400, 412, 413, 422}
     return detail if is_rejected and isinstance(detail, str) else error.message
