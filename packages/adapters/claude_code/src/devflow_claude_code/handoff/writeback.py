@@ -7,7 +7,6 @@ lists of blocks and name a model, and a reply comes last.
 
 from __future__ import annotations
 
-import shlex
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,7 +29,7 @@ from devflow_claude_code.handoff.reply_blocks import (
 from devflow_claude_code.reading import paths
 from devflow_claude_code.reading.content import get_object
 from devflow_claude_code.reading.rows import Json, TranscriptRow
-from devflow_claude_code.session import ClaudeCodeSession
+from devflow_claude_code.session import ClaudeCodeSession, resume_command
 
 # Stands in if the old session names no version.
 _OLDEST_VERSION = "1.0.0"
@@ -70,7 +69,7 @@ class WrittenSession:
     @property
     def shell_command(self) -> str:
         """The command preceded by the change of folder, ready to be pasted."""
-        return f"cd {shlex.quote(self.cwd)} && {self.command}"
+        return resume_command(self.session_id, self.cwd)
 
     def as_json(self) -> dict[str, Any]:
         """Return id, path, command and folder as JSON values."""

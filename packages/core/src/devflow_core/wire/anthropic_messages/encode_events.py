@@ -25,7 +25,7 @@ from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.block_writer import BlockWriter, seal_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, to_stop_reason
 from devflow_core.wire.anthropic_messages.name import WIRE
-from devflow_core.wire.anthropic_messages.resumable import ResumableFrames
+from devflow_core.wire.anthropic_messages.resumable import ResumableFrames, name_fields
 from devflow_core.wire.anthropic_messages.usage import encode_usage
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
@@ -117,7 +117,7 @@ class MessagesEncoder:
             "id": started.generation_id or new_id("msg"),
             "type": "message",
             "role": "assistant",
-            "model": self._name or model,
+            **({"model": model} if self._name is None else name_fields(self._name, model)),
             **strict.drop_none(provider=started.provider),
             "content": [],
             "stop_reason": None,

@@ -23,12 +23,13 @@ from devflow_core.wire.anthropic_messages.encode_parts import clean_tool_id
 from devflow_core.wire.body import dump
 from devflow_core.wire.reasoning import seal, unseal, vendor_of, vendor_of_model
 
-HOME_MODEL = "claude-sonnet-4-5"
+HOME_MODEL = "claude-sonnet-4-0"
 """The name in replies to a client that asked for another vendor's model.
 
-Claude Code 2.1.332 goes on at the model that the last reply names if it knows the name, else at the
-one that was asked for. It knows this name since 2.0, and so does Anthropic; if it is retired, the
-client goes on at its user's own model.
+Claude Code 2.1.197 and later goes on at the model that the last reply names, if it knows the name
+and Anthropic still has the model; 2.1.332 otherwise goes on at the model that was asked for, unless
+the name is one that it knows as retired. This one is known and retired, so every version comes home
+to its user's own model, and sends the thinking of that model unchanged.
 """
 
 _T = TypeVar("_T")
@@ -43,6 +44,13 @@ def name_at_anthropic(asked: str) -> str:
     """Return the name under which a reply may be kept: the one asked for, if Anthropic has it."""
     bare = asked.removesuffix("[1m]").rpartition("anthropic/")[2].replace(".", "-")
     return bare if _ANTHROPIC_NAME.fullmatch(bare) else HOME_MODEL
+
+
+def name_fields(name: str, model: object) -> dict[str, Any]:
+    """Return the fields of a message that name its model; clients keep `devflow` as it is."""
+    return (
+        {"model": name} if model in {name, None} else {"model": name, "devflow": {"model": model}}
+    )
 
 
 def is_signed_by_anthropic(model: str | None) -> bool:
@@ -79,7 +87,7 @@ class ResumableFrames:
     def _rename(self, body: dict[str, Any]) -> None:
         message = body.get("message")
         if isinstance(message, dict):
-            message["model"] = self._name
+            body["message"] = {**message, **name_fields(self._name, message.get("model"))}
 
     def _renumber(self, event: Event, frame: bytes) -> bytes:
         """Close the gap that dropped blocks have left, since clients keep blocks by their index."""
