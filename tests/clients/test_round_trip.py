@@ -241,7 +241,7 @@ async def test_the_launcher_takes_a_session_away_and_shows_the_way_home(
     used: dict[str, Any] = result["modelUsage"].get(FOREIGN, {})
     if claude_code.knows_windows:
         assert used["contextWindow"] == WINDOW_TOKENS
-    assert {call["model"] for call in away.sandbox.bill()["calls"]} == {FOREIGN}
+    assert FOREIGN in {call["model"] for call in away.sandbox.bill()["calls"]}
     await come_home(claude_code, anthropic, result["session_id"])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,12 +64,13 @@ class SessionWatch:
 
 def find_way_back(settings: Settings, session_id: str | None) -> str | None:
     """Return the command that resumes a session in the plain client; None without a transcript."""
-    from devflow_claude_code import ClaudeCodeSession
+    from devflow_claude_code import ClaudeCodeSession, resume_command
     from devflow_core.errors import SessionError
 
     if session_id is None:
         return None
     try:
-        return ClaudeCodeSession.find(session_id, config_dir=settings.claude_dir).resume_command
+        session = ClaudeCodeSession.find(session_id, config_dir=settings.claude_dir)
     except SessionError:
         return None
+    return resume_command(session.session_id, session.project or str(Path.cwd()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -42,11 +41,6 @@ NEWEST_KNOWN_VERSION = "2.1.329"
 """The newest Claude Code this reader was tested with; newer transcripts are read as well."""
 _MAX_CHOICES = 5
 """Number of projects an error names when the requested one has no session."""
-
-
-def resume_command(session_id: str, folder: str) -> str:
-    """Return a line for the shell: older clients find a session from its own folder only."""
-    return f"cd {shlex.quote(folder)} && claude --resume {session_id}"
 
 
 class ClaudeCodeSession:
@@ -152,11 +146,6 @@ class ClaudeCodeSession:
         return next((one for one in folders if paths.project_slug(Path(one)) == own), None) or next(
             iter(folders), None
         )
-
-    @property
-    def resume_command(self) -> str:
-        """The command that resumes it in the plain client, with the change of folder before it."""
-        return resume_command(self.session_id, self.project or str(Path.cwd()))
 
     @property
     def git_branch(self) -> str | None:

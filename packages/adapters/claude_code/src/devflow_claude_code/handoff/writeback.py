@@ -29,7 +29,7 @@ from devflow_claude_code.handoff.reply_blocks import (
 from devflow_claude_code.reading import paths
 from devflow_claude_code.reading.content import get_object
 from devflow_claude_code.reading.rows import Json, TranscriptRow
-from devflow_claude_code.session import ClaudeCodeSession, resume_command
+from devflow_claude_code.session import ClaudeCodeSession
 
 # Stands in if the old session names no version.
 _OLDEST_VERSION = "1.0.0"
@@ -69,7 +69,7 @@ class WrittenSession:
     @property
     def shell_command(self) -> str:
         """The command preceded by the change of folder, ready to be pasted."""
-        return resume_command(self.session_id, self.cwd)
+        return paths.resume_command(self.session_id, self.cwd)
 
     def as_json(self) -> dict[str, Any]:
         """Return id, path, command and folder as JSON values."""
