@@ -85,9 +85,8 @@ class ResumableFrames:
         return self._renumber(event, frame) if self._dropped else frame
 
     def _rename(self, body: dict[str, Any]) -> None:
-        message = body.get("message")
-        if isinstance(message, dict):
-            body["message"] = {**message, **name_fields(self._name, message.get("model"))}
+        message = lenient.as_object(body.get("message"))
+        body["message"] = {**message, **name_fields(self._name, message.get("model"))}
 
     def _renumber(self, event: Event, frame: bytes) -> bytes:
         """Close the gap that dropped blocks have left, since clients keep blocks by their index."""
