@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class ClaudeCode:
         folder = installed("@anthropic-ai/claude-code", version)
         native = next(folder.parent.glob("claude-code-*/claude"), None)
         self.program = [str(native)] if native else [_node(), str(folder / "cli.js")]
+        self.knows_windows = native is not None
+        """Whether it can be told the context window of a model, as those of one file can."""
         self.home = home
         self.config_dir = home / ".claude"
         self.project = home / "demo"
@@ -86,6 +88,8 @@ class ScriptedApi:
     """
 
     def __init__(self) -> None:
+        self.reply: Callable[[dict[str, Any]], bytes] = lambda body: answer(body["model"])
+        """What it streams, given the body of a request."""
         self.requests: list[dict[str, Any]] = []
         self.keys: set[str | None] = set()
         """What the requests authorised themselves with."""
@@ -104,7 +108,7 @@ class ScriptedApi:
                     self._send("application/json", completion(body["model"]))
                     return
                 api.keys |= {self.headers["authorization"] or self.headers["x-api-key"]}
-                self._send("text/event-stream", answer(body["model"]))
+                self._send("text/event-stream", api.reply(body))
 
             def _send(self, kind: str, content: bytes) -> None:
                 self.send_response(200)

@@ -12,7 +12,10 @@ from pathlib import Path
 import orjson
 import pytest
 from devflow_claude_code.reading.paths import project_slug
+from devflow_cli.launch import SessionWatch, find_way_back, find_window_tokens
 from devflow_cli.testing import Devflow
+from devflow_core.attribution import Attribution
+from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
 
 Stdin = Callable[[bytes], None]
@@ -40,10 +43,13 @@ def fake_claude(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         " 'messages': [{'role': 'user', 'content': 'Say hello.'}]}).encode()\n"
         "ask = urllib.request.Request(os.environ['ANTHROPIC_BASE_URL'] + '/v1/messages', body, {\n"
         "    'Authorization': 'Bearer ' + os.environ['ANTHROPIC_AUTH_TOKEN'],\n"
+        "    'user-agent': 'claude-cli/2.1.332',\n"
         "    'content-type': 'application/json', 'anthropic-version': '2023-06-01'})\n"
         "with urllib.request.urlopen(ask, timeout=60) as answer:\n"
         "    reply = json.load(answer)\n"
-        "json.dump({'argv': sys.argv[1:], 'reply': reply}, open('seen.json', 'w'))\n"
+        "window = os.environ.get('CLAUDE_CODE_MAX_CONTEXT_TOKENS')\n"
+        "seen = {'argv': sys.argv[1:], 'reply': reply, 'window': window}\n"
+        "json.dump(seen, open('seen.json', 'w'))\n"
         "sys.exit(7)\n"
     )
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
@@ -58,6 +64,53 @@ def test_claude_code_runs_through_the_gateway(online: Devflow, fake_claude: Path
     assert seen["reply"]["type"] == "message"
     assert seen["argv"][-4:] == ["--model", "auto", "--resume", "abc"]
     assert "devflow_" not in " ".join(seen["argv"])
+
+
+@pytest.mark.parametrize(
+    ("model", "window_tokens"),
+    [
+        ("z-ai/glm-5", 198_000),
+        ("fast-one", 198_000),
+        ("auto:cheap", 200_000),
+        ("claude-opus-5", None),
+        ("anthropic/claude-opus-5", None),
+        ("nobody/knows", None),
+        (None, 262_144),
+    ],
+)
+def test_the_window_of_the_model_that_answers_is_known(
+    home: Path, model: str | None, window_tokens: int | None
+) -> None:
+    aliases, nodes = {"fast-one": "z-ai/glm-5"}, {"main": {"model": "moonshotai/kimi-k2.5"}}
+    settings = Settings.load({}, None, aliases=aliases, nodes=nodes, data_dir=home / "data")
+    assert find_window_tokens(settings, model) == window_tokens
+
+
+def test_a_model_that_is_named_comes_before_that_of_the_node(
+    online: Devflow, fake_claude: Path, home: Path
+) -> None:
+    file = home / ".config" / "devflow" / "devflow.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('[nodes.main]\nmodel = "moonshotai/kimi-k2.5"\n')
+    assert online("claude", "--model", "z-ai/glm-5").status == 7
+    seen = json.loads(fake_claude.read_text())
+    assert seen["window"] == "198000"
+    assert seen["reply"]["devflow"]["model"] == "anthropic/claude-haiku-4.5"
+
+
+def test_the_way_back_is_the_session_of_the_main_conversation(home: Path, transcript: Path) -> None:
+    settings = Settings.load({}, None, data_dir=home / "data")
+    kept = home / ".claude" / "projects" / project_slug(Path("/home/dev/demo")) / transcript.name
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(transcript.read_bytes())
+    watch = SessionWatch(lambda attribution: attribution)
+    assert find_way_back(settings, watch.session_id) is None
+    watch(Attribution(session_id=transcript.stem, agent="main"))
+    watch(Attribution(session_id="11111111-2222-4333-8444-555555555555", agent="a1b2"))
+    assert find_way_back(settings, watch.session_id) == (
+        f"cd /home/dev/demo && claude --resume {transcript.stem}"
+    )
+    assert find_way_back(settings, "11111111-2222-4333-8444-555555555555") is None
 
 
 def test_claude_code_that_is_not_there(online: Devflow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,6 +180,20 @@ def test_claude_code_is_pointed_at_the_gateway_for_this_run_only() -> None:
     assert "sk-ant-own" not in str(run.environment)
 
 
+WINDOW = "CLAUDE_CODE_MAX_CONTEXT_TOKENS"
+
+
+def test_the_client_is_told_the_window_of_a_model_it_does_not_know() -> None:
+    run = plan_launch(URL, "k", [], {}, window_tokens=198_000)
+    assert run.environment[WINDOW] == "198000"
+    assert run.environment["CLAUDE_CODE_AUTO_COMPACT_WINDOW"] == "198000"
+    # a settings file of the repository must not tell another one
+    assert json.loads(run.argv[2])["env"][WINDOW] == "198000"
+    own = plan_launch(URL, "k", [], {WINDOW: "50000"}, window_tokens=198_000)
+    assert own.environment[WINDOW] == "50000"
+    assert WINDOW not in plan_launch(URL, "k", [], {}).environment
+
+
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8420", "ftp://x", "http://x/v1", "http://x/v1/"])
 def test_an_address_that_cannot_work_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match="without /v1"):

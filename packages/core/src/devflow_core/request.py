@@ -78,6 +78,9 @@ class Origin:
     """Decoded and unchanged; only the model is replaced when sent. None: the messages changed."""
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers that belong to the dialect and are passed on (`anthropic-beta`…)."""
+    resumable_as: str | None = None
+    """Set for a client that keeps replies and sends them to Anthropic later: they name this model,
+    and hold no reasoning that Anthropic has not signed. None: the real model, all reasoning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

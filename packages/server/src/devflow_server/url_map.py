@@ -20,7 +20,7 @@ from devflow_store import LedgerState
 from devflow_server.app import App
 from devflow_server.auth import Authenticator, KeyVerifier
 from devflow_server.handlers import count_tokens, embeddings, system
-from devflow_server.handlers.chat import ChatHandler, ReplySource
+from devflow_server.handlers.chat import ChatHandler
 from devflow_server.handlers.count_tokens import TokenCounter
 from devflow_server.handlers.embeddings import EmbeddingsHandler
 from devflow_server.handlers.model_list import describe_model, list_models, list_rows
@@ -32,6 +32,8 @@ from devflow_server.operations.shortages import DescriptorWatch
 from devflow_server.operations.tracing import NoTracing, Tracing
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
+from devflow_server.replies.kept_reasoning import ReasoningKeeper
+from devflow_server.replies.reply_source import ReplySource
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.requests.reader import RequestReader
 from devflow_server.requests.session_contexts import SessionContexts
@@ -115,7 +117,7 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
     chat = ChatHandler(
         reader,
         SessionContexts(components.find_session),
-        components.reply_source,
+        ReasoningKeeper(components.reply_source),
         components.idempotency,
         components.keep_alive,
     )

@@ -11,7 +11,7 @@ from devflow_claude_code.integration.launcher import LaunchPlan, plan_launch
 from devflow_claude_code.integration.mcp import McpTools, serve_mcp
 from devflow_claude_code.integration.statusline import render_status_line
 from devflow_claude_code.reading.hints import find_hints
-from devflow_claude_code.reading.paths import belongs_to
+from devflow_claude_code.reading.paths import belongs_to, resume_command
 from devflow_claude_code.reading.session_cost import Spend
 from devflow_claude_code.reading.transcript import Transcript
 from devflow_claude_code.session import ClaudeCodeSession, list_sessions
@@ -43,6 +43,7 @@ __all__ = [
     "plan_launch",
     "plan_undo",
     "render_status_line",
+    "resume_command",
     "run_hook",
     "serve_mcp",
     "write_back",

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from devflow_core.settings import Settings
 
+    from devflow_cli import launch
+
 HOOK_TIMEOUT_S = 8.0
 """Below the 10 s that the installer asks Claude Code to wait for our hook."""
 STATUS_TIMEOUT_S = 3.0
@@ -42,17 +44,20 @@ def claude(
     """Run Claude Code through the gateway, for this run only; other arguments go to Claude Code.
 
     No settings file is changed. `devflow claude --resume ID --model MODEL` opens the same session
-    with another model; `claude --resume ID` is the way back.
+    with another model; `claude --resume ID` is the way back, and is shown at the end.
     """
     import asyncio
     import shutil
     from contextlib import ExitStack
 
     from devflow_core.errors import ConfigurationError
+    from devflow_core.repository import FolderLabels
 
+    from devflow_cli import launch
     from devflow_cli.sandbox_process import run_sandbox
 
-    settings = Run().settings()
+    run = Run()
+    settings = run.settings()
     if shutil.which("claude") is None:
         raise ConfigurationError(
             "Claude Code is not on the PATH: npm install -g @anthropic-ai/claude-code"
@@ -62,11 +67,18 @@ def claude(
             settings = stack.enter_context(run_sandbox()).apply_to(settings)
         else:
             settings.require_keys()
-        status = asyncio.run(_run_claude(settings, context.args, model))
+        if model is not None:
+            settings = settings.model_copy(update={"nodes": launch.free_main_node(settings)})
+        sessions = launch.SessionWatch(FolderLabels(Path.cwd()).apply)
+        status = asyncio.run(_run_claude(settings, context.args, model, sessions))
+    if (way_back := launch.find_way_back(settings, sessions.session_id)) is not None:
+        run.remark(f"Go on without DevFlow with:  {way_back}")
     raise typer.Exit(status)
 
 
-async def _run_claude(settings: Settings, arguments: list[str], model: str | None) -> int:
+async def _run_claude(
+    settings: Settings, arguments: list[str], model: str | None, sessions: launch.SessionWatch
+) -> int:
     """Serve on a free port with a key for this run only, and wait for Claude Code to end."""
     import asyncio
     import secrets
@@ -74,17 +86,24 @@ async def _run_claude(settings: Settings, arguments: list[str], model: str | Non
     from devflow_claude_code import plan_launch
     from devflow_core.environment import copy_environment
     from devflow_core.processes import end_with_us
-    from devflow_core.repository import FolderLabels
     from devflow_server import run_gateway
+
+    from devflow_cli.launch import find_window_tokens
 
     # lives as long as this run and is stored nowhere
     key = "devflow_" + secrets.token_urlsafe(24)
-    label = FolderLabels(Path.cwd()).apply
     # a fixed port might belong to a gateway that is already running
     free_port = settings.model_copy(update={"port": 0})
-    async with run_gateway(free_port, local_key=key, label=label) as server:
+    window_tokens = find_window_tokens(settings, model)
+    async with run_gateway(free_port, local_key=key, label=sessions) as server:
         wanted = ("--model", model) if model else ()
-        ready = plan_launch(server.url, key, (*wanted, *arguments), copy_environment())
+        ready = plan_launch(
+            server.url,
+            key,
+            (*wanted, *arguments),
+            copy_environment(),
+            window_tokens=window_tokens,
+        )
         child = await asyncio.create_subprocess_exec(
             *end_with_us(ready.argv), env=dict(ready.environment)
         )

@@ -104,15 +104,15 @@ def unseal(text: str, sealed_text: str) -> Reasoning | None:
     )
 
 
-def original_signature(sealed_text: str, model: str) -> str | None:
-    """Return what the vendor sent in Anthropic's dialect, from a signature that we sealed.
+def open_seal(sealed_text: str, model: str) -> Reasoning | None:
+    """Return what the vendor sent in Anthropic's dialect, without its text, from our seal.
 
     None if the model is another vendor's, or if it was sent in another dialect.
     """
     sealed = unseal("", sealed_text)
     if sealed is None or "format" in (sealed.detail or {}) or is_foreign(sealed, model):
         return None
-    return sealed.signature or sealed.encrypted
+    return sealed
 
 
 def detail_of(reasoning: Reasoning) -> dict[str, Any]:

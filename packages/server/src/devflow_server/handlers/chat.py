@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
-from typing import Protocol
 
 from devflow_core.errors import DevFlowError, Overloaded
 from devflow_core.events import Finished, Started
@@ -19,28 +17,13 @@ from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive, LiveStream
 from devflow_server.replies.keyed_call import KeyedCall
 from devflow_server.replies.reply import HttpReply, ReplyMetadata
+from devflow_server.replies.reply_source import ReplySource
 from devflow_server.replies.stored_response import JSON_HEADER, STREAM_HEADERS, StoredResponse
 from devflow_server.requests.reader import RequestReader
 from devflow_server.requests.session_contexts import SessionContexts
 from devflow_server.routes import RequestContext
 
 _REPLAYED: Header = ("idempotent-replayed", "true")
-
-
-class ReplySource(Protocol):
-    """The port through which replies are opened."""
-
-    def open(
-        self, context: RequestContext, request: ChatRequest, /
-    ) -> AbstractAsyncContextManager[HttpReply]:
-        """Open the reply to a request; entered once its first event is there.
-
-        Leaving early cancels the call, unless others share it.
-
-        Raises:
-            DevFlowError: the call failed before its first event.
-        """
-        ...
 
 
 class ChatHandler:

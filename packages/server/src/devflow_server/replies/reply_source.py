@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from typing import Protocol
 
 from devflow_core.events import Event, Started
 from devflow_core.ledger import Book, Ledger, LedgerEntry
@@ -25,6 +26,22 @@ from devflow_server.replies.response_cache import (
 )
 from devflow_server.replies.shared_calls import SharedCall, SharedCalls, SharedReply
 from devflow_server.routes import RequestContext
+
+
+class ReplySource(Protocol):
+    """The port through which replies are opened."""
+
+    def open(
+        self, context: RequestContext, request: ChatRequest, /
+    ) -> AbstractAsyncContextManager[HttpReply]:
+        """Open the reply to a request; entered once its first event is there.
+
+        Leaving early cancels the call, unless others share it.
+
+        Raises:
+            DevFlowError: the call failed before its first event.
+        """
+        ...
 
 
 class PipelineReplies:

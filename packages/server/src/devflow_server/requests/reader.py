@@ -11,9 +11,11 @@ from devflow_core.errors import InvalidRequest
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest, Origin
 from devflow_core.usage import parse_amount
+from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
+from devflow_core.wire.anthropic_messages.resumable import name_at_anthropic
 
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
-from devflow_server.requests.attribution import attribution_of, node_of
+from devflow_server.requests.attribution import attribution_of, is_claude_code, node_of
 from devflow_server.requests.bodies import read_body
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.routes import RequestContext
@@ -59,7 +61,7 @@ class RequestReader:
             user_key=read_upstream_key(headers) or context.caller.upstream_key,
             max_cost_usd=read_max_cost(headers),
             allowed_models=context.caller.models,
-            origin=_with_trace_context(request.origin, headers),
+            origin=_with_trace_context(_mark_resumable(request, headers), headers),
         )
         if node is not None:
             request = self._nodes.apply(node, request)
@@ -102,6 +104,17 @@ def read_max_cost(headers: Mapping[str, str]) -> Decimal | None:
     if usd is None:
         raise InvalidRequest("X-DevFlow-Max-Cost-Usd: send an amount in USD, as 0.25.")
     return usd
+
+
+def _mark_resumable(request: ChatRequest, headers: Mapping[str, str]) -> Origin | None:
+    """Return the origin, marked if the client is Claude Code, which resumes its sessions anywhere.
+
+    Programs that use Anthropic's SDK get the real model, and all of its reasoning.
+    """
+    origin = request.origin
+    if origin is None or origin.wire != ANTHROPIC_MESSAGES.name or not is_claude_code(headers):
+        return origin
+    return replace(origin, resumable_as=name_at_anthropic(request.model))
 
 
 def _with_trace_context(origin: Origin | None, headers: Mapping[str, str]) -> Origin | None:

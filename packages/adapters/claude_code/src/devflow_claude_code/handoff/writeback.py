@@ -7,7 +7,6 @@ lists of blocks and name a model, and a reply comes last.
 
 from __future__ import annotations
 
-import shlex
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -70,7 +69,7 @@ class WrittenSession:
     @property
     def shell_command(self) -> str:
         """The command preceded by the change of folder, ready to be pasted."""
-        return f"cd {shlex.quote(self.cwd)} && {self.command}"
+        return paths.resume_command(self.session_id, self.cwd)
 
     def as_json(self) -> dict[str, Any]:
         """Return id, path, command and folder as JSON values."""

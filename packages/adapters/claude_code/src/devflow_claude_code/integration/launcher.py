@@ -18,6 +18,9 @@ _OVERRIDDEN_VARIABLES = (
     "CLAUDE_CODE_USE_FOUNDRY",
 )
 """Variables of the caller's environment that would send requests or keys elsewhere."""
+_WINDOW_VARIABLES = ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_AUTO_COMPACT_WINDOW")
+"""The first is the window of models that the client does not know; the second caps, for any model,
+what it fills before it compacts. Both since 2.1.197."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ def plan_launch(
     environment: Mapping[str, str],
     *,
     program: str = "claude",
+    window_tokens: int | None = None,
 ) -> LaunchPlan:
     """Plan the command line and environment of Claude Code for this run only.
 
@@ -50,6 +54,8 @@ def plan_launch(
         arguments: passed on unchanged.
         environment: the caller's, without provider keys: every program Claude Code runs sees it.
         program: name or path of Claude Code.
+        window_tokens: the context window of a model that the client does not know; it is told
+            unless the user has set one. Versions up to 2.1.50 take every window for 200,000.
 
     Raises:
         ConfigurationError: the address is invalid or ends in `/v1`, or the arguments contain
@@ -74,6 +80,9 @@ def plan_launch(
         # omits a fingerprint from the start of the system prompt, where it defeats prompt caches
         "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
     }
+    if window_tokens is not None:
+        window = str(window_tokens)
+        ours |= {name: environment.get(name) or window for name in _WINDOW_VARIABLES}
     inherited = {
         name: value for name, value in environment.items() if name not in _OVERRIDDEN_VARIABLES
     }

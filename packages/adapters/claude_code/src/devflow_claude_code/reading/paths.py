@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -176,3 +177,8 @@ def _outside_link_error(path: Path, root: Path) -> SessionError:
         f"{path} is a link that leads out of {root}; it is not followed."
         " Give the path of the file itself if it is the one you want."
     )
+
+
+def resume_command(session_id: str, folder: str) -> str:
+    """Return a line for the shell: older clients find a session from its own folder only."""
+    return f"cd {shlex.quote(folder)} && claude --resume {session_id}"

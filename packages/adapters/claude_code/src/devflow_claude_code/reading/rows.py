@@ -153,7 +153,7 @@ class RowReader:
             get("isApiErrorMessage") is True,
             get("isCompactSummary") is True,
             message_id,
-            self._intern(message.get("model")) or None if message else None,
+            self._read_model(message) if message else None,
             calls,
             results,
             has_text,
@@ -183,6 +183,13 @@ class RowReader:
             if isinstance(attachment, dict):
                 return self._intern(cast("Json", attachment).get("type"))
         return self._intern(body.get("subtype"))
+
+    def _read_model(self, message: Json) -> str | None:
+        """Return the model that answered: a gateway names it beside the one the client may ask."""
+        named = message.get("devflow")
+        if isinstance(named, dict) and (model := self._intern(cast("Json", named).get("model"))):
+            return model
+        return self._intern(message.get("model")) or None
 
     def _read_ids(self, message: Json | None, request: object) -> tuple[str | None, str | None]:
         message_id = _as_text(message.get("id")) or None if message is not None else None

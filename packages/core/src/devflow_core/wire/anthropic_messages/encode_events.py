@@ -25,6 +25,7 @@ from devflow_core.wire import sse
 from devflow_core.wire.anthropic_messages.block_writer import BlockWriter, seal_frame
 from devflow_core.wire.anthropic_messages.encode_response import error_body, to_stop_reason
 from devflow_core.wire.anthropic_messages.name import WIRE
+from devflow_core.wire.anthropic_messages.resumable import ResumableFrames, name_fields
 from devflow_core.wire.anthropic_messages.usage import encode_usage
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import note_on_pictures
@@ -48,6 +49,8 @@ class MessagesEncoder:
         self._request = request
         self._blocks: BlockWriter | None = None
         self._foreign_model: str | None = None
+        self._name = request.origin.resumable_as if request.origin else None
+        self._resumable = None if self._name is None else ResumableFrames(self._name)
 
     def annotate(self, annotations: JsonObject) -> None:
         """Set our own fields, which go into the event with the usage."""
@@ -62,6 +65,8 @@ class MessagesEncoder:
         if self._blocks is None:
             return self._start(event)
         match event:
+            case ReasoningDelta() if self._name is not None:
+                return b""  # of another dialect, so without a signature of Anthropic's
             case TextDelta() | ReasoningDelta() | ToolCallDelta():
                 return self._blocks.add(event)
             case Finished():
@@ -71,6 +76,9 @@ class MessagesEncoder:
 
     def _forward(self, event: Event, frame: bytes) -> bytes:
         """Return a frame unchanged, unless it holds reasoning that another vendor has signed."""
+        if self._resumable is not None and frame:
+            frame = self._resumable.rewrite(event, frame)
+            return self._fill_usage(frame) if isinstance(event, Started) else frame
         if isinstance(event, Started):
             model = event.model or self._request.model
             vendor = vendor_of_model(model)
@@ -109,7 +117,7 @@ class MessagesEncoder:
             "id": started.generation_id or new_id("msg"),
             "type": "message",
             "role": "assistant",
-            "model": model,
+            **({"model": model} if self._name is None else name_fields(self._name, model)),
             **strict.drop_none(provider=started.provider),
             "content": [],
             "stop_reason": None,

@@ -25,8 +25,9 @@ from devflow_core.wire.reasoning import (
     FOREIGN_REASONING,
     is_foreign,
     is_sealed,
-    original_signature,
+    open_seal,
     strip_foreign,
+    vendor_of_model,
 )
 
 _SIGNED_REASONING = Reasoning(signature="signed", detail={"format": ANTHROPIC_FORMAT})
@@ -85,12 +86,23 @@ def _filter_block(block: JsonObject, model: str) -> JsonObject | None:
         return block
     signature = lenient.as_text(block.get(key))
     if signature is not None and is_sealed(signature):
-        original = original_signature(signature, model)
-        return None if original is None else {**block, key: original}
+        return _open_block(block, key, signature, model)
     if is_foreign(_SIGNED_REASONING, model):
         # the signature is Anthropic's; any other model may read reasoning without one
         return block if signature is None else None
     return block if signature is not None else None
+
+
+def _open_block(block: JsonObject, key: str, sealed: str, model: str) -> JsonObject | None:
+    """Return a block that we sealed as its vendor sent it; None if it is foreign."""
+    original = open_seal(sealed, model)
+    if original is None:
+        return None
+    signature = original.signature or original.encrypted
+    if signature is not None:
+        return {**block, key: signature}
+    is_anthropic = vendor_of_model(model) == "anthropic"  # which takes signed reasoning only
+    return None if is_anthropic else {name: block[name] for name in block if name != key}
 
 
 def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str, Any]:

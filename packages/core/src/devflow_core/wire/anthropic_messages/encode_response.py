@@ -21,6 +21,7 @@ from devflow_core.usage import Usage
 from devflow_core.wire import json_strict as strict
 from devflow_core.wire.anthropic_messages.encode_parts import encode_block
 from devflow_core.wire.anthropic_messages.name import WIRE
+from devflow_core.wire.anthropic_messages.resumable import filter_blocks, filter_parts
 from devflow_core.wire.anthropic_messages.usage import encode_usage
 from devflow_core.wire.body import dump
 from devflow_core.wire.extra_fields import Omissions, note_on_pictures, raw_response_body
@@ -73,8 +74,10 @@ def encode_response(
     """Return a whole reply as a JSON body, with the annotations as its field `devflow`."""
     extra = raw_response_body(response, WIRE)
     model = response.model or request.model
+    name = request.origin.resumable_as if request.origin else None
     note = note_on_pictures(response.raw_response, WIRE)
-    parts = (*response.parts, Text(text=note)) if note else response.parts
+    parts = response.parts if name is None else filter_parts(response.parts, response.model)
+    parts = (*parts, Text(text=note)) if note else parts
     blocks = [_encode_reply_block(part, model) for part in parts]
     usage = response.usage or Usage(
         input_tokens=estimate_input_tokens(request),
@@ -84,7 +87,7 @@ def encode_response(
         "id": response.generation_id or new_id("msg"),
         "type": "message",
         "role": "assistant",
-        "model": model,
+        "model": name or model,
         **strict.drop_none(provider=response.provider),
         "content": [one for one in blocks if one is not None],
         "stop_reason": to_stop_reason(
@@ -95,7 +98,8 @@ def encode_response(
         "usage": {**encode_usage(usage, response.cost), **extra.get("usage", {})},
     }
     if "content" in extra:
-        body["content"] = extra["content"]
+        content = extra["content"]
+        body["content"] = content if name is None else filter_blocks(content, response.model)
     if annotations:
         body["devflow"] = annotations
     return dump(body)
