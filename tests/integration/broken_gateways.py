@@ -162,8 +162,6 @@ class _Proxy:
                     out += frame.raw
                     continue
                 data = DONE if frame.data == b"[DONE]" else json.loads(frame.data)
-                if passage.is_below("/chat/completions"):
-                    _heal(passage, data)
                 sent = way.event(passage, data) if is_meant else [data]
                 out += b": still here\n\n" if is_meant and way.comments else b""
                 out += b"".join(_encode(one, has_name=frame.event is not None) for one in sent)
@@ -185,18 +183,6 @@ class _Proxy:
         except ConnectionError:
             if not reads_on:
                 raise
-
-
-def _heal(passage: Passage, data: Json) -> None:
-    """Leave out what a stream of chunks says twice."""
-    for choice in data.get("choices", []):
-        if passage.seen.get("role"):
-            choice["delta"].pop("role", None)
-        passage.seen["role"] = True
-        if choice.get("finish_reason"):
-            if passage.seen.get("finish"):
-                data["choices"] = []
-            passage.seen["finish"] = True
 
 
 def _encode(data: Json, *, has_name: bool) -> bytes:

@@ -146,11 +146,11 @@ def test_the_command_finds_a_whole_gateway_whole_and_writes_junit(
     gateway: Running, tmp_path: Path
 ) -> None:
     file = tmp_path / "doctor.xml"
-    done = gateway.doctor("--claude-code", "--codex", "--json", "--junit", str(file))
+    done = gateway.doctor("--json", "--junit", str(file))
     assert (done.status, done.document["ok"]) == (0, True), done.out
     found = done.document["findings"]
     assert {one["outcome"] for one in found} == {"ok"}
-    assert {one["group"] for one in found} == {"gateway", "messages", "responses"}
+    assert {one["group"] for one in found} == {"gateway", "messages", "responses", "chat"}
     assert Decimal(done.document["cost_usd"]) > 0
     suite = ET.parse(file).getroot()[0]  # noqa: S314 - written by the command above
     assert (suite.get("tests"), suite.get("failures")) == (str(len(found)), "0")

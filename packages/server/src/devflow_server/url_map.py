@@ -195,13 +195,33 @@ def _node_routes(components: Components) -> tuple[HttpRoute, HttpRoute]:
     )
 
 
-def _system_routes(components: Components) -> list[HttpRoute]:
+def _model_routes(components: Components) -> list[HttpRoute]:
     policy = RoutingPolicy(aliases=components.settings.aliases)
     models = ModelsHandler(
         lambda: list_models(components.catalogue.current),
         lambda: list_rows(components.catalogue.current),
         lambda name, scope: describe_model(components.catalogue.current, policy, name, scope),
     )
+    as_router = with_status_codes(OPENAI_CHAT)
+    pages = (
+        ("/v1/models", models.list_models, None, "Every model"),
+        ("/v1/models/{id}", models.get_model, None, "One model"),
+        ("/api/v1/models", models.list_rows, as_router, "Every model, as the router lists it"),
+    )
+    return [
+        HttpRoute(
+            method="GET",
+            path=path,
+            handler=handler,
+            access=Access.CLIENT,
+            dialect=dialect,
+            summary=summary,
+        )
+        for path, handler, dialect, summary in pages
+    ]
+
+
+def _system_routes(components: Components) -> list[HttpRoute]:
     health = HealthHandler(components.metrics, partial(_find_problem, components))
     status = StatusHandler(
         components.has_server_key,
@@ -210,24 +230,14 @@ def _system_routes(components: Components) -> list[HttpRoute]:
     )
     client, operator, everybody = Access.CLIENT, Access.OPERATOR, Access.OPEN
     pages = (
-        ("GET", "/v1/models", models.list_models, client, "Every model"),
-        ("GET", "/v1/models/{id}", models.get_model, client, "One model"),
-        ("GET", "/openrouter/status", status, client, "Which key pays, how old the models are"),
-        ("GET", "/metrics", health.serve_metrics, operator, "Counters for Prometheus"),
-        ("GET", "/healthz", health.check_live, everybody, "The process answers"),
-        ("GET", "/readyz", health.check_ready, everybody, "It takes requests"),
+        ("/openrouter/status", status, client, "Which key pays, how old the models are"),
+        ("/metrics", health.serve_metrics, operator, "Counters for Prometheus"),
+        ("/healthz", health.check_live, everybody, "The process answers"),
+        ("/readyz", health.check_ready, everybody, "It takes requests"),
     )
-    listed = HttpRoute(
-        method="GET",
-        path="/api/v1/models",
-        handler=models.list_rows,
-        access=client,
-        dialect=with_status_codes(OPENAI_CHAT),
-        summary="Every model, as the router lists it",
-    )
-    return [*_node_routes(components), listed] + [
+    return [*_node_routes(components), *_model_routes(components)] + [
         HttpRoute(
-            method=method,
+            method="GET",
             path=path,
             handler=handler,
             access=access,
@@ -235,5 +245,5 @@ def _system_routes(components: Components) -> list[HttpRoute]:
             serves_outages=path == "/metrics",
             summary=summary,
         )
-        for method, path, handler, access, summary in pages
+        for path, handler, access, summary in pages
     ]
