@@ -1,6 +1,7 @@
 """The one catalogue of a process: renewed, kept, shared."""
 
 import asyncio
+import gc
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -199,3 +200,19 @@ async def test_closing_ends_a_fetch_under_way() -> None:
     await live.aclose()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_fetch_that_failed_for_nobody_is_not_reported_at_the_end() -> None:
+    unhandled: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unhandled.append(told))
+    live = live_catalogue()
+    waiting = asyncio.ensure_future(live.refresh(open_source(NotSent("The provider is away."))))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    while live.last_error is None:
+        await asyncio.sleep(0)
+    await live.aclose()
+    del live
+    gc.collect()
+    assert unhandled == []

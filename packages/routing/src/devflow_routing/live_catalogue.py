@@ -159,9 +159,12 @@ class LiveCatalogue:
 
     async def aclose(self) -> None:
         """Cancel a fetch that is running, and wait until it has ended."""
-        if self._task is not None and not self._task.done():
+        if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+            if not self._task.cancelled():
+                # whoever waited for it may have left; asyncio would report it as never retrieved
+                self._task.exception()
 
     async def _fetch_and_replace(self, fetch: Fetch) -> tuple[CatalogueChange, ...]:
         try:
