@@ -61,19 +61,20 @@ test-laws: install ## the laws again, with thousands of examples each
 	$(RUN) pytest -n 2 -m laws --hypothesis-profile laws --timeout 1200 -q
 	$(RUN) pytest -n 2 -m extensions --timeout 1200 -q tests/integration
 
-# Real clients, pinned, in a folder that git ignores. No install scripts run.
-CLAUDE_CODE_VERSIONS := $(patsubst tests/clients/pins/claude-code-%,%,$(wildcard tests/clients/pins/claude-code-*))
-CLIENTS := $(CLAUDE_CODE_VERSIONS:%=.clients/claude-code-%)
+# Real clients, at the versions of tests/clients/pins, in a folder that git ignores.
+.PHONY: clients
+clients: install ## install the real clients of the tests into .clients; no install script runs
+	@UV=$(abspath $(UV)) $(RUN) python tests/clients/install.py
 
-.clients/claude-code-%:
-	@command -v npm >/dev/null || { echo "npm (with node 20 or newer) is needed to install Claude Code $*." >&2; exit 1; }
-	@echo "Installing Claude Code $* into $@ (only here) …"
-	@npm install --prefix $@.new --ignore-scripts --no-audit --no-fund --loglevel=error @anthropic-ai/claude-code@$*
-	@mv $@.new $@
+.PHONY: clients-update
+clients-update: install ## pin the newest version of every client, and say what moved
+	@UV=$(abspath $(UV)) $(RUN) python tests/clients/install.py --update
+	@$(RUN) python docs/build.py
 
+# What a program has played is judged by several tests, in the worker that has played it.
 .PHONY: test-clients
-test-clients: install $(CLIENTS) ## real clients from npm against what we write and serve
-	$(RUN) pytest -n 2 -m clients tests/clients -q
+test-clients: clients ## real clients and SDKs against what we write and serve
+	$(RUN) pytest -n 2 --dist loadgroup -m clients tests/clients -q
 
 .PHONY: fix
 fix: install ## format and mend what can be mended

@@ -36,6 +36,55 @@ A `DEVFLOW_…` name wins over these.
 | --- | --- |
 """
 
+CLIENTS_HEADER = """# Clients that are tested
+
+Made from `tests/clients/pins` by `make docs`; do not edit. `make test-clients` installs these
+versions into `.clients/`, each file held to its hash, and has them work through a running gateway;
+`make clients-update` moves them to the newest. How each is pointed at a gateway:
+[server.md](server.md#clients).
+
+SDKs play every scenario: a text whole and streamed, an image, three parallel tool calls whose
+results go back (whole and streamed, with arguments that are not ASCII or empty), every class of
+error, a stream that is cut, leaving in the middle of one. The cost that they show is the ledger's
+and the bill's to the last digit; LangChain shows none of a stream.
+
+| client | version | what it does in the tests |
+| --- | --- | --- |
+"""
+CLIENT_ROWS = {
+    "claude-code": (
+        "Claude Code",
+        "a task with tools and a sub-agent, resumed and compacted; hook, MCP, launcher; damaged, "
+        "rare and written-back sessions",
+    ),
+    "codex": ("Codex", "a job with its shell, over responses"),
+    "opencode": (
+        "opencode",
+        "a job with its shell, over each of the three dialects; the amount that it shows is the "
+        "bill's",
+    ),
+    "qwen-code": ("Qwen Code", "a job with its shell"),
+    "aider": ("aider", "a file edited, streamed and whole"),
+    "python-sdks": ("`{}` (Python)", "every scenario"),
+    "typescript-sdks": ("`{}` (TypeScript)", "every scenario"),
+}
+"""By group; what clients need beside them has no row."""
+
+
+def clients_page() -> str:
+    """The table of pinned clients."""
+    sys.path.insert(0, str(HERE.parent / "tests"))
+    from clients.pinned import VERSIONS, pinned_versions
+
+    rows: list[str] = []
+    for group, (name, words) in CLIENT_ROWS.items():
+        if group == "claude-code":
+            rows.append(f"| {name} | {', '.join(VERSIONS)} | {words} |\n")
+            continue
+        for package, version in pinned_versions(group).items():
+            rows.append(f"| {name.format(package)} | {version} | {words} |\n")
+    return CLIENTS_HEADER + "".join(row for row in rows if "`zod`" not in row)  # a peer of `ai`
+
 
 def settings_page() -> str:
     """The table of settings with their docstrings, and the well-known variables."""
@@ -119,7 +168,7 @@ def _tokens(clause: Clause) -> str:
     return f"{effort.input_tokens:,} + {effort.output_tokens:,}" if effort.calls else ""
 
 
-PAGES = {"settings.md": settings_page, "doctor.md": doctor_page}
+PAGES = {"settings.md": settings_page, "doctor.md": doctor_page, "clients.md": clients_page}
 
 
 def main(arguments: list[str]) -> int:

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-CLIENT_TIMEOUT_S = 150
-"""A start takes a second; a busy machine much longer."""
-CLIENTS = Path(__file__).parents[2] / ".clients"
+from clients.matrix import CLIENT_TIMEOUT_S, Door, group_folder, open_door
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,13 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def installed(package: str, version: str) -> Path:
     """The folder of an installed client; without it a test fails in CI and is skipped elsewhere."""
-    folder = CLIENTS / f"{package.rsplit('/', 1)[-1]}-{version}" / "node_modules" / package
-    if not folder.is_dir():
-        words = f"{package} {version} is not in {CLIENTS}: run `make test-clients` with npm at hand"
-        if os.environ.get("CI") == "true":
-            pytest.fail(words)
-        pytest.skip(words)
-    return folder
+    group = f"{package.rsplit('/', 1)[-1]}-{version}"
+    return group_folder(group) / "node_modules" / package
 
 
 class ClaudeCode:
@@ -40,6 +32,7 @@ class ClaudeCode:
 
     def __init__(self, version: str, home: Path, api: "ScriptedApi") -> None:
         folder = installed("@anthropic-ai/claude-code", version)
+        self.version = version
         native = next(folder.parent.glob("claude-code-*/claude"), None)
         self.program = [str(native)] if native else [_node(), str(folder / "cli.js")]
         self.knows_windows = native is not None
@@ -182,6 +175,13 @@ def completion(model: str) -> bytes:
         "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8, "cost": 0},
     }
     return json.dumps(body).encode()
+
+
+@pytest.fixture(scope="session")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    """One gateway over the stand-in for all clients of a worker, which ask one after another."""
+    with open_door(tmp_path_factory.mktemp("door")) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,17 +1,35 @@
-"""Says which clients are tested, and at which versions: the folders of `pins/`."""
+"""Says which clients are tested, at which versions: a folder of `pins/` for each group of them."""
 
+import json
 from pathlib import Path
 
 PINS = Path(__file__).parent / "pins"
-"""A folder for each group of clients, with what locks it: every file of it, by its hash."""
+"""What locks each group: `package.json` with a lock, or `requirements.txt` with hashes."""
+CLIENTS = Path(__file__).parents[2] / ".clients"
+"""Where `make clients` installs each group, under the name of its folder."""
+GROUPS = tuple(sorted(path.name for path in PINS.iterdir() if path.is_dir()))
 
 
-def _versions(group: str) -> tuple[str, ...]:
-    """The versions of a client that has a folder for each, the newest first."""
-    found = [path.name.removeprefix(f"{group}-") for path in PINS.glob(f"{group}-*")]
+def _versions(program: str) -> tuple[str, ...]:
+    """The versions of a program that has a folder for each, the newest first."""
+    found = [name.removeprefix(f"{program}-") for name in GROUPS if name.startswith(f"{program}-")]
     return tuple(sorted(found, key=lambda name: tuple(map(int, name.split("."))), reverse=True))
 
 
 VERSIONS = _versions("claude-code")
 """Of Claude Code: the newest, which `make clients-update` moves, and those that stay."""
 NEWEST = VERSIONS[0]
+FROZEN = frozenset(f"claude-code-{version}" for version in VERSIONS[1:])
+"""The groups whose pins stay where they are."""
+
+
+def pinned_versions(group: str) -> dict[str, str]:
+    """The packages that a group is there for, with the version of each."""
+    folder = PINS / group
+    if (folder / "package.json").is_file():
+        wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        return wanted.get("dependencies", {}) | wanted.get("optionalDependencies", {})
+    names = (folder / "requirements.in").read_text(encoding="utf-8").split()
+    lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    locked = dict(line.split()[0].split("==") for line in lines if "==" in line)
+    return {name: locked[name] for name in names}
