@@ -206,13 +206,15 @@ async def test_a_fetch_that_failed_for_nobody_is_not_reported_at_the_end() -> No
     unhandled: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, told: unhandled.append(told))
     live = live_catalogue()
-    waiting = asyncio.ensure_future(live.refresh(open_source(NotSent("The provider is away."))))
+    source = Source(NotSent("no network"))
+    waiting = asyncio.ensure_future(live.refresh(source))
     await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.wait([waiting])
+    source.gate.set()
     while live.last_error is None:
         await asyncio.sleep(0)
     await live.aclose()
-    del live
+    del live, waiting, source
     gc.collect()
     assert unhandled == []
