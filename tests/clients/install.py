@@ -33,7 +33,7 @@ def install(name: str) -> bool:
     pins, folder = PINS / name, CLIENTS / name
     digest = _digest(pins)
     stamp = folder / STAMP
-    if stamp.is_file() and stamp.read_text(encoding="ascii") == digest:
+    if stamp.is_file() and stamp.read_text(encoding="ascii") == digest and _has_python(folder):
         return False
     _say(f"Installing {name} into {folder} (only here) …")
     if (pins / "package.json").is_file():
@@ -56,10 +56,18 @@ def _install_from_npm(pins: Path, folder: Path) -> None:
 def _install_from_pypi(pins: Path, folder: Path) -> None:
     # in place: the programs of a virtual environment hold its path
     shutil.rmtree(folder, ignore_errors=True)
-    _run([_uv(), "venv", "--quiet", "--python", sys.executable, str(folder)], pins)
+    # not this environment's own interpreter, which goes with it
+    base = Path(sys.base_prefix, "bin", f"python3.{sys.version_info.minor}")
+    _run([_uv(), "venv", "--quiet", "--python", str(base), str(folder)], pins)
     flags = ("--quiet", "--require-hashes", "--only-binary", ":all:")
     python = str(folder / "bin" / "python")
     _run([_uv(), "pip", "sync", *flags, "--python", python, "requirements.txt"], pins)
+
+
+def _has_python(folder: Path) -> bool:
+    """Whether the interpreter of a group from PyPI is still there; true of other groups."""
+    python = folder / "bin" / "python"
+    return python.exists() or not python.is_symlink()
 
 
 def update() -> Iterator[str]:

@@ -10,7 +10,7 @@ import pytest
 from integration.doors import Installation, SilentHost
 
 STATUS = {"session_id": "s", "model": {"display_name": "Opus"}, "cost": {"total_cost_usd": 1.5}}
-LINE = "DevFlow · Opus · $1.50\n"
+LINE = "DevFlow · Opus · $1.50 by Claude Code\n"
 START = {"hook_event_name": "SessionStart", "source": "startup", "session_id": "new"}
 
 

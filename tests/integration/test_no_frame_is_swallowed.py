@@ -42,7 +42,8 @@ def _unrepaired(data: bytes | None) -> Any:
         choice["finish_reason"] = None
         choice["delta"].pop("role", None)
         for call in choice["delta"].get("tool_calls", ()):
-            call.pop("id", None)
+            for name in ("id", "index"):
+                call.pop(name, None)
             function = call["function"]
             function.pop("name", None)
             if not isinstance(function["arguments"], str):

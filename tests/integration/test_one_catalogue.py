@@ -139,12 +139,13 @@ async def test_all_doors_follow_a_new_list(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_what_keeps_nothing_is_fetched_with_the_list(tmp_path: Path) -> None:
-    request = replace(ChatRequest.from_text("Hi"), extra={"provider": {"zdr": True}})
+    plain = ChatRequest.from_text("Hi")
+    request = replace(plain, extra={"provider": {"zdr": True}})
     async with Sandbox() as sandbox:
         settings = settings_of(tmp_path, sandbox.base_url, sandbox.api_key)
         async with wiring.open_gateway(settings) as gateway:
-            everybody = {one.model for one in gateway.explain(request).candidates}
             await gateway.refresh_catalogue()
+            everybody = {one.model for one in gateway.explain(plain).candidates}
             keeping_nothing = gateway.catalogue.current.zero_retention
             assert keeping_nothing
             left = gateway.explain(request)

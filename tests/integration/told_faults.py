@@ -80,6 +80,11 @@ SOON = {"retry_after": "0"}
 LATER = {"retry_after": "45"}
 SHORT = {"total_timeout_s": 20}
 
+_TOOLS: dict[str, dict[str, Any]] = {
+    "openai_chat": {"tools": [{"type": "function", "function": {"name": "look"}}]},
+    "anthropic_messages": {"tools": [{"name": "look", "input_schema": {"type": "object"}}]},
+    "openai_responses": {"tools": [{"type": "function", "name": "look", "parameters": {}}]},
+}
 _PICTURES: dict[str, dict[str, Any]] = {
     "openai_chat": {
         "messages": [{"role": "user", "content": [
@@ -278,8 +283,12 @@ FAULTS: dict[str, Fault] = {
         settings={"fallbacks": {MODEL: (OTHER,)}},
     ),
     "cannot see": _fault(
-        errors.NoCandidate, _said(500), 404, "no_candidate", asked=0,
+        errors.InvalidRequest, _said(500), 400, "invalid_request", asked=0,
         fields={"model": "z-ai/glm-5"}, by_wire=_PICTURES,
+    ),
+    "cannot call tools": _fault(
+        errors.NoCandidate, _said(500), 404, "no_candidate", asked=0,
+        fields={"model": "perceptron/perceptron-mk1"}, by_wire=_TOOLS,
     ),
     "a price that nobody knows": _fault(
         errors.UnknownPrice, _said(500), 402, "unknown_price", asked=0,

@@ -16,7 +16,7 @@ from devflow_core.errors import (
     StoreError,
 )
 from devflow_core.messages import WireName
-from devflow_core.wire.table import get_dialect
+from devflow_core.wire.table import get_dialect, with_status_codes
 from devflow_server.app import App, MethodNotAllowed
 from devflow_server.auth import Authenticator
 from devflow_server.error_responses import application_event, error_headers, error_reply
@@ -146,6 +146,8 @@ async def test_a_path_that_is_none_is_told_as_those_around_it_are(
     kind = MethodNotAllowed if reply.status_code == 405 else NotFound
     message = reply.json()["error"]["message"]
     dialect = None if wire is None else get_dialect(wire)
+    if dialect is not None and path.startswith("/api/"):
+        dialect = with_status_codes(dialect)
     assert reply.content == error_reply(kind(message), dialect, request_id)[1]
 
 
