@@ -133,7 +133,7 @@ async def leave_at_text(
     """Send a streamed request, and hang up at the first event in which `find_text` finds text.
 
     Raises:
-        ClauseBroken: the stream ends without such an event.
+        ClauseBroken: the stream ends without such an event, or an event is too long.
         httpx.HTTPError: there is no answer, or it breaks off.
     """
     reader = SseReader()

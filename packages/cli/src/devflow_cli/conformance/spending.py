@@ -14,7 +14,7 @@ UNLISTED_PRICE = (Decimal("0.000005"), Decimal("0.000025"))
 """USD per token of prompt and reply, assumed for a model without a listed price: that of Claude
 Opus 4.5, which costs more than nine of ten models."""
 _WRITE_FACTOR = Decimal("1.25")
-"""What writing a prompt into a cache costs beside reading it anew (Anthropic's price list)."""
+"""Factor on a prompt's price if it is written into a cache (Anthropic's price list)."""
 
 
 @dataclass(slots=True)
@@ -72,7 +72,7 @@ def read_prices(models: list[JsonObject]) -> dict[str, tuple[Decimal, Decimal]]:
 
 
 def _amount(value: object) -> Decimal | None:
-    """Return an amount that a gateway states; None for what is none, or negative."""
+    """Return an amount that a gateway states; None if it is not an amount, or is negative."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:

@@ -135,10 +135,10 @@ def fetch_engine(engine: str, native_usd: Decimal | None) -> EngineFee:
 
 
 def image_tokens(author: str) -> int:
-    """Return the token count of one image in a reply."""
+    """Return the token count of one image in a reply of an author's model."""
     return IMAGE_TOKENS_OUT.get(author, IMAGE_TOKENS_OUT_ELSEWHERE)
 
 
 def native_search_tokens(author: str) -> int:
-    """Return the tokens that one search by a provider's own engine adds to the prompt."""
+    """Return the tokens that a search by an author's own engine adds to the prompt."""
     return NATIVE_TOKENS.get(author, NATIVE_TOKENS_ELSEWHERE)

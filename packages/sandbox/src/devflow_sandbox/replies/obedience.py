@@ -45,7 +45,10 @@ def obey(question: str, blocks: Iterable[Block]) -> str | None:
 
 
 def stop_at(reply: GeneratedReply, body: JsonObject) -> GeneratedReply:
-    """Return the reply cut before the first of the request's stop sequences in its text."""
+    """Return the reply cut before the first stop sequence in its text, and then without calls.
+
+    Without a stop sequence in the text, the reply is returned as it is.
+    """
     given: object = body.get("stop_sequences") or body.get("stop") or []
     several = cast("list[object]", given) if isinstance(given, list) else [given]
     stops = [one for one in several if isinstance(one, str)]
