@@ -1,4 +1,4 @@
-"""`python -m devflow_cli` is the `devflow` command."""
+"""Runs the `devflow` command for `python -m devflow_cli`."""
 
 from devflow_cli.main import run
 

@@ -1,4 +1,4 @@
-"""Runs work with a deadline and without errors: for what Claude Code runs by itself."""
+"""Runs work under a deadline and without errors, for the commands that Claude Code runs itself."""
 
 from __future__ import annotations
 

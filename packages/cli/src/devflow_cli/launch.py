@@ -1,4 +1,4 @@
-"""Decides what `devflow claude` tells Claude Code of its model, and how its session goes on."""
+"""Decides what `devflow claude` tells Claude Code about its model, and finds the way back."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 WINDOW_OF_AUTO_TOKENS = 200_000
-"""The window that is told for `auto`, whose models differ with each request: the smallest of the
-Claude models, for which the client is made. The router leaves out what cannot hold a request."""
+"""The window that the client is told for `auto`, whose model differs with each request: the
+smallest of the Claude models. The router excludes models that cannot hold a request."""
 
 
 def find_window_tokens(settings: Settings, model: str | None) -> int | None:
-    """Return the context window to tell the client; None for Claude models, which it knows.
+    """Return the context window to tell the client, in tokens; None to tell it nothing.
+
+    The client knows Claude models; it is told nothing about unknown models either.
 
     Args:
-        settings: have the aliases, and the model of the node `main`.
+        settings: contain the aliases, and the model of the node `main`.
         model: the model that was asked for; None is that of the node.
     """
     from devflow_core.wire.anthropic_messages.resumable import is_signed_by_anthropic
@@ -38,7 +40,7 @@ def find_window_tokens(settings: Settings, model: str | None) -> int | None:
 
 
 def free_main_node(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
-    """Return the nodes without a model of `main`, for a run whose client asks for its own."""
+    """Return the nodes with no model set for `main`, for a run whose client names the model."""
     main = {key: value for key, value in settings.nodes.get("main", {}).items() if key != "model"}
     return {**settings.nodes, "main": main}
 

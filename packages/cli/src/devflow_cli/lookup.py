@@ -47,7 +47,8 @@ def find_project_session(settings: Settings, session_id: str, folder: Path) -> C
     """Return a session of one project by id, a unique beginning of it, or `latest`; never by path.
 
     Raises:
-        SessionError: the text is not an id, matches no session, or belongs to another project.
+        SessionError: the text is not an id, or matches no session or several; or the session
+            belongs to another project.
     """
     from devflow_claude_code import belongs_to
     from devflow_core.errors import SessionError
@@ -106,9 +107,10 @@ def build_whatif_document(
 
     Args:
         settings: give the places of the ledger and the catalogue, and the baseline model.
-        session: None takes the ledger.
+        session: the session; None takes the ledger.
         since: start of the ledger's rows; None takes all.
-        models: to compare; if empty, the recorded ones, the baseline, and a few well-known ones.
+        models: those to compare; if empty, the recorded ones, the baseline and a few well-known
+            ones.
             An unknown Claude is replaced by the model that a request for it is sent to.
 
     Raises:

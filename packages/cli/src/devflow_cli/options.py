@@ -1,7 +1,6 @@
 """Parses options that several commands share: criteria, amounts, times, projects.
 
-What is not valid raises `typer.BadParameter`, which names the option and ends the command with
-status 2.
+An invalid value raises `typer.BadParameter`, which ends the command with status 2.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ ProjectFolder = Annotated[
         help="The project's folder.  [default: the working directory]",
     ),
 ]
-"""The project whose latest session is meant."""
+"""The option for a project's folder; None is the working directory."""
 
 
 def read_amount(text: str, option: str) -> Decimal:
     """Return the amount in USD that an option gives.
 
     Raises:
-        typer.BadParameter: the text is not an amount; names `option`.
+        typer.BadParameter: the text is not an amount; the message names `option`.
     """
     from devflow_core.usage import parse_amount
 
@@ -93,7 +92,7 @@ def read_project(project: str | None) -> tuple[Path | None, Attribution]:
 def parse_criteria(
     cost_priority: float | None, performance_priority: float | None
 ) -> SelectionCriteria | None:
-    """Return the criteria from the command line; None, if neither is given, for the settings'."""
+    """Return the criteria from the command line; None, which is the settings', if none is given."""
     from devflow_core.routing import SelectionCriteria
 
     if cost_priority is None and performance_priority is None:
@@ -107,9 +106,9 @@ def parse_criteria(
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Return the time of a day, a time (UTC by default) or a span back from now (`7d`, `24h`).
+    """Parse a day, a time (UTC by default), or a span back from now (`7d`, `24h`).
 
-    The result has a time zone; it is None for None.
+    A day means its beginning. The result has a time zone; it is None for None.
 
     Raises:
         typer.BadParameter: the text is none of these.

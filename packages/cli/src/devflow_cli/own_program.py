@@ -1,4 +1,4 @@
-"""Finds this DevFlow's own program file, for what others have to start later, from anywhere."""
+"""Finds this DevFlow's own program file, which other programs start later, from anywhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class OwnProgram:
 
     @property
     def call_words(self) -> str:
-        """How a person calls it, in shell syntax."""
+        """The words that start it in a terminal, in shell syntax."""
         return _NAME if self.is_on_path else shlex.quote(str(self.path))
 
 
@@ -63,7 +63,7 @@ def lasting_search_path() -> str:
     """Return the PATH that other programs of the user's may have: absolute folders that stay.
 
     `uv run` and an activated environment put their own folder on the PATH of their processes only,
-    so this process's is left out.
+    so the folder of this process's environment is left out.
     """
     from devflow_core.environment import copy_environment
 

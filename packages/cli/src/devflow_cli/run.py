@@ -214,7 +214,8 @@ def run_guarded(main: Callable[[], object]) -> int:
     """Run the program, and return the exit status.
 
     Errors of DevFlow and of the system are written to stderr (and to stdout with `--json`). Ctrl-C
-    and a reader that has gone have statuses too; anything else propagates.
+    gives `INTERRUPTED`, and a reader of the output that has gone gives `FAILED`. Anything else
+    propagates.
     """
     from devflow_core.errors import DevFlowError
 

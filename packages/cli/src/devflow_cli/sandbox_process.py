@@ -47,7 +47,7 @@ class SandboxProcess:
 
 @contextmanager
 def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
-    """Start the stand-in on a free loopback port; it ends with the context.
+    """Start the stand-in on a free loopback port, and yield it; it ends with the context.
 
     Args:
         arguments: those of `python -m devflow_sandbox`.

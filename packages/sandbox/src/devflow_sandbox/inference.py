@@ -1,4 +1,4 @@
-"""Answers a request for a reply: choose a model, write, price, book and encode."""
+"""Answers a request for a reply: chooses a model, then writes, prices, books and encodes it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Inference:
     failed_attempts: list[JsonObject] = field(default_factory=list[JsonObject])
     """Attempts before the one that answers."""
     failed_target: ProviderTarget | None = None
-    """A failed attempt with a service that ran before it, and is billed all the same."""
+    """A failed attempt; services that ran before it are billed all the same."""
 
     def get_or_generate(self) -> tuple[Generation, list[tuple[str, str]]]:
         """Return a reply, from the response cache or new, with the headers of the cache.
@@ -54,7 +54,7 @@ class Inference:
         A reply from the cache has a new id and costs nothing.
 
         Raises:
-            ApiError: no model and provider takes the request.
+            ApiError: no model takes the request at any provider, or see `ReplyMaker.make`.
         """
         state, now_s = self.state, self.state.now_s()
         cached = state.response_cache.find(self.request, self.key, now_s)
@@ -106,8 +106,8 @@ class Inference:
         """Return the first model and provider that take the request.
 
         Raises:
-            ApiError: the last one's error, with the others under `previous_errors`; a 401 or 402 at
-                once, since it would be the same for the others.
+            ApiError: the error of the last attempt, with the others under `previous_errors`; a 401
+                or 402 is raised at once, since other models would get the same.
         """
         failed: list[ApiError] = []
         for name in self.parsed.models:
@@ -215,9 +215,9 @@ class Inference:
         return ReplyMaker(self.state, self.key, self.parsed, self.order, target).make()
 
     def bill_fees(self, error: ApiError) -> None:
-        """Bill what ran before all models failed: searches and the pages of PDFs.
+        """Bill what ran before all models failed, if anything: searches and the pages of PDFs.
 
-        A charge needs a generation id, so the error then has one, as the header `X-Generation-Id`.
+        A charge needs a generation id, so `error` then gets one in the header `X-Generation-Id`.
         """
         target = self.failed_target
         if target is None:

@@ -38,9 +38,9 @@ class Block:
 
     @property
     def is_added(self) -> bool:
-        """Whether a client has added it: a text of the system, or the user's that begins with `<`.
+        """Whether the client wrote the block, not a person.
 
-        The system prompt is one too.
+        This holds for system and developer texts, and for user texts that begin with `<`.
         """
         if self.role in _SYSTEM_ROLES:
             return True
@@ -119,24 +119,24 @@ class ParsedRequest:
 
     @property
     def last_block(self) -> Block | None:
-        """The last piece of the conversation, without texts of the system; None if it is empty."""
+        """The last piece of the conversation that is not a system text; None if there is none."""
         said = (one for one in reversed(self.blocks) if one.role not in _SYSTEM_ROLES)
         return next(said, None)
 
     @property
     def is_after_tool(self) -> bool:
-        """Whether the prompt ends with a tool's result, before what the client adds to it.
+        """Whether the prompt ends with a tool result, apart from what the client wrote after it.
 
-        Claude Code adds reminders: as texts of the user, or (2.1.332) as a message of the system.
+        Claude Code adds reminders: as user texts or (2.1.332) as a system message.
         """
         last = next((one for one in reversed(self.blocks) if not one.is_added), None)
         return last is not None and last.role == "tool"
 
     @property
     def question(self) -> str:
-        """The last text of the user that does not begin with `<`, as texts of a client do.
+        """The last user text that does not begin with `<`, as the client's own texts do.
 
-        Without one, the last text of the user; '' if there is none.
+        If all of them do, the last user text; '' if there is none.
         """
         fallback = ""
         for block in reversed(self.blocks):

@@ -40,8 +40,8 @@ def check_fit(resolved: ResolvedModel, request: ParsedRequest) -> None:
     """Check that the model can take the request at all.
 
     Raises:
-        ApiError: 404 for tools it does not support; 400 for a prompt that is too long, or
-            reasoning that cannot be disabled.
+        ApiError: 404 for tools, or parameters under `require_parameters`, that it does not support;
+            400 for a prompt that is too long, or reasoning that cannot be disabled.
     """
     model = resolved.model
     if request.tools and "tools" not in model.parameters:

@@ -15,8 +15,8 @@ _START_TIMEOUT_S = 10.0
 class ThreadedSandbox(Sandbox):
     """A sandbox as a plain context manager; takes the arguments of `Sandbox`.
 
-    Entering it starts the thread, and raises `OSError` if the port is taken. It can be entered
-    once.
+    Entering it starts the thread. It raises `OSError` if the port is taken, and `TimeoutError` if
+    the sandbox does not listen within ten seconds. It can be entered once.
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:

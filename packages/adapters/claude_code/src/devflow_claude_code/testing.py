@@ -1,4 +1,4 @@
-"""Invented sessions for tests and benchmarks: built row by row, or long with planted facts."""
+"""Builds sessions for tests and benchmarks: row by row, or long ones with planted facts."""
 
 from __future__ import annotations
 

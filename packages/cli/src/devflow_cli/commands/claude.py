@@ -135,7 +135,7 @@ async def _wait_for_child(child: Process) -> int:
 def hook(run: Run) -> None:
     """Answer a hook of Claude Code: read its JSON on stdin, write the answer to stdout.
 
-    It never fails; without anything to say, it prints nothing.
+    It never fails. If there is nothing to say, it prints nothing.
     """
     write_quietly(try_within(HOOK_TIMEOUT_S, lambda: _answer_hook(run), ""))
 

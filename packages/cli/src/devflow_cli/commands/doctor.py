@@ -55,7 +55,10 @@ async def doctor(
         Path | None, typer.Option(help="Write the findings to this file as JUnit's XML.")
     ] = None,
 ) -> int:
-    """Check this setup; with --url, examine whether a gateway behaves as its clients rely on."""
+    """Check this setup; with --url, examine whether a gateway behaves as its clients expect.
+
+    The exit status is 1 if a check fails.
+    """
     if url is None:
         return _report_setup(run, _check_setup(run.settings()))
     from devflow_cli.conformance import Examination, Group

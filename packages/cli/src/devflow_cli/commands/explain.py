@@ -30,7 +30,10 @@ async def explain(
     cost_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
 ) -> None:
-    """Show how a model would be chosen, or was: the task, each candidate, the exclusions."""
+    """Show how a model would be chosen, or was: the task, each candidate, the exclusions.
+
+    No model is called. The id of a ledger entry, such as `req_…`, replays its decision.
+    """
     from devflow_core.request import ChatRequest
     from devflow_gateway import wiring
     from devflow_routing import route_as_json

@@ -19,7 +19,7 @@ app.add_typer(ledger, name="ledger")
 
 @command(ledger)
 def verify(run: Run) -> int:
-    """Check the hash chain; exit 1 and name the first row that was changed after it was written."""
+    """Check the hash chain; if a row was changed afterwards, name the first such row and exit 1."""
     from devflow_gateway import wiring
 
     found = wiring.make_store(run.settings()).verify()
@@ -40,7 +40,7 @@ async def reconcile(
         float, typer.Option(help="How long to wait for the provider's own figures.")
     ] = 30.0,
 ) -> int:
-    """Look up unconfirmed costs, and compare our days with the provider's books."""
+    """Look up unconfirmed costs, and compare completed days with the provider's bill."""
     from devflow_gateway import wiring
 
     settings = run.settings()
@@ -66,7 +66,10 @@ def export(
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSON lines.")] = False,
     session: Annotated[str | None, typer.Option(help="Only this session.")] = None,
 ) -> None:
-    """Write every entry as JSON lines or CSV, never with the texts of prompts."""
+    """Write every entry as JSON lines or CSV, never with the text of a prompt.
+
+    A file that exists already is not overwritten.
+    """
     from devflow_gateway import wiring
 
     lines = wiring.make_store(run.settings()).export(
@@ -97,7 +100,7 @@ def _json_lines(lines: Iterator[str]) -> Iterator[str]:
 async def backup(
     run: Run, target: Annotated[Path, typer.Argument(help="The file to write.")]
 ) -> None:
-    """Copy the ledger while it is in use, and verify the copy."""
+    """Copy the ledger to a new file while it is in use, and verify the copy."""
     from devflow_gateway import wiring
 
     async with wiring.make_store(run.settings()) as store:

@@ -20,7 +20,7 @@ models = typer.Typer(help="The catalogue, with measurements.", no_args_is_help=T
 app.add_typer(models, name="models")
 
 MILLION = 1_000_000
-"""Prices are shown per so many tokens."""
+"""The number of tokens that displayed prices refer to."""
 
 
 @models.callback()

@@ -1,4 +1,4 @@
-"""Examines whether a gateway, ours or another, behaves as its clients rely on."""
+"""Examines whether a gateway, ours or another, behaves as its clients expect."""
 
 from devflow_cli.conformance.clause import Clause, Finding
 from devflow_cli.conformance.clauses import CLAUSES

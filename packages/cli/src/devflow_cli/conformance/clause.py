@@ -15,15 +15,15 @@ _ONE_CALL = Effort()
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One promise to the clients of a dialect, or to all."""
+    """One promise to the clients of a dialect, or to all clients."""
 
     group: Group
     check: Check
     """Its name is the clause's, and the first line of its docstring is the promise. It returns what
-    it saw, or raises one of the three errors above."""
+    it saw, or raises `ClauseBroken`, `ClauseNotShown` or `ClauseSkipped`."""
     effort: Effort = _ONE_CALL
     needs: tuple[str, ...] = ()
-    """Checks of the same group without which this one proves nothing."""
+    """Names of checks of the same group; if one of them failed, this one is skipped."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class Finding:
     detail: str
     """What was seen, or what is wrong, what it breaks and what to do."""
     cost_usd: Decimal = Decimal(0)
-    """What its replies cost, by the gateway's own figures or the listed price."""
+    """What its replies cost: as the gateway states it, by the listed price, or the worst case."""
     calls: int = 0
     """Requests that a model was to answer."""
     seconds: float = 0.0

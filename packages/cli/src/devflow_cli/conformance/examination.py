@@ -36,7 +36,7 @@ from devflow_cli.conformance.terms import (
 )
 
 DEFAULT_LIMIT_USD = Decimal("0.15")
-"""What an examination may cost by default; all of it costs about 0.03 at small models."""
+"""What an examination may cost by default; all clauses cost about 0.03 USD with small models."""
 MAX_SILENCE_S = 60.0
 """How long an answer may stop coming, in seconds, before the gateway counts as hanging."""
 MAX_CLAUSE_S = 300.0
@@ -60,31 +60,31 @@ class Examination:
     """What to examine, and how."""
 
     url: str
-    """The gateway's, with or without `/v1` at its end."""
+    """The gateway's root URL; it may end in `/v1`."""
     key: str | None = None
     groups: Collection[Group] = ()
-    """The dialects to examine; empty: all that the gateway answers in."""
+    """The dialects to examine, besides `gateway`; if empty, all that the gateway answers in."""
     only: Sequence[str] = ()
-    """Names or patterns of clauses; empty: all of the groups."""
+    """Names or patterns of the clauses to check; if empty, all clauses of the groups."""
     model: str | None = None
     """The model to ask in every dialect; None: a cheap one of the dialect's own."""
     limit_usd: Decimal = DEFAULT_LIMIT_USD
     stand_in: str | None = None
-    """Root of the stand-in that is the gateway's upstream; None: what only it shows is skipped."""
+    """Root URL of the stand-in that is the gateway's upstream; None skips clauses that need it."""
 
 
 async def examine(order: Examination, on_clause: Progress = lambda _: None) -> list[Finding]:
-    """Check the clauses of an order, and return a finding for each.
+    """Check the clauses of an order, and return a finding for each, in the order of `CLAUSES`.
 
-    Nothing that a gateway answers makes it raise.
+    A gateway that misbehaves or does not answer gives findings; it does not make this raise.
 
     Args:
         order: what to examine.
-        on_clause: is told of each clause before it is checked.
+        on_clause: called with each clause before it is checked.
 
     Raises:
-        ConfigurationError: a URL is invalid, or would send the key unencrypted; no clause has a
-            name of `only`.
+        ConfigurationError: a URL is invalid, or would send the key unencrypted; or an entry of
+            `only` matches no clause.
     """
     chosen = _choose_by_name(order.only)
     url = _read_url(order)

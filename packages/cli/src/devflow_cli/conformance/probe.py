@@ -1,4 +1,4 @@
-"""Asks one gateway in one dialect, for the clauses, and counts what that costs."""
+"""Asks one gateway in one dialect on behalf of the clauses, and counts the cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devflow_cli.conformance.stand_in import StandIn
 from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, Effort
 
 MAX_BUSY_WAIT_S = 20.0
-"""How long a busy upstream is waited for, in seconds, whatever it asks for."""
+"""The longest wait for a busy upstream, in seconds, even if its `retry-after` is longer."""
 _BUSY = (429, 503, 529)
 _NAMES = ("MAPLE", "HERON", "COPPER", "LANTERN", "GRANITE", "WILLOW", "FALCON", "AMBER", "CEDAR")
 
@@ -45,8 +45,9 @@ class Probe:
         """Return what the model says to a question.
 
         Raises:
-            ClauseBroken: it is refused, or the answer cannot be read.
+            ClauseBroken: it is refused, or the answer is too long or cannot be read.
             ClauseNotShown: the model is busy.
+            httpx.HTTPError: there is no answer, or it breaks off.
         """
         return self.understand(await self.send(inquiry))
 
@@ -55,11 +56,12 @@ class Probe:
 
         Args:
             inquiry: the question.
-            headers: as of `try_to_send`.
+            headers: see `try_to_send`.
 
         Raises:
-            ClauseBroken: it is refused.
+            ClauseBroken: it is refused, or the answer is too long.
             ClauseNotShown: the model is busy.
+            httpx.HTTPError: there is no answer, or it breaks off.
         """
         found = await self.try_to_send(inquiry, **headers)
         if found.status != 200:
@@ -67,14 +69,16 @@ class Probe:
         return found
 
     async def try_to_send(self, inquiry: Inquiry, **headers: str) -> Recording:
-        """Send a question and return the answer, whatever its status is.
+        """Send a question and return the answer, whatever its status is; ask a busy model twice.
 
         Args:
             inquiry: the question.
-            headers: further ones, or others than the dialect's; `_` stands for `-`.
+            headers: added to the dialect's, or replacing them; `_` stands for `-`.
 
         Raises:
+            ClauseBroken: the answer is too long.
             ClauseNotShown: the model is busy.
+            httpx.HTTPError: there is no answer, or it breaks off.
         """
         self.count_call()
         most = min(inquiry.max_tokens, self.effort.output_tokens)
@@ -103,12 +107,16 @@ class Probe:
             raise ClauseBroken(f"the reply cannot be read ({said}): {found.excerpt}") from None
 
     async def post(self, path: str, body: JsonObject, **headers: str) -> Recording:
-        """Send a body with the dialect's headers, and return the answer; no call is counted."""
+        """Send a body with the dialect's headers, and return the answer; no call is counted.
+
+        Raises:
+            ClauseBroken, httpx.HTTPError: see `record`.
+        """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await record(self.client, path, body, {**self.speech.headers, **named})
 
     async def keep(self, name: str, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Return what another clause of this probe has asked under a name, or ask now."""
+        """Return what was asked under this name before, by any clause; otherwise ask now."""
         if name not in self._kept:
             self._kept[name] = await ask()
         return self._kept[name]
@@ -117,7 +125,7 @@ class Probe:
         """Count a request that a model answers.
 
         Raises:
-            RuntimeError: the check asks more than its clause says, which is a bug.
+            RuntimeError: the check makes more calls than its clause allows, which is a bug.
         """
         self.calls += 1
         if self.calls > self.effort.calls:
@@ -134,7 +142,7 @@ class Probe:
         self.spending.add(usage, self.model, worst)
 
     def row(self) -> JsonObject:
-        """Return the list's row of the model; empty if the list has none."""
+        """Return the model's row in the gateway's list; empty if the list has none."""
         named = [one for one in self.models if str(one.get("id")).endswith(self.model)]
         return named[0] if named else {}
 

@@ -17,7 +17,7 @@ from devflow_cli.conformance.terms import ClauseBroken
 
 JsonObject = dict[str, Any]
 MAX_BODY_BYTES = 16 << 20
-"""A longer answer to a question of the doctor's is not read on."""
+"""The longest answer that is read; a longer one counts as a broken clause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class TimedEvent:
 
     @property
     def json(self) -> JsonObject:
-        """The data as an object; empty if it is none, as `[DONE]` and broken bytes are."""
+        """The data as an object; empty if it is not one, such as `[DONE]` or broken bytes."""
         try:
             return as_object(orjson.loads(self.data))
         except orjson.JSONDecodeError:
@@ -41,7 +41,7 @@ class TimedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One request and all of its answer."""
+    """The whole answer to one request."""
 
     status: int
     headers: httpx.Headers
@@ -51,7 +51,7 @@ class Recording:
     sent_s: float
     """When the request was sent, on the monotonic clock."""
     ended_s: float
-    """When the answer had ended."""
+    """When the answer had ended, on the monotonic clock."""
 
     @property
     def excerpt(self) -> str:
@@ -63,7 +63,7 @@ class Recording:
         """The body as an object.
 
         Raises:
-            ClauseBroken: it is none.
+            ClauseBroken: it is not one.
         """
         try:
             value = orjson.loads(self.body)
@@ -75,12 +75,12 @@ class Recording:
 
 
 def as_object(value: object) -> JsonObject:
-    """Return a value as an object; empty if it is none."""
+    """Return a value as an object; empty if it is not one."""
     return cast(JsonObject, value) if isinstance(value, dict) else {}
 
 
 def as_objects(value: object) -> list[JsonObject]:
-    """Return the objects of a list; none if the value is no list."""
+    """Return the objects in a list; empty if the value is not a list."""
     found = cast("list[object]", value) if isinstance(value, list) else []
     return [cast(JsonObject, one) for one in found if isinstance(one, dict)]
 
@@ -91,7 +91,7 @@ async def record(
     """Send a JSON body with POST and record the answer, whatever its status is.
 
     Raises:
-        ClauseBroken: the answer is too long.
+        ClauseBroken: the answer, or one event of it, is too long.
         httpx.HTTPError: there is no answer, or it breaks off.
     """
     reader, events, read = SseReader(), list[TimedEvent](), bytearray()
@@ -130,10 +130,10 @@ async def leave_at_text(
     headers: Mapping[str, str],
     find_text: Callable[[TimedEvent], str],
 ) -> None:
-    """Send a streamed request, and leave at its first event with text.
+    """Send a streamed request, and hang up at the first event in which `find_text` finds text.
 
     Raises:
-        ClauseBroken: the stream ends without one.
+        ClauseBroken: the stream ends without such an event, or an event is too long.
         httpx.HTTPError: there is no answer, or it breaks off.
     """
     reader = SseReader()

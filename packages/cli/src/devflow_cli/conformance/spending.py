@@ -11,10 +11,10 @@ from devflow_cli.conformance.recording import JsonObject
 from devflow_cli.conformance.terms import Effort
 
 UNLISTED_PRICE = (Decimal("0.000005"), Decimal("0.000025"))
-"""USD per token of prompt and reply that a model without a listed price is taken to cost: what
-Claude Opus 4.5 costs, which is more than nine of ten models do."""
+"""USD per token of prompt and reply, assumed for a model without a listed price: that of Claude
+Opus 4.5, which costs more than nine of ten models."""
 _WRITE_FACTOR = Decimal("1.25")
-"""What writing a prompt into a cache costs beside reading it anew (Anthropic's price list)."""
+"""Factor on a prompt's price if it is written into a cache (Anthropic's price list)."""
 
 
 @dataclass(slots=True)
@@ -27,11 +27,11 @@ class Spending:
     spent_usd: Decimal = field(default=Decimal(0))
 
     def price_of(self, model: str) -> tuple[Decimal, Decimal]:
-        """Return a model's price per token of prompt and reply."""
+        """Return a model's price per token of prompt and reply; unlisted, `UNLISTED_PRICE`."""
         return self.prices.get(model, UNLISTED_PRICE)
 
     def worst_case(self, effort: Effort, model: str) -> Decimal:
-        """Return the most that a clause may cost."""
+        """Return the most that a clause may cost, in USD."""
         prompt, reply = self.price_of(model)
         one = effort.input_tokens * prompt * _WRITE_FACTOR + effort.output_tokens * reply
         return effort.calls * one
@@ -58,7 +58,7 @@ class Spending:
 
 
 def read_prices(models: list[JsonObject]) -> dict[str, tuple[Decimal, Decimal]]:
-    """Return the prices that a list of models states for each token, by id."""
+    """Return USD per token of prompt and reply by model id; models without both are left out."""
     prices: dict[str, tuple[Decimal, Decimal]] = {}
     for model in models:
         listed: Any = model.get("pricing")
@@ -72,7 +72,7 @@ def read_prices(models: list[JsonObject]) -> dict[str, tuple[Decimal, Decimal]]:
 
 
 def _amount(value: object) -> Decimal | None:
-    """Return an amount that a gateway states; None for what is none, or negative."""
+    """Return an amount that a gateway states; None if it is not an amount, or is negative."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:

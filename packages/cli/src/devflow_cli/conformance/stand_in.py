@@ -1,7 +1,7 @@
 """Controls the stand-in that is a gateway's upstream: slows it, has it fail, and reads its bill.
 
-What a gateway does upstream cannot be seen from its answers. Whoever wants to know points the
-gateway at `devflow sandbox`, and the doctor at both.
+What a gateway does upstream cannot be seen from its answers. To see it, the gateway is pointed at
+`devflow sandbox`, and the doctor at both.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from devflow_cli.conformance.terms import ClauseNotShown
 GAP_S = 0.01
 """Seconds between the events of a reply that is slowed."""
 MAX_SETTLING_S = 30.0
-"""How long a call may take to be on the bill, in seconds: it takes as long as its reply."""
+"""How long a call may take to appear on the bill, in seconds: it takes as long as its reply."""
 _POLL_S = 0.02
 
 
@@ -38,7 +38,7 @@ class StandIn:
     async def playing(self, fault: JsonObject, path: str) -> AsyncGenerator[None]:
         """Apply a fault to streamed replies below a path until the block ends.
 
-        Then the faults before it are in force again.
+        Afterwards, the previous faults apply again.
 
         Raises:
             ClauseNotShown: the stand-in cannot be controlled.
@@ -52,14 +52,18 @@ class StandIn:
             await self._put(before)
 
     async def count_calls(self) -> int:
-        """Return how many calls are on the bill."""
+        """Return how many calls are on the bill.
+
+        Raises:
+            ClauseNotShown: the stand-in does not answer.
+        """
         return len((await self._read("/sandbox/bill"))["calls"])
 
     async def wait_for_outcome(self, since: int) -> str:
         """Return how the last call after the first `since` ended, once none is running.
 
         Raises:
-            ClauseNotShown: no call came, or it did not end in time.
+            ClauseNotShown: no call came, one did not end in time, or the stand-in does not answer.
         """
         deadline_s = time.monotonic() + MAX_SETTLING_S
         while time.monotonic() < deadline_s:

@@ -1,4 +1,4 @@
-"""Defines what all checks share: the groups, the three ways not to be kept, and the effort."""
+"""Defines what all checks share: groups, outcomes, the errors that a check raises, and effort."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 
 Group = Literal["gateway", "messages", "responses", "chat"]
 Outcome = Literal["ok", "failed", "not_shown", "skipped"]
-"""`not_shown`: the reply proves neither, as the model may be at fault; `skipped`: not checked."""
+"""`not_shown`: the reply proves nothing, as the model may be at fault; `skipped`: not checked."""
 
 MAX_OUTPUT_TOKENS = 768
-"""Tokens that a reply may have unless a clause says otherwise: models that reason need some."""
+"""Tokens that a reply may have unless a clause says otherwise; enough for models that reason."""
 MAX_INPUT_TOKENS = 1500
 """Tokens of the longest ordinary question, tools and picture included."""
 
@@ -20,7 +20,7 @@ class ClauseBroken(Exception):
 
 
 class ClauseNotShown(Exception):
-    """The reply proves neither; the message says why, and how to find out."""
+    """The reply proves nothing about the promise; the message says why, and how to find out."""
 
 
 class ClauseSkipped(Exception):

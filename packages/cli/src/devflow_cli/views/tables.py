@@ -46,7 +46,8 @@ def print_table(run: Run, columns: Mapping[str, str], rows: Sequence[Row]) -> No
 def format_cell(value: object) -> str:
     """Format a value as a cell without control characters; empty for None.
 
-    Thousands are grouped, floats have three digits, and a time is month, day, hour and minute.
+    Thousands are grouped, floats below 1,000 have three significant digits, and a time is month,
+    day, hour and minute.
     """
     match value:
         case None:

@@ -209,7 +209,8 @@ class Accounts:
         """Return the key of a request that costs money.
 
         Raises:
-            ApiError: 401; 403 for a management key, or if the key's own limit is used up.
+            ApiError: 401, see `authenticate`; 403 for a management key, or if the key's own limit
+                is used up.
         """
         key = self.authenticate(headers, now_s)
         if key.is_management:
@@ -222,7 +223,7 @@ class Accounts:
         """Return the key of a management request.
 
         Raises:
-            ApiError: 401; 403 for an inference key.
+            ApiError: 401, see `authenticate`; 403 for an inference key.
         """
         key = self.authenticate(headers, now_s)
         if not key.is_management:

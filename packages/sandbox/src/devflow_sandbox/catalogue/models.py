@@ -212,7 +212,7 @@ class SandboxCatalogue:
         return None, routed_suffixes
 
     def fast_sibling(self, resolved: ResolvedModel) -> ResolvedModel | None:
-        """Return the row that a fast Claude is billed as ("Service Tiers", Fast mode), or None."""
+        """Return the row that a fast Claude is billed as ("Service Tiers"); None if it has none."""
         sibling = self._by_id.get(f"{resolved.model.id}-fast")
         return None if sibling is None else replace(resolved, model=sibling)
 

@@ -25,7 +25,7 @@ class Provider:
     tool_prefix: str = "call_"
     """How the ids of its tool calls begin."""
     stop: str = "stop"
-    """The provider's own values for the end of a reply, `native_finish_reason`."""
+    """Its `native_finish_reason` for the finish reason `stop`; the next two are for their own."""
     tool_calls: str = "tool_calls"
     length: str = "length"
     reasoning_format: str = "unknown"

@@ -33,18 +33,18 @@ EXTRA_RESULT_USD = Decimal("0.001")
 """Price of each further result ("Web Search", Pricing)."""
 
 FETCH_USD = Decimal("0.001")
-"""A page fetched by Exa or Parallel; other engines are free here ("Web Fetch", Pricing)."""
+"""Price of a page fetched by Exa or Parallel; other engines are free ("Web Fetch", Pricing)."""
 
 OCR_PAGE_USD = Decimal("0.002")
-"""`mistral-ocr`: 2 USD for 1,000 pages, also with the user's own keys ("PDF Inputs", Pricing)."""
+"""Price of a page read by `mistral-ocr`, also with the user's own keys ("PDF Inputs", Pricing)."""
 
 MAX_STEPS = 30
-"""Server-side tool calls per request ("Server Tools", Tool Call Limits)."""
+"""The most server-side tool calls of a request ("Server Tools", Tool Call Limits)."""
 MAX_TOTAL_RESULTS = 50
-"""Results of all searches of a request (API description, `max_total_results`)."""
+"""The most results of all searches of a request (API description, `max_total_results`)."""
 
 TOKENS_PER_RESULT = 1_000
-"""Exa's excerpts have 2,000 to 4,000 characters per result ("Web Search", Exa)."""
+"""Tokens a search result adds: Exa's excerpts have 2,000 to 4,000 characters ("Web Search")."""
 CHARACTERS_BY_CONTEXT = {"low": 5_000, "medium": 15_000, "high": 30_000}
 """Characters per result by `search_context_size` ("Web Search", Exa)."""
 TOKENS_PER_FETCH = 2_500
@@ -135,10 +135,10 @@ def fetch_engine(engine: str, native_usd: Decimal | None) -> EngineFee:
 
 
 def image_tokens(author: str) -> int:
-    """Return the token count of one image in a reply."""
+    """Return the token count of one image in a reply of an author's model."""
     return IMAGE_TOKENS_OUT.get(author, IMAGE_TOKENS_OUT_ELSEWHERE)
 
 
 def native_search_tokens(author: str) -> int:
-    """Return the tokens that one search by a provider's own engine adds to the prompt."""
+    """Return the tokens that a search by an author's own engine adds to the prompt."""
     return NATIVE_TOKENS.get(author, NATIVE_TOKENS_ELSEWHERE)

@@ -15,9 +15,9 @@ DEFAULT_PAINTER = "openai/gpt-5-image"
 QUALITY_PANEL = ("~anthropic/claude-opus-latest", "~openai/gpt-latest", "~google/gemini-pro-latest")
 """OpenRouter's default panel ("Fusion", Configuration)."""
 MAX_PANEL = 8
-"""Models of a panel, without its analyst; a request for more is refused."""
+"""The most models of a panel, without its analyst; a request for more is refused."""
 MAX_PANEL_STEPS = 16
-"""Searches of each model of a panel; a request for more gets this many."""
+"""The most searches of each model of a panel; a request for more gets this many."""
 _PANEL_STEPS = 4
 """Searches of each model of a panel or of a subagent, if the request sets no limit."""
 _PANEL_TOKENS = 16_000
@@ -38,13 +38,16 @@ class ModelOrder:
     max_searches: int = 0
     """Number of searches each model may make."""
     max_uses: int | None = None
-    """Calls of the tool; None: only the limits of the request apply."""
+    """The most calls of the tool; None: only the limits of the request apply."""
 
 
 def read_model_tool(name: str, reader: BodyReader) -> ModelOrder | None:
     """Return the order of a tool of this name; None if it calls no model.
 
     `max_uses` of Anthropic's advisor is ignored ("Advisor", Anthropic's native tool).
+
+    Raises:
+        ApiError: 400, naming the field; or the panel is too large.
     """
     if name == "fusion":
         return read_fusion_plugin(reader)

@@ -42,11 +42,11 @@ class SearchOrder:
     mode: str | None = None
     """The engine's mode, which decides the fee; None is its default."""
     max_results: int = 5
-    """Of one search."""
+    """The most results of one search."""
     max_uses: int | None = None
-    """Searches; None: only the limits of the request apply."""
+    """The most searches; None: only the limits of the request apply."""
     max_total_results: int = MAX_TOTAL_RESULTS
-    """Of all searches of the request."""
+    """The most results of all searches of the request."""
     tokens_per_result: int = TOKENS_PER_RESULT
     """What each result adds to the prompt."""
     is_plugin: bool = False
@@ -60,7 +60,7 @@ class FetchOrder:
     engine: str = "auto"
     """`auto`, `native`, or the engine's name."""
     max_uses: int | None = None
-    """Pages; None: only the limits of the request apply."""
+    """The most pages; None: only the limits of the request apply."""
     max_content_tokens: int | None = None
     """What a page may add to the prompt; None: `TOKENS_PER_FETCH`."""
 
@@ -77,7 +77,7 @@ class Order:
     pdf_engine: str | None = None
     """What reads PDFs. None and `native`: the model itself, or `mistral-ocr` if it cannot."""
     max_steps: int = MAX_STEPS
-    """Calls of server tools in the whole request."""
+    """The most calls of server tools in the whole request."""
     tier: Tier = "default"
     is_tier_pinned: bool = False
     """Whether the default tier was requested by name, so that no suffix changes it."""

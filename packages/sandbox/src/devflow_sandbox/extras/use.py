@@ -46,7 +46,7 @@ class Extra:
     count: int
     """Uses; for `pdf`, pages."""
     usd: Decimal
-    """For all of them."""
+    """For all uses together."""
     is_native: bool = False
     """Whether the model's provider charges this item, not OpenRouter."""
     is_first: bool = False

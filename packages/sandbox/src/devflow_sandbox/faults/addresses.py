@@ -18,8 +18,8 @@ UNKNOWN_HOST = "openrouter.invalid"
 """Reserved by RFC 6761; never resolves."""
 _CERTIFICATES = Path(__file__).with_name("tls")
 AUTHORITY = _CERTIFICATES / "ca.pem"
-"""Signed the expired and the misnamed certificate. A client that trusts this file (`SSL_CERT_FILE`)
-sees only that fault, not an unknown authority as well.
+"""The authority that signed the expired and the misnamed certificate. A client that trusts this
+file (`SSL_CERT_FILE`) sees only that fault, not an unknown authority as well.
 """
 
 

@@ -59,7 +59,7 @@ class Generation:
         return "default" if self.resolved.model.author == "openai" else None
 
     def price(self, tokens: BilledTokens) -> Charge:
-        """Return the cost of so many tokens of this reply, including what ran with it."""
+        """Return the cost of these tokens of this reply, including what ran with it."""
         return self.resolved.model.prices.charge(
             tokens,
             self.created,

@@ -1,7 +1,7 @@
 """Obeys plain instructions as a model would: words to repeat, numbers to count, places to stop.
 
-Whoever checks a gateway asks for what only the whole request can tell: a code word of the system
-prompt, one of each tool result. A made-up text would answer none of it.
+A check of a gateway asks for words that stand in every part of the request, such as a code word in
+the system prompt and one in each tool result. An invented text would contain none of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def obey(question: str, blocks: Iterable[Block]) -> str | None:
 
     Args:
         question: the last text of the user.
-        blocks: the whole prompt, in which code words are told.
+        blocks: the whole prompt, which may contain code words.
     """
     if _WORDS_ARE_ASKED.search(question):
         told = [word for block in blocks for word in _WORD.findall(block.text)]
@@ -45,7 +45,10 @@ def obey(question: str, blocks: Iterable[Block]) -> str | None:
 
 
 def stop_at(reply: GeneratedReply, body: JsonObject) -> GeneratedReply:
-    """Return the reply cut before the first of the request's stop sequences in its text."""
+    """Return the reply cut before the first stop sequence in its text, and then without calls.
+
+    Without a stop sequence in the text, the reply is returned as it is.
+    """
     given: object = body.get("stop_sequences") or body.get("stop") or []
     several = cast("list[object]", given) if isinstance(given, list) else [given]
     stops = [one for one in several if isinstance(one, str)]

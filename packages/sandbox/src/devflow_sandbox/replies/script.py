@@ -1,4 +1,4 @@
-"""Replies from a script, turn by turn, so that an agent can be led through a task."""
+"""Replies according to a script, turn by turn, so that an agent can be led through a task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fact about a session: its text, its place in the transcript and its weight."""
+"""Defines a fact about a session: its text, its place in the transcript and its weight."""
 
 from __future__ import annotations
 

@@ -67,7 +67,8 @@ class FileStates:
     def facts(self, load: Callable[[TranscriptRow], Json]) -> list[Fact]:
         """Return one fact per file, with its last known content or the pieces that were changed.
 
-        Changed files weigh more than read ones. `load` returns the decoded line of a row.
+        The file used last comes last. Changed files weigh more than read ones. `load` returns the
+        decoded line of a row.
         """
         return [_build_fact(path, file, load) for path, file in self._files.items()]
 

@@ -81,7 +81,7 @@ def build_context(
 ) -> SessionContext:
     """Extract the facts, mask secrets, and fit the result to the budget.
 
-    Tokens are those of the dearest tokenizer, since the model is not chosen yet.
+    Tokens are estimated for the tokenizer that needs the most, since the model is not chosen yet.
 
     Args:
         transcript: the session's; its lines are read again.

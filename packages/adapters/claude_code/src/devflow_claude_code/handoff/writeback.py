@@ -98,7 +98,7 @@ def write_back(
         session: the old session; it is never changed.
         reply: the prompt and the reply to it.
         config_dir: Claude Code's own folder; None is the user's.
-        now: the time of the new rows; moved on if the old session ends later.
+        now: returns the time of the new rows, which is moved on if the old session ends later.
 
     Raises:
         SessionError: the session holds no conversation or names no folder, the reply is empty, or

@@ -42,7 +42,7 @@ _VARIABLE = re.compile(r"\$\{(?P<name>[^}:]+)(?::-(?P<default>[^}]*))?\}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegrationFinding:
-    """The result for one entry of DevFlow's."""
+    """The result of checking one of DevFlow's entries."""
 
     name: str
     """`hooks`, `statusline` or `mcp`; `integration` where nothing is installed."""
@@ -74,7 +74,8 @@ def check_integration(
 ) -> list[IntegrationFinding]:
     """Check the hooks and status line of the user's settings, and the project's MCP server.
 
-    Hook and status line are run once each. Nothing is written.
+    Hook and status line are run once each. Nothing is written. If nothing is installed, the only
+    finding says so.
 
     Args:
         config_dir: Claude Code's folder.

@@ -1,4 +1,4 @@
-"""Reads the settings files that Claude Code puts together, to see which entries hold.
+"""Reads the settings files that Claude Code merges, to see which entries are in force.
 
 Files of the project may have come with a repository: they are read, and nothing in them is run.
 """
@@ -46,7 +46,7 @@ class ClientSettings:
         return self.files[0]
 
     def find_source(self, name: str) -> SettingsFile | None:
-        """Return the file whose value of a setting holds; None if no file has the setting."""
+        """Return the file whose value of a setting is in force; None if no file has the setting."""
         return next((one for one in reversed(self.files) if name in one.settings), None)
 
     def find_off_switch(self) -> str:
@@ -63,7 +63,7 @@ class ClientSettings:
 def read_client_settings(
     config_dir: Path, project: Path, *, managed: Path = _MANAGED
 ) -> ClientSettings:
-    """Read the settings that hold in a project.
+    """Read the settings that are in force in a project.
 
     Args:
         config_dir: Claude Code's folder.

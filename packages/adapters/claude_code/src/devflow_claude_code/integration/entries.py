@@ -1,4 +1,4 @@
-"""Adds entries of DevFlow's to Claude Code's settings, finds those of any DevFlow, removes them."""
+"""Adds DevFlow's entries to Claude Code's settings; finds and removes those of any DevFlow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HOOK_TIMEOUT_S = 10
 
 
 def add_entries(feature: Feature, path: Path, settings: Json, command: str) -> None:
-    """Add a feature's entries to the settings, or have those there call DevFlow by `command`.
+    """Add a feature's entries to the settings, or make existing ones call DevFlow by `command`.
 
     Args:
         feature: `mcp` belongs into a `.mcp.json`, the others into a `settings.json`.
@@ -28,8 +28,8 @@ def add_entries(feature: Feature, path: Path, settings: Json, command: str) -> N
         command: how DevFlow is called, in shell syntax.
 
     Raises:
-        ConfigurationError: the settings do not have the expected form, or another status line or
-            server has the place.
+        ConfigurationError: the settings do not have the expected form, another program's status
+            line or server is in the place, or a `.mcp.json` cannot express the command.
     """
     _ADD_FEATURE[feature](path, settings, command)
 
@@ -85,7 +85,7 @@ _ADD_FEATURE = {"hooks": _add_hooks, "statusline": _add_status_line, "mcp": _add
 
 
 def remove_entries(settings: Json) -> None:
-    """Remove every entry of DevFlow's from the settings, and what it has left empty."""
+    """Remove every entry of DevFlow's from the settings, and the objects and lists left empty."""
     hooks = get_object(settings, "hooks")
     for event, groups in list(hooks.items()):
         if isinstance(groups, list):
@@ -106,7 +106,7 @@ def remove_entries(settings: Json) -> None:
 
 
 def list_hooks(group: object) -> list[Any]:
-    """Return the hooks of a group: the list itself; a new empty one if the group has none."""
+    """Return the hooks of a group: the list itself, not a copy; a new empty one if it has none."""
     hooks = cast("Json", group).get("hooks") if isinstance(group, dict) else None
     return cast("list[Any]", hooks) if isinstance(hooks, list) else []
 

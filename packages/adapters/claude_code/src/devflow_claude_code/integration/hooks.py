@@ -1,4 +1,4 @@
-"""`devflow hook`: what Claude Code runs at the start and the end of a session.
+"""`devflow hook`: what Claude Code runs when a session starts, when it stops and when it ends.
 
 At the start, it adds the context of the folder's last session to the new one. After a limit
 has stopped the work, it offers the handoff. It never fails, since a failing hook disturbs the
@@ -92,7 +92,7 @@ def _on_session_end(event: Json, config_dir: Path, command: str) -> HookReply:
 
 
 def has_hit_limit(session: ClaudeCodeSession) -> bool:
-    """Return whether the session's last message is the client's about a reached limit.
+    """Return whether the session's last message is the client's own, saying a limit was reached.
 
     Raises:
         SessionError: the transcript cannot be read.

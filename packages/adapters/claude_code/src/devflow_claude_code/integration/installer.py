@@ -1,4 +1,4 @@
-"""Installs hooks, status line and MCP server in a settings file, and removes them to the byte.
+"""Installs hooks, status line and MCP server in a settings file, and restores it byte for byte.
 
 A change is planned first, so that it can be shown; nothing is written until it is applied.
 """

@@ -25,7 +25,7 @@ what it fills before it compacts. Both since 2.1.197."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """The program to run in place of this process."""
+    """How to start Claude Code: its command line and its environment."""
 
     argv: tuple[str, ...]
     """The program and its arguments, without the client key."""
@@ -54,8 +54,8 @@ def plan_launch(
         arguments: passed on unchanged.
         environment: the caller's, without provider keys: every program Claude Code runs sees it.
         program: name or path of Claude Code.
-        window_tokens: the context window of a model that the client does not know; it is told
-            unless the user has set one. Versions up to 2.1.50 take every window for 200,000.
+        window_tokens: the context window of a model that the client does not know; passed to the
+            client unless the user has set one. Versions up to 2.1.50 take every window for 200,000.
 
     Raises:
         ConfigurationError: the address is invalid or ends in `/v1`, or the arguments contain

@@ -34,7 +34,7 @@ def render_status_line(
     Args:
         stdin: the JSON that Claude Code passes on standard input; anything else gives a line
             without figures.
-        price_of: prices of the transcript's models, used if nobody else reports a cost.
+        price_of: prices of the transcript's models, used if neither ledger nor client has a cost.
         spent_usd: returns what the ledger has for a session id, None if nothing.
     """
     event = decode_line(stdin) or {}

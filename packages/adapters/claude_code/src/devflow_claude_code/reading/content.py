@@ -45,7 +45,7 @@ def text_of(body: Json) -> str:
 
 
 def human_text(row: TranscriptRow, body: Json) -> str:
-    """Return what a person wrote in this row, including a prompt queued meanwhile; otherwise ''."""
+    """Return what a person wrote in this row, or queued as a prompt; '' for any other row."""
     if row.type == "attachment":
         attachment = cast("Json", body.get("attachment") or {})
         # other modes are not a person's prompt

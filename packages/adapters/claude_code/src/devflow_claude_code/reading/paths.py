@@ -38,7 +38,10 @@ def projects_dir(config_dir: Path) -> Path:
 
 
 def project_slug(project: Path) -> str:
-    """Return a project's folder name: its real path, with a dash for all but letters and digits."""
+    """Return the name of a project's folder of transcripts, which need not exist.
+
+    It is the project's real path, with a dash for every character but ASCII letters and digits.
+    """
     # the client's own rule; it is not reversible, so the real folder is taken from the rows
     return re.sub(r"[^a-zA-Z0-9]", "-", str(project.expanduser().resolve()))
 
@@ -180,5 +183,5 @@ def _outside_link_error(path: Path, root: Path) -> SessionError:
 
 
 def resume_command(session_id: str, folder: str) -> str:
-    """Return a line for the shell: older clients find a session from its own folder only."""
+    """Return the shell command that resumes a session from its folder, as older clients need."""
     return f"cd {shlex.quote(folder)} && claude --resume {session_id}"

@@ -185,7 +185,7 @@ class RowReader:
         return self._intern(body.get("subtype"))
 
     def _read_model(self, message: Json) -> str | None:
-        """Return the model that answered: a gateway names it beside the one the client may ask."""
+        """Return the model that answered: our gateway adds it, as `model` may name another one."""
         named = message.get("devflow")
         if isinstance(named, dict) and (model := self._intern(cast("Json", named).get("model"))):
             return model

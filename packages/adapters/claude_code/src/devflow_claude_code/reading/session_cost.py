@@ -26,7 +26,7 @@ Fast and batch variants are requested as `claude-opus-4-8-fast` and `claude-opus
 SYNTHETIC = "<synthetic>"
 """Model name of replies that the client made itself."""
 UNKNOWN_MODEL = "unknown"
-"""Stands for the model if a row names none."""
+"""The name that stands for the model if a row names none."""
 SEARCH_USD = Decimal("0.01")
 """Price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
 US_ONLY_FACTOR = Decimal("1.1")
@@ -145,7 +145,7 @@ class Spend:
 
 
 def fold_usage(rows: Iterable[TranscriptRow]) -> Spend:
-    """Fold the rows of one or several files into responses, each counted once."""
+    """Return the spend of the rows of one or several files, with each response counted once."""
     return spend_of(unique_responses(rows).values())
 
 

@@ -27,7 +27,7 @@ MAX_LINE_BYTES = 32 * 1024 * 1024
 client itself could not send such a line back (Claude Code's longest hold images, a few MB).
 """
 MAX_FOLDERS = 64
-"""Later folders are not kept: the one that the session started in is among the first."""
+"""How many folders are kept: the one that the session started in is among the first."""
 _CHUNK_BYTES = 1024 * 1024
 """Bytes that are read at once when a file is indexed."""
 _BUFFER_BYTES = 64 * 1024
@@ -127,7 +127,7 @@ class Transcript:
             return load(row)
 
     def load_all(self, rows: Iterable[TranscriptRow]) -> Iterator[tuple[TranscriptRow, Json]]:
-        """Yield rows with their decoded lines; the file is open until the last one.
+        """Yield rows with their decoded lines; the file stays open until the iteration ends.
 
         Raises:
             SessionError: the file is gone, unreadable, or not a regular file.

@@ -1,4 +1,4 @@
-"""Checks what clients of OpenAI's chat completions rely on beside the rest."""
+"""Checks what only clients of OpenAI's chat completions rely on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks what every client relies on, and what keeps others out."""
+"""Checks that the gateway can be reached with the key, and keeps strangers out."""
 
 from __future__ import annotations
 

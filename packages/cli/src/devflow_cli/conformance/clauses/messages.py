@@ -1,4 +1,4 @@
-"""Checks what Claude Code relies on beside the rest: its gateway guide, and what its releases do.
+"""Checks what only Claude Code relies on, by its gateway guide and by what its releases do.
 
 Source: code.claude.com/docs/en/llm-gateway-protocol (read November 2026), and requests recorded
 from Claude Code 1.0.128 to 2.1.332.
@@ -20,9 +20,9 @@ from devflow_cli.conformance.speech.messages import BETAS
 from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, ClauseSkipped, require
 
 MAX_CACHED_TOKENS = 6000
-"""Tokens of the prompt that is sent again; Claude Haiku 4.5 caches none below 4,096."""
+"""Upper bound of the prompt that is sent again; Claude Haiku 4.5 caches none below 4,096 tokens."""
 MAX_THINKING_TOKENS = 1536
-"""Tokens of a reply that may think for 1,024 of them."""
+"""Tokens of a reply whose thinking may take 1,024 of them."""
 _COUNT = "/v1/messages/count_tokens?beta=true"
 
 
@@ -231,7 +231,7 @@ async def hello(probe: Probe) -> str:
 
 
 def make_long_text() -> str:
-    """Return a text of over 4,100 tokens that no cache has seen, in other words each time."""
+    """Return a text of over 4,100 tokens that no cache has seen, as each begins differently."""
     lines = [f"This text begins with the word {make_word()}{make_word()}."]
     lines += [
         f"Line {number} of a long text that is sent twice, word by word." for number in range(300)

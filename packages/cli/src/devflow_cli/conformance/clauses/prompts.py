@@ -1,7 +1,8 @@
-"""Checks that what a request says reaches the model: code words tell it.
+"""Checks that what a request says reaches the model, for the most part with code words.
 
-Each word stands where a gateway may lose it, and one stands in the question itself. A model that
-repeats that one only was not given the other; one that repeats none proves nothing.
+Each word stands where a gateway may lose it, and one more stands in the question itself. A model
+that repeats only the question's word was not given the others; one that repeats none proves
+nothing.
 """
 
 from __future__ import annotations
@@ -35,17 +36,19 @@ _CITY = {
 
 
 async def repeat_words(probe: Probe, inquiry: Inquiry, told: Mapping[str, str], why: str) -> str:
-    """Have the model repeat code words, and return that it did.
+    """Have the model repeat code words, and return the detail of the finding.
+
+    The question is put a second time, more clearly, if a word is missing from the reply.
 
     Args:
-        probe: asks.
-        inquiry: tells the words; its question is replaced.
-        told: the words, by where they stand.
-        why: what breaks for clients where they are lost.
+        probe: asks the model.
+        inquiry: contains the words; its question is replaced.
+        told: the words, by the place where each stands, as a message names it.
+        why: what breaks for clients if a word is lost.
 
     Raises:
-        ClauseBroken: the model repeats the question's own word, but not all of the others.
-        ClauseNotShown: it repeats none.
+        ClauseBroken: the model repeats some of the words, but not all; or see `Probe.ask`.
+        ClauseNotShown: it repeats none; or see `Probe.ask`.
     """
     missing = list(told)
     is_heard = False

@@ -1,4 +1,4 @@
-"""Checks what Codex relies on beside the rest."""
+"""Checks what only Codex relies on."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ async def broken_stream(probe: Probe) -> str:
 
 
 async def hear_hello(probe: Probe, *, stream: bool) -> Recording:
-    """Return the answer to the smallest question, which several clauses look at."""
+    """Return the answer to the smallest question, which a probe asks once for all its clauses."""
     inquiry = Inquiry(question="Reply with exactly: ok", stream=stream)
     return await probe.keep(f"hello {stream}", lambda: probe.send(inquiry))
 

@@ -1,4 +1,4 @@
-"""Checks the way of tool calls: out of a stream, and back under the same ids."""
+"""Checks that tool calls come whole out of a stream, and that results are taken by their ids."""
 
 from __future__ import annotations
 

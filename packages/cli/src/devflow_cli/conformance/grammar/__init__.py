@@ -1,1 +1,1 @@
-"""Says where a stream leaves the grammar of its dialect."""
+"""Finds where a stream leaves the grammar of its dialect."""

@@ -1,4 +1,4 @@
-"""Defines what is asked and what is heard, the same for every dialect."""
+"""Defines questions and replies in a form that is the same for every dialect."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _PICTURE_PIXELS = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inquiry:
-    """One request, in no dialect."""
+    """One request, independent of any dialect."""
 
     question: str
     stream: bool = False
     system: str | None = None
     late_system: str | None = None
-    """Text of the system, or of the developer, inside of the conversation."""
+    """Text of a system or developer message inside the conversation."""
     tools: Sequence[str] = ()
-    """Names of tools that are offered; each takes the end of its name: `read_left` takes `left`."""
+    """Names of the tools on offer; a tool's input is the end of its name: `left` of `read_left`."""
     results: Sequence[tuple[str, str]] = ()
     """For each tool in order: the id of a call that was made, and its result."""
     max_tokens: int = MAX_OUTPUT_TOKENS
@@ -52,7 +52,7 @@ class HeardCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """What a reply says; streamed ones are put together leniently."""
+    """What a reply says; a streamed reply is put together leniently."""
 
     text: str
     calls: tuple[HeardCall, ...]
@@ -62,9 +62,9 @@ class Utterance:
     output_tokens: int
     cached_tokens: int
     total_tokens: int | None
-    """What the reply says that both are together; None if the dialect does not say it."""
+    """Prompt and reply together, as the reply states it; None if the dialect has no such field."""
     reply: JsonObject
-    """As the dialect has it."""
+    """The whole reply, in the dialect's own shape."""
 
 
 class Speech(Protocol):
@@ -72,7 +72,7 @@ class Speech(Protocol):
 
     group: Group
     path: str
-    """Below the gateway's URL."""
+    """Path and query of the requests, below the gateway's URL."""
     headers: Mapping[str, str]
 
     def write(self, inquiry: Inquiry, model: str) -> JsonObject:
@@ -83,12 +83,18 @@ class Speech(Protocol):
         """Return what a whole reply says.
 
         Raises:
-            KeyError: a field is missing.
+            LookupError, TypeError, ValueError, AttributeError: the reply is not shaped as the
+                dialect says.
         """
         ...
 
     def assemble(self, events: Sequence[TimedEvent]) -> JsonObject:
-        """Return the whole reply that a stream comes to, however badly it is ordered."""
+        """Return the whole reply that the events of a stream add up to, even in a wrong order.
+
+        Raises:
+            LookupError, TypeError, ValueError, AttributeError: an event is not shaped as the
+                dialect says.
+        """
         ...
 
     def find_text(self, event: TimedEvent) -> str:
@@ -100,13 +106,13 @@ class Speech(Protocol):
         ...
 
     def find_error(self, body: JsonObject) -> str | None:
-        """Return the kind of the error in a body or event; None without one in this dialect."""
+        """Return the kind of the error in a body or event; None if it has none in this dialect."""
         ...
 
 
 @lru_cache(maxsize=1)
 def make_picture() -> str:
-    """Return a red square as PNG in base64."""
+    """Return a red square as a PNG in base64."""
     size = _PICTURE_PIXELS
     rows = (b"\x00" + b"\xd0\x10\x10" * size) * size
     head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
@@ -130,5 +136,5 @@ def tool_schema(name: str) -> JsonObject:
 
 
 def count_of(usage: Mapping[str, Any], *names: str) -> int:
-    """Return the sum of counts of a usage; what is missing or null counts 0."""
+    """Return the sum of the named counts of a usage; missing ones and nulls count as 0."""
     return sum(int(usage.get(name) or 0) for name in names)
