@@ -71,7 +71,7 @@ class KeyVerifier(Protocol):
     """The port through which client keys are looked up."""
 
     def find_known(self, secret: str, /) -> ClientKey | None:
-        """Return the key of this secret if it was seen valid recently; None decides nothing."""
+        """Return the key of this secret if it was valid recently; None leaves it to `verify`."""
         ...
 
     async def verify(self, secret: str, /) -> ClientKey | None:
@@ -228,6 +228,12 @@ def check_bind(
     host: str, *, require_key: bool, has_keys: bool, allowed_hosts: tuple[str, ...] = ()
 ) -> None:
     """Refuse to listen on an address where others could act as the user of this machine.
+
+    Args:
+        host: the address to listen on.
+        require_key: whether the user of this machine needs a client key too.
+        has_keys: whether there is a client key.
+        allowed_hosts: names besides loopback under which the gateway may be addressed.
 
     Raises:
         ConfigurationError: others could reach the gateway without a client key.

@@ -33,7 +33,7 @@ class Access(Enum):
 
 
 class Face(Enum):
-    """The readers of a route's errors, which decides their form."""
+    """Who reads a route's errors, which decides their form."""
 
     API = "api"
     """Programs: an error is in the route's dialect, or plain JSON."""

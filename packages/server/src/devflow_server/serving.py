@@ -91,11 +91,11 @@ async def run_gateway(
     worker: int = 0,
     label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGenerator[RunningGateway]:
-    """Run a gateway in this process and loop; on exit it drains first.
+    """Run a gateway in this process and loop, and yield it when it takes requests; drain on exit.
 
     Args:
         settings: all of them.
-        bound: a socket to listen on; None binds the settings' host and port.
+        bound: a socket to listen on, closed on exit; None binds the settings' host and port.
         local_key: a client key that only this process accepts, for a client that it started.
         worker: number of this worker, from 0.
         label: completes the labels of each request; None leaves them to the clients.

@@ -31,11 +31,13 @@ def parse_body(
     Args:
         body: the body as received; the server has limited its size.
         max_depth: the deepest nesting, inclusive.
-        max_values: the most values of any kind, inclusive; checked before any is created.
+        max_values: the most values of any kind, inclusive; checked before any is created. None
+            checks nothing.
 
     Raises:
         InvalidRequest: it is not a JSON object in UTF-8, is nested too deeply, has too many
             values, or has `model` twice at the top (two readers would see two models).
+        MemoryError: there is no memory for the parsed body.
     """
     if max_values is not None and _has_more_values(body, max_values):
         raise InvalidRequest(
@@ -99,7 +101,7 @@ def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
 
 
 def encode_repaired(body: JsonObject, frame: SseFrame) -> bytes:
-    """Return a frame with another body as an event, without the other lines of the frame."""
+    """Return an event with this body and the frame's name; other lines of the frame are dropped."""
     return encode_event(_dump_repaired(body), frame.event)
 
 
@@ -140,12 +142,12 @@ def _has_more_values(body: bytes, most: int) -> bool:
 def count_values(body: bytes, most: int | None = None, piece_bytes: int = _PIECE_BYTES) -> int:
     """Count the values of a JSON text; an empty container counts as if it held one.
 
-    They are the commas and opening brackets outside strings. The text is scanned in pieces small
-    enough to let other threads run in between.
+    What is counted are the commas and opening brackets outside strings. The text is scanned in
+    pieces small enough to let other threads run in between.
 
     Args:
         body: a JSON text; for any other text the count is arbitrary.
-        most: the count may stop above this.
+        most: counting may stop as soon as the count is above this; None counts to the end.
         piece_bytes: the size of a piece.
     """
     count, is_in_string, at = 0, False, 0

@@ -30,11 +30,11 @@ class Dialect:
     free_fields: frozenset[str]
     """Fields of a body that cost nothing besides the tokens they hold.
 
-    Other fields are sent as well; but if a limit has to be kept, a field of unknown cost is
-    refused.
+    Other fields are sent as well; but where a cost limit must be kept, a request with a field of
+    unknown cost is refused.
     """
     has_shape: Callable[[JsonObject], bool]
-    """Whether a body that came without a path can only be of this dialect."""
+    """Returns whether a body that came without a path can only be of this dialect."""
     ping: bytes | None = None
     """An event that keeps the connection of a waiting client open; None: a comment is sent."""
     client_header: str | None = None
@@ -87,6 +87,10 @@ class Dialect:
 
     def decode_response(self, body: bytes, model: str | None = None, /) -> tuple[Event, ...]:
         """Return the events of a reply that came whole, `Finished` last.
+
+        Args:
+            body: the body as received.
+            model: the model that was asked, for errors.
 
         Raises:
             DevFlowError: the body is a failure (even with status 200) or not a reply.

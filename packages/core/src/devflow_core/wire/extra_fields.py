@@ -54,12 +54,12 @@ class Omissions:
 
 
 def is_native(request: ChatRequest, wire: WireName) -> bool:
-    """Return whether a request came in this dialect, or was made in Python for any."""
+    """Return whether a request came in this dialect, or was made in Python and so came in none."""
     return request.origin is None or request.origin.wire == wire
 
 
 def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
-    """Return the body as received; None if it came in another dialect or its messages changed."""
+    """Return the body as received; None if its messages changed or it is not in this dialect."""
     origin = request.origin
     return origin.body if origin is not None and origin.wire == wire else None
 
@@ -97,7 +97,10 @@ def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
 def encode_tools(
     request: ChatRequest, wire: WireName, encode: Callable[[Tool], JsonObject], omitted: Omissions
 ) -> list[JsonObject]:
-    """Encode a request's tools; a vendor's own tool of another dialect goes to `omitted`."""
+    """Return a request's tools in this dialect, with `encode` applied to functions.
+
+    Server tools are kept as they are; a vendor's own tool of another dialect goes to `omitted`.
+    """
     tools: list[JsonObject] = []
     for tool in request.tools:
         if tool.native is None:
@@ -113,7 +116,8 @@ def filter_extra(request: ChatRequest, wire: WireName, omitted: Omissions) -> di
     """Return the fields that the hub lacks and that may be sent in this dialect.
 
     A request made in Python (without an origin) names exactly what to send; one from another
-    dialect keeps only the fields that mean the same everywhere, and the rest goes to `omitted`.
+    dialect keeps only the fields that mean the same everywhere. The rest goes to `omitted`, unless
+    the hub expresses it too.
     """
     if is_native(request, wire):
         return dict(request.extra)

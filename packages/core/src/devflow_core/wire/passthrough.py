@@ -14,7 +14,7 @@ class Passthrough:
 
     Args:
         wire: the client's dialect.
-        has_usage: whether the frame of an event holds the usage, to which our fields are added.
+        has_usage: returns whether an event's frame holds the usage, to which our fields are added.
     """
 
     def __init__(self, wire: WireName, has_usage: Callable[[Event], bool]) -> None:

@@ -16,7 +16,7 @@ class EncodedRequest(NamedTuple):
 
     body: bytes
     omitted: tuple[str, ...] = ()
-    """What this dialect or model cannot take and was left out, one entry each, for the caller."""
+    """What was left out because this dialect or model cannot take it; one entry each."""
 
 
 class EventDecoder(Protocol):
@@ -67,11 +67,12 @@ class ReplyDecoder(EventDecoder, Protocol):
 class EventEncoder(Protocol):
     """Turns events into the bytes of one streamed reply; one per reply.
 
-    If the first event carries a frame of this dialect, all frames are passed on unchanged.
+    If the first event carries a frame of this dialect, all frames are passed on; they are changed
+    only to add our own fields, or to suit the client.
     """
 
     def annotate(self, annotations: JsonObject, /) -> None:
-        """Add our own fields (`attempts`, `cost_usd`) to the event that holds the usage."""
+        """Set our own fields (`cost_usd`…) for the usage event; call it before that is encoded."""
         ...
 
     def encode(self, event: Event, /) -> bytes:
@@ -79,5 +80,5 @@ class EventEncoder(Protocol):
         ...
 
     def encode_error(self, error: DevFlowError, request_id: str, /) -> bytes:
-        """Return a failure in the middle of the stream, and its end."""
+        """Return the bytes of a failure in the middle of the stream, which end it."""
         ...

@@ -71,7 +71,13 @@ def is_foreign(reasoning: Reasoning, model: str) -> bool:
 
 
 def seal(reasoning: Reasoning, model: str | None) -> str:
-    """Return what must come back unchanged as one opaque string, without the reasoning's text."""
+    """Return all of the reasoning but its text as one opaque string; `unseal` reads it.
+
+    Args:
+        reasoning: the reasoning.
+        model: the model it comes from, recorded unless the reasoning names its vendor; None records
+            nothing.
+    """
     detail = dict(reasoning.detail or {})
     if model is not None and vendor_of(reasoning) is None:
         detail[_MODEL_KEY] = model
@@ -88,7 +94,10 @@ def signature_for_anthropic(reasoning: Reasoning, model: str | None) -> str:
 
 
 def unseal(text: str, sealed_text: str) -> Reasoning | None:
-    """Return the reasoning sealed in `sealed_text`, with its text; None if it is not our seal."""
+    """Return the reasoning that `sealed_text` holds, with `text` as its text.
+
+    None if the seal is broken or not ours.
+    """
     if not is_sealed(sealed_text):
         return None
     try:
@@ -105,9 +114,10 @@ def unseal(text: str, sealed_text: str) -> Reasoning | None:
 
 
 def open_seal(sealed_text: str, model: str) -> Reasoning | None:
-    """Return what the vendor sent in Anthropic's dialect, without its text, from our seal.
+    """Return the reasoning that `sealed_text` holds, without its text, to be sent to this model.
 
-    None if the model is another vendor's, or if it was sent in another dialect.
+    None if the seal is broken or not ours, if the reasoning is another vendor's, or if its vendor
+    did not send it in Anthropic's dialect.
     """
     sealed = unseal("", sealed_text)
     if sealed is None or "format" in (sealed.detail or {}) or is_foreign(sealed, model):
@@ -116,7 +126,7 @@ def open_seal(sealed_text: str, model: str) -> Reasoning | None:
 
 
 def detail_of(reasoning: Reasoning) -> dict[str, Any]:
-    """Return the block as an entry of `reasoning_details`."""
+    """Return the reasoning as an entry of `reasoning_details`."""
     detail = {key: value for key, value in (reasoning.detail or {}).items() if key != _MODEL_KEY}
     if "format" not in detail and (vendor := vendor_of(reasoning)) is not None:
         detail["format"] = f"{vendor}{_OWN_FORMAT_SUFFIX}"

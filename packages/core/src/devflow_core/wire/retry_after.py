@@ -1,4 +1,4 @@
-"""Reads how long a provider asks us to wait, strictly, since `float` accepts `inf` and `nan`."""
+"""Parses how long a provider asks us to wait, strictly: `float` would accept `inf` and `nan`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from devflow_core.messages import JsonObject
 from devflow_core.wire import json_lenient as lenient
 
 MAX_RETRY_AFTER_S = 60.0
-"""A longer wait is cut to this."""
+"""The longest wait that is reported; a longer one is cut to it."""
 MAX_RESET_S = 86_400.0
-"""A limit's own reset is believed up to this: the allowance of a day."""
+"""The longest wait for a limit's reset, enough for a daily one; a longer one is cut to it."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)

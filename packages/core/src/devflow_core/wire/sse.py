@@ -25,7 +25,7 @@ from typing import NamedTuple
 from devflow_core.errors import ReplyTooLarge
 
 MAX_EVENT_BYTES = 1 << 20
-"""A larger event is not one of a language model."""
+"""The size limit of one event, inclusive; language models send smaller ones."""
 
 _BOM = b"\xef\xbb\xbf"
 # atomic, so that CR LF is never taken for two line ends
@@ -45,7 +45,7 @@ class SseFrame(NamedTuple):
     is_cut: bool = False
     """Whether the stream ended before the blank line; `data` may be incomplete then."""
     is_checked: bool = True
-    """Whether the parser of the data sees every byte of `raw` that is not ASCII."""
+    """Whether all bytes of `raw` beyond ASCII are in `data`, so that parsing `data` checks them."""
 
 
 def encode(data: bytes, event: str | None = None) -> bytes:

@@ -40,7 +40,7 @@ def get_dialect(wire: WireName) -> Dialect:
 
 
 def dialect_of(request: ChatRequest) -> Dialect:
-    """Return the dialect in which a request came, and is sent on."""
+    """Return the dialect in which a request came; the default dialect for one made in Python."""
     return DIALECTS[request.origin.wire] if request.origin else DEFAULT_DIALECT
 
 

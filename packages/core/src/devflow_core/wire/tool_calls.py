@@ -38,7 +38,7 @@ class CallPieces:
     def add_to(
         self, call: CallInPieces, call_id: str | None, name: str | None, arguments: str
     ) -> ToolCallDelta | None:
-        """As `add`, for the call that `find` has returned for the piece."""
+        """Return the delta for one piece as `add` does, for the call that `find` has returned."""
         call.arguments.append(arguments)
         new_id = call_id if call.id is None else None
         if new_id is not None:
@@ -54,7 +54,7 @@ class CallPieces:
         return call.begin()
 
     def flush(self) -> list[ToolCallDelta]:
-        """Return the calls that have arguments but no name at the end of the reply."""
+        """Return, at the end of the reply, the calls held back that have arguments but no name."""
         unnamed, self._unnamed = self._unnamed, {}
         return [call.begin() for call in unnamed.values() if any(call.arguments)]
 
@@ -63,7 +63,7 @@ class CallPieces:
         return wire_index in self._calls
 
     def find(self, wire_index: object, call_id: str | None, name: str | None) -> CallInPieces:
-        """Return the call that a piece belongs to, which it may begin; arguments as in `add`."""
+        """Return the call that a piece belongs to, or a new one that it begins; see `add`."""
         if not isinstance(wire_index, int):
             is_known = call_id in self._calls or name is not None or not self._calls
             wire_index = call_id if call_id is not None and is_known else self._last
@@ -91,15 +91,15 @@ class CallInPieces:
         self.arguments: list[str] = []
 
     def begin(self) -> ToolCallDelta:
-        """Return everything that has come as the first piece."""
+        """Return the first delta of this call, with all that has come so far."""
         arguments = "".join(self.arguments)
         return ToolCallDelta(index=self.index, id=self.id, name=self.name, arguments=arguments)
 
     def is_other(self, call_id: str | None, name: str | None) -> bool:
         """Return whether a piece under this call's number begins another call.
 
-        A new id alone does not: some providers make one for every piece. With another name it does,
-        and with the same name unless this call is still being written.
+        A new id alone does not: some providers make one for every piece. A new id with another name
+        does; one with the same name does once the arguments of this call are complete JSON.
         """
         if call_id is None or name is None or self.id in {None, call_id} or self.name is None:
             return False

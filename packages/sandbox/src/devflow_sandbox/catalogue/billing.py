@@ -24,7 +24,7 @@ def decimal_text(usd: Decimal) -> str:
 
 
 def to_json_number(usd: Decimal) -> orjson.Fragment:
-    """Return the exact amount as a JSON number for `orjson.dumps`, for clients that keep its text.
+    """Return the amount as a JSON number with every digit, for `orjson.dumps`.
 
     `json` cannot encode the result.
     """

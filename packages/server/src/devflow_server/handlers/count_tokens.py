@@ -23,11 +23,11 @@ BODY_SCHEMA = {
 
 
 class TokenCounter:
-    """Counts without asking a provider: Claude Code's `/context` sends 10 to 30 of these at once.
+    """Answers without asking a provider: Claude Code's `/context` sends 10 to 30 requests at once.
 
     Args:
         reader: reads the request.
-        catalogue: knows the tokenizer of a model whose name does not tell it.
+        catalogue: knows the tokenizer of a model whose name does not show it.
     """
 
     def __init__(self, reader: RequestReader, catalogue: LiveCatalogue) -> None:

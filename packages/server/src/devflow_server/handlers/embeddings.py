@@ -56,7 +56,8 @@ class NamedModelRouter(Router):
 
     Args:
         resolve: returns what an alias of the settings stands for; other names stay as they are.
-        find: returns the model that a name stands for; None if it is unknown, and passed on.
+        find: returns the model that a name stands for; None for an unknown name, which is passed on
+            as it is.
     """
 
     def __init__(

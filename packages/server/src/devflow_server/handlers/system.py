@@ -63,7 +63,7 @@ class ModelsHandler:
         """Answer with the caller's models: at most `limit`, or the page that is asked for.
 
         Raises:
-            InvalidRequest: `limit` is not a number, or the page is none.
+            InvalidRequest: `limit` is wrong, or there is no such page.
         """
         query = context.exchange.request.query
         entries = _select_usable(context, self._models())
@@ -75,10 +75,10 @@ class ModelsHandler:
         respond_json(context, {"object": "list", "data": entries[:limit], "has_more": more})
 
     async def list_rows(self, context: RequestContext) -> None:
-        """Answer with the rows of all the caller's models; a page to a client of Anthropic's form.
+        """Answer with rows of the caller's models; as `list_models` to clients of Anthropic's form.
 
         Raises:
-            InvalidRequest: the page that is asked for is none.
+            InvalidRequest: there is no such page.
         """
         if _reads_anthropic(context):
             await self.list_models(context)

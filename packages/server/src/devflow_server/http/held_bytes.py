@@ -47,7 +47,7 @@ class HeldBytes:
     def take(self, owner: str, count: int) -> bool:
         """Count bytes of an admitted request; return False if there is no room.
 
-        One owner gets at most half of it, so that the others always have the other half.
+        One owner gets at most half of the room, so that the others always have the other half.
         """
         if not count:
             return True

@@ -40,7 +40,7 @@ class Limits:
     max_body_bytes: int = 32 * 1024 * 1024
     """Beyond it 413, as soon as the length is announced or exceeded."""
     max_held_bytes: int = 256 * 1024 * 1024
-    """Of all requests that are being received or answered, per process; beyond it 503."""
+    """Bytes of all requests that are being received or answered, per process; beyond it 503."""
     head_timeout_s: float = 8.0
     """From the first byte of a request (or from connecting) to the end of its headers."""
     body_timeout_s: float = 28.0

@@ -46,7 +46,10 @@ class Readiness:
         return None
 
     async def check(self) -> None:
-        """Read everything now; a failure of the ledger itself is left to its state."""
+        """Read everything now, and remember the reason if something cannot be read.
+
+        A failure that already shows in the ledger's state is not remembered.
+        """
         unreadable = None
         for read in self._reads:
             try:

@@ -6,7 +6,7 @@ from devflow_core.events import Event, Opaque
 from devflow_core.wire import EventEncoder
 
 MAX_HELD_EVENTS = 64
-"""Comments that may follow a usage before it is sent without the cost."""
+"""The most events held, the usage among them; beyond it the usage is sent without the cost."""
 
 
 class HeldUsage:
@@ -37,6 +37,6 @@ class HeldUsage:
         return self.release() + self._encoder.encode(event)
 
     def release(self) -> bytes:
-        """Return the held events encoded, because the reply has ended or goes on."""
+        """Return the held events, encoded; needed only if the reply breaks off before its end."""
         held, self._held = self._held, []
         return b"".join(map(self._encoder.encode, held))

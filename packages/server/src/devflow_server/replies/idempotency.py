@@ -1,4 +1,4 @@
-"""Carries a request with an `Idempotency-Key` out once, however often and wherever it is sent."""
+"""Carries out a request with an `Idempotency-Key` once, however often any worker receives it."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class ClaimStore(Protocol):
         ...
 
     async def finish(self, entry_id: str, payload: bytes) -> None:
-        """Store the reply for all who send the key again.
+        """Store the reply for every client that sends the key again.
 
         Raises:
             Conflict: the claim was given to another process meanwhile.
@@ -91,10 +91,10 @@ class ClaimStore(Protocol):
 
 
 class IdempotencyHandler:
-    """Carries each idempotency key out once; an async context manager that owns the calls' tasks.
+    """Carries out each key's request once; an async context manager that owns the calls' tasks.
 
-    From the claim to the stored reply a request is one step in one task, which no leaving client
-    can cut off: the reply is promised to every client that sends the key again. On exit, calls
+    One task does everything from the claim to the stored reply. A client that leaves does not
+    cancel it, since the reply is promised to every client that sends the key again. On exit, calls
     still under way are cancelled, and what is known of them is stored.
 
     Args:
@@ -134,7 +134,7 @@ class IdempotencyHandler:
     ) -> KeyedCall | StoredResponse:
         """Return the call that carries the request out, or the reply stored under its key.
 
-        While another call carries the request out, it waits for that.
+        If another call is carrying out the request, wait for its reply.
 
         Args:
             context: the HTTP request.
@@ -147,6 +147,7 @@ class IdempotencyHandler:
             KeyReused: the key was used for another request.
             Conflict: the request is still being carried out after ten minutes.
             QueueFull: too many keyed calls are under way.
+            Overloaded: the gateway is going down.
             StoreError: the key cannot be claimed.
         """
         if not _KEY_PATTERN.fullmatch(key):

@@ -26,13 +26,13 @@ from devflow_server.replies.reply_source import ReplySource
 from devflow_server.routes import RequestContext
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
-"""Of all callers; what was used longest ago is dropped first. A turn takes about 2 kB."""
+"""The limit for all callers; the least recently used is dropped first. A turn takes about 2 kB."""
 _OVERHEAD_BYTES = 500
 """What an entry takes besides its text, roughly."""
 
 
 class ReasoningMemory:
-    """Reasoning by the caller and the call that came after it, in memory.
+    """Reasoning in memory, by its caller and the tool call that came after it.
 
     Args:
         max_bytes: the most that is kept of all callers together.
@@ -42,7 +42,7 @@ class ReasoningMemory:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[tuple[str, str], tuple[Reasoning, ...]] = OrderedDict()
         self.size_bytes = 0
-        """What is kept, roughly."""
+        """Roughly how many bytes are kept."""
 
     def __bool__(self) -> bool:
         return bool(self._kept)
@@ -75,11 +75,11 @@ def _size_of(reasoning: Sequence[Reasoning]) -> int:
 
 
 class ReasoningKeeper:
-    """Wraps a reply source: takes reasoning out of the way of resumable replies, and back in.
+    """Wraps a reply source: keeps the reasoning of resumable replies, and restores it in requests.
 
     Args:
         replies: opens the replies.
-        memory: where the reasoning stays meanwhile.
+        memory: where the reasoning is kept; None makes a new one.
     """
 
     def __init__(self, replies: ReplySource, memory: ReasoningMemory | None = None) -> None:

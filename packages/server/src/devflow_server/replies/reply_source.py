@@ -49,7 +49,7 @@ class PipelineReplies:
 
     Args:
         pipeline: carries requests out.
-        calls: calls that several requests may share.
+        calls: starts the calls that several requests may share.
         cache: replies that may be repeated; None: replies are neither repeated nor shared.
         book: takes the entry of a repeated reply, as of every request.
         ledger: the view that also gets this entry.

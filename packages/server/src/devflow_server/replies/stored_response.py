@@ -52,7 +52,7 @@ class StoredResponse:
         return cls(**orjson.loads(head), body=body)
 
     def send(self, exchange: Exchange, headers: list[Header], *, is_stream: bool) -> None:
-        """Send the reply; if a ping has begun the stream, as the end of that.
+        """Send the reply; in a stream that a ping has begun, only its body or the failure's event.
 
         Args:
             exchange: the request that is answered.

@@ -180,9 +180,9 @@ def _make_block(first: Delta) -> dict[str, Any]:
 
 
 def seal_frame(event: ReasoningDelta, model: str) -> bytes | None:
-    """Return a frame of signed reasoning with the signature sealed, to find its vendor again.
+    """Return the frame of signed reasoning with its signature sealed, so that its vendor is known.
 
-    None for a frame without a signature or encrypted content.
+    None for an event without a signature or encrypted content.
     """
     if event.signature is not None:
         sealed = seal(Reasoning(signature=event.signature), model)

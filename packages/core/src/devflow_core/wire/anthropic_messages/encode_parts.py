@@ -18,7 +18,9 @@ _INVALID_ID_CHARS = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def encode_block(part: Part, omitted: Omissions) -> dict[str, Any] | None:
-    """Return the block for a part; None if it is left out: `omitted` notes it unless it is empty.
+    """Return the block for a part; None if it is left out.
+
+    What is left out is recorded in `omitted`, except for empty text.
 
     Raises:
         InvalidRequest: the part must not be left out, but this dialect cannot express it.
@@ -45,7 +47,7 @@ def encode_block(part: Part, omitted: Omissions) -> dict[str, Any] | None:
 
 
 def clean_tool_id(call_id: str) -> str:
-    """Return the id of a call with `_` for each character that this API does not allow."""
+    """Return the id of a call with `_` for each character refused by this API; `call` if empty."""
     return _INVALID_ID_CHARS.sub("_", call_id) or "call"
 
 

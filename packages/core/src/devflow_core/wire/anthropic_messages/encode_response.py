@@ -59,7 +59,7 @@ _ERROR_TYPES = {
 def to_stop_reason(reason: FinishReason, native: str | None, has_calls: bool) -> str:
     """Return this dialect's stop reason: the native one if it is valid, otherwise the hub's.
 
-    A reply with calls whose reason is `stop` has stopped for them.
+    If the reply has calls, the hub's `stop` becomes `tool_use`.
     """
     if native in _NATIVE_STOP_REASONS:
         return native

@@ -41,13 +41,19 @@ Find = Callable[[str], Sequence[Reasoning]]
 
 
 def name_at_anthropic(asked: str) -> str:
-    """Return the name under which a reply may be kept: the one asked for, if Anthropic has it."""
+    """Return the model that a resumable reply names.
+
+    The one asked for, as Anthropic spells it; `HOME_MODEL` if it is not Anthropic's.
+    """
     bare = asked.removesuffix("[1m]").rpartition("anthropic/")[2].replace(".", "-")
     return bare if _ANTHROPIC_NAME.fullmatch(bare) else HOME_MODEL
 
 
 def name_fields(name: str, model: object) -> dict[str, Any]:
-    """Return the fields of a message that name its model; clients keep `devflow` as it is."""
+    """Return the fields of a message that name its model.
+
+    If the real model is known and has another name, it goes into `devflow`, which clients keep.
+    """
     return (
         {"model": name} if model in {name, None} else {"model": name, "devflow": {"model": model}}
     )
@@ -71,7 +77,7 @@ class ResumableFrames:
         self._dropped: set[int] = set()
 
     def rewrite(self, event: Event, frame: bytes) -> bytes:
-        """Return the frame to send; empty for one of reasoning that Anthropic has not signed."""
+        """Return the frame to send; empty for reasoning that Anthropic has not signed."""
         if isinstance(event, Started):
             self._is_foreign = not is_signed_by_anthropic(event.model)
             return frame if event.model == self._name else _change(frame, self._rename)
@@ -134,7 +140,7 @@ def _is_signed(part: Reasoning) -> bool:
 
 
 def filter_blocks(blocks: Sequence[JsonObject], model: str | None) -> list[JsonObject]:
-    """Return content blocks of a whole reply in the same way, with clean ids of calls."""
+    """Return the blocks of a reply, filtered as by `filter_parts`, with ids of calls cleaned."""
     is_own = is_signed_by_anthropic(model)
     return [
         {**one, "id": clean_tool_id(str(one.get("id")))} if one.get("type") == "tool_use" else one
@@ -144,9 +150,10 @@ def filter_blocks(blocks: Sequence[JsonObject], model: str | None) -> list[JsonO
 
 
 def reasoning_by_call(parts: Sequence[Part], model: str) -> dict[str, tuple[Reasoning, ...]]:
-    """Return what a client was not given of a reply: the reasoning before each of its calls.
+    """Return the reasoning that a reply's client was not given, by the id of the call after it.
 
-    It is marked with its model, so that other vendors' models do not get it.
+    It is marked with its model, so that other vendors' models do not get it. Reasoning that no call
+    follows is left out.
     """
     found: dict[str, tuple[Reasoning, ...]] = {}
     waiting: list[Reasoning] = []
@@ -160,9 +167,9 @@ def reasoning_by_call(parts: Sequence[Part], model: str) -> dict[str, tuple[Reas
 
 
 def restore_reasoning(request: ChatRequest, find: Find) -> ChatRequest:
-    """Return the request with the reasoning before its calls, where some is kept.
+    """Return the request with kept reasoning put back before its calls; unchanged if none is kept.
 
-    The text and its seal are those that a client would send that was given the reasoning.
+    In the body it is sealed, as a client that had been given it would send it.
     """
     messages = tuple(_restore_message(one, find) for one in request.messages)
     if all(new is old for new, old in zip(messages, request.messages, strict=True)):

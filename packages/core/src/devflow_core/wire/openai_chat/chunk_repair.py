@@ -31,13 +31,13 @@ class ChunkRepair:
 
     def __init__(self) -> None:
         self.has_begun = False
-        """Whether the first delta of the choice 0 has come, and its role with it."""
+        """Whether the first delta of choice 0 has come, and its role with it."""
         self._with_role: set[int] = set()
         """The choices whose first delta has come."""
         self._finished: set[int] = set()
 
     def repair_text(self, chunk: JsonObject, frame: SseFrame) -> bytes:
-        """As `repair`, for a chunk with a delta of the choice 0 that holds text, as most do."""
+        """Return what `repair` does, but faster, for a chunk that only adds text to choice 0."""
         raw = _cut_role(frame.raw) if self.has_begun else None
         return self.repair(chunk, frame) if raw is None else raw
 
@@ -93,7 +93,7 @@ def repair_call(call: JsonObject, index: int, known_id: str | None, known_name: 
         call: the piece, which is changed in place.
         index: the number of the call that it belongs to.
         known_id: the id that the call has already; None before it has come.
-        known_name: the name that the call has already.
+        known_name: the name that the call has already; None before it has come.
 
     Returns:
         Whether the piece was changed.

@@ -30,7 +30,7 @@ def encode_request(
 ) -> EncodedRequest:
     """Return the body for an upstream, which always asks for a stream, and what was left out.
 
-    The wish of a client's body to `store` the reply is left out.
+    A client's `store: true` is sent as false, and counts as left out.
 
     Raises:
         InvalidRequest: it holds something that this dialect cannot express and that must not be

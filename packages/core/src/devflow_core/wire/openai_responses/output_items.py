@@ -16,7 +16,7 @@ from devflow_core.wire.reasoning import seal
 
 Delta = TextDelta | ReasoningDelta | ToolCallDelta
 Emit = Callable[..., bytes]
-"""Writes one event: its type, followed by its fields."""
+"""Encodes one event, given its type and, by keyword, its fields."""
 
 
 def make_message_item(item_id: str, text: str, status: str = "completed") -> dict[str, Any]:
@@ -56,7 +56,7 @@ def make_call_item(
 
 
 def make_reasoning_item(item_id: str, thinking: Reasoning, model: str) -> dict[str, Any]:
-    """Return a reasoning item; `encrypted_content` is for its vendor, sealed if foreign."""
+    """Return a reasoning item; `encrypted_content`, if any, is sealed unless it is OpenAI's."""
     detail = thinking.detail or {}
     is_native = thinking.encrypted is not None and "openai" in str(detail.get("format"))
     needs_seal = thinking.encrypted is not None or thinking.signature is not None
@@ -79,7 +79,7 @@ class MessageItem:
         self._texts: list[str] = []
 
     def begin(self) -> bytes:
-        """Return the events before the first piece."""
+        """Return the encoded events before the first piece."""
         item = make_message_item(self._id, "", "in_progress")
         position = {**self._position, "content_index": 0}
         return self._emit(
@@ -87,7 +87,7 @@ class MessageItem:
         ) + self._emit("response.content_part.added", **position, part=make_text_part(""))
 
     def add_delta(self, delta: Delta) -> bytes:
-        """Return the event of one more piece."""
+        """Append a piece of text and return its encoded event."""
         assert isinstance(delta, TextDelta)  # noqa: S101 - items are chosen by the delta's type
         self._texts.append(delta.text)
         position = {**self._position, "content_index": 0}
@@ -98,7 +98,7 @@ class MessageItem:
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
-        """Return the closing events, and the item."""
+        """Return the encoded closing events, and the complete item."""
         text = "".join(self._texts)
         item = make_message_item(self._id, text)
         position = {**self._position, "content_index": 0}
@@ -126,14 +126,14 @@ class ReasoningItem:
         self._detail: JsonObject | None = None
 
     def begin(self) -> bytes:
-        """Return the events before the first piece."""
+        """Return the encoded events before the first piece."""
         item: dict[str, Any] = {"type": "reasoning", "id": self._id, "summary": []}
         return self._emit(
             "response.output_item.added", output_index=self._position["output_index"], item=item
         )
 
     def add_delta(self, delta: Delta) -> bytes:
-        """Return the events of one more piece."""
+        """Append a piece and return its encoded events; empty if it has no text."""
         assert isinstance(delta, ReasoningDelta)  # noqa: S101 - items are chosen by the delta's type
         self._signature = delta.signature or self._signature
         self._encrypted = delta.encrypted or self._encrypted
@@ -155,7 +155,7 @@ class ReasoningItem:
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
-        """Return the closing events, and the item."""
+        """Return the encoded closing events, and the complete item."""
         text = "".join(self._texts)
         thinking = Reasoning(
             text=text,
@@ -190,12 +190,15 @@ class CallItem:
         self._arguments: list[str] = []
 
     def begin(self) -> bytes:
-        """Return the event before the first piece."""
+        """Return the encoded event before the first piece."""
         item = make_call_item(self._id, self._call_id, self._tool, "", "in_progress")
         return self._emit("response.output_item.added", output_index=self._index, item=item)
 
     def add_delta(self, delta: Delta) -> bytes:
-        """Return the event of one more piece; none for a free-form call."""
+        """Append a piece of the arguments and return its encoded event.
+
+        Empty for a free-form call, and if the piece is empty.
+        """
         assert isinstance(delta, ToolCallDelta)  # noqa: S101 - items are chosen by the delta's type
         self._arguments.append(delta.arguments)
         if not delta.arguments or self._tool.is_custom:
@@ -214,7 +217,7 @@ class CallItem:
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
-        """Return the closing events, and the item."""
+        """Return the encoded closing events, and the complete item."""
         item = make_call_item(self._id, self._call_id, self._tool, "".join(self._arguments) or "{}")
         position = {"output_index": self._index, "item_id": self._id}
         if self._tool.is_custom:

@@ -29,7 +29,7 @@ _FREE_FORM_SCHEMA: JsonObject = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WireTool:
-    """How the client declares and calls a tool."""
+    """A tool as the client declares and calls it."""
 
     name: str
     namespace: str | None = None
