@@ -37,7 +37,10 @@ async def reconcile(
     run: Run,
     days: Annotated[int, typer.Option(help="Number of days to reconcile, without today.")] = 7,
     patience_s: Annotated[
-        float, typer.Option(help="How long to wait for the provider's own figures.")
+        float,
+        typer.Option(
+            help="Age in seconds from which a call that the provider does not know is settled."
+        ),
     ] = 30.0,
 ) -> int:
     """Look up unconfirmed costs, and compare completed days with the provider's bill."""

@@ -16,8 +16,9 @@ from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.body import dump, encode_repaired
 from devflow_core.wire.sse import SseFrame
 
-_ROLE_FIELDS = (b',"role":"assistant"', b'"role":"assistant",')
-"""A role in the middle or at the end of a delta, and one at its beginning."""
+_ROLE = b'"role":"assistant"'
+_ROLE_BYTES = len(_ROLE)
+_COMMA = ord(",")
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -127,13 +128,13 @@ def _repair_function(function: dict[str, Any], known_name: str | None) -> bool:
 def _cut_role(raw: bytes) -> bytes | None:
     """Return a frame without its role; None if it is not clear which bytes are the role."""
     # inside a string the quotes are escaped, so these are a key's or a whole value's
-    if raw.count(b'"role"') != 1:
+    start = raw.find(_ROLE)
+    if start < 0 or raw.count(b'"role"') != 1:
         return None
-    for field in _ROLE_FIELDS:
-        cut = raw.replace(field, b"")
-        if len(cut) != len(raw):
-            return cut
-    return None
+    end = start + _ROLE_BYTES
+    if raw[start - 1] == _COMMA:  # in the middle or at the end of the delta
+        return raw[: start - 1] + raw[end:]
+    return raw[:start] + raw[end + 1 :] if raw[end] == _COMMA else None
 
 
 def _blank(raw: bytes, name: bytes, value: Any) -> bytes | None:
