@@ -13,6 +13,7 @@ from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Store, restore
 from devflow_store.database.schema import SCHEMA_VERSION, load_statements, read_version
 from devflow_store.engines.sqlite import SqliteEngine
+from devflow_store.engines.sqlite_session import SqliteSession
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 
@@ -200,3 +201,39 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="cannot be created"):
         _enter(tmp_path / "file" / "ledger.db")
+
+
+def test_a_log_that_others_have_continued_is_not_put_back_over_theirs(file: Path) -> None:
+    """Of two processes one puts a deleted log back and writes on; then it is deleted again."""
+    engine, log = SqliteEngine(file), Path(f"{file}-wal")
+    engine.prepare()
+    first, second = engine.open_writer(), engine.open_writer()
+    first.execute("CREATE TABLE notes (number)")
+    second.look()
+    _note(first, 1)
+    log.unlink()
+    with pytest.raises(StoreError):
+        _note(first, 2)
+    first.close()
+    third = SqliteEngine(file).open_writer()
+    _note(third, 3)
+    log.unlink()
+    second.begin()
+    with pytest.raises(StoreError):
+        second.look(is_ahead=True)
+    assert not log.exists()  # what the second has open lacks the last row
+    second.close()
+    with pytest.raises(StoreError):
+        third.look()
+    third.close()
+    fourth = SqliteEngine(file).open_writer()
+    assert list(fourth.execute("SELECT number FROM notes")) == [(1,), (3,)]  # 2 was refused
+    fourth.close()
+
+
+def _note(session: SqliteSession, number: int) -> None:
+    session.begin()
+    session.look(is_ahead=True)
+    session.execute("INSERT INTO notes VALUES (?)", (number,))
+    session.commit()
+    session.look()

@@ -7,6 +7,8 @@ A check takes microseconds, so one follows every commit before it is acknowledge
 from __future__ import annotations
 
 import os
+import struct
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -21,6 +23,14 @@ _PIECE = 1024 * 1024
 """The bytes of a deleted log that are copied at a time."""
 _SALT = slice(16, 24)
 """The log header's salt, which changes each time the log restarts."""
+_LOG_HEAD_BYTES, _FRAME_HEAD_BYTES = 32, 24
+_INDEX_HEAD = struct.Struct("=12xBxHI4xII8s")
+"""The index's header: whether it is valid, page size, last frame, that frame's checksum, salt.
+
+From https://www.sqlite.org/walformat.html, in the byte order of the machine.
+"""
+_FRAME_HEAD = struct.Struct(">8x8sII")
+"""A frame's header in the log: salt, and the checksum of everything up to this frame."""
 _BACK = (
     "Put it back, or stop every DevFlow process and restore a backup with `devflow ledger restore"
     " BACKUP`."
@@ -93,14 +103,38 @@ class OpenFiles:
         except OSError as error:
             raise self._explain_absence(number) from error
         self._require_same(number, log)
+        if not log.st_size and not self.has_every_frame():
+            raise self._explain_absence(number)
         self._look_at_log(log.st_size)
+
+    def has_every_frame(self) -> bool:
+        """Return whether the open log holds all that the processes' common index says is there.
+
+        It does not if this log was deleted before, and another process has put it back and written
+        to it. No other process may write meanwhile. True if the index cannot be read.
+        """
+        index = _find_descriptor(self._known[2])
+        if index is None:
+            return True
+        is_valid, page_bytes, last, *checksum, salt = _INDEX_HEAD.unpack(
+            os.pread(index, _INDEX_HEAD.size, 0)
+        )
+        if not is_valid or not last:
+            return True
+        if page_bytes == 1:  # as the format writes 65,536
+            page_bytes = 65_536
+        at = _LOG_HEAD_BYTES + (last - 1) * (_FRAME_HEAD_BYTES + page_bytes)
+        head = os.pread(self._log, _FRAME_HEAD_BYTES, at)
+        if len(head) < _FRAME_HEAD_BYTES:
+            return False
+        return _FRAME_HEAD.unpack(head) == (salt, *checksum)
 
     def put_log_back(self) -> None:
         """Write a deleted log under its name again, unless another process has put a log there.
 
         Everything since the last checkpoint is only in the log, which is lost with the last process
         that has it open. No other process may write meanwhile. If the database file itself was
-        moved or replaced, nothing is written.
+        moved or replaced, or other processes have written to a newer log since, nothing is written.
 
         Raises:
             OSError: the log cannot be written; if no other process has it open, SQLite still folds
@@ -108,6 +142,8 @@ class OpenFiles:
         """
         if not self._is_file_there():
             return  # the log does not belong to another file
+        if not self.has_every_frame():
+            return  # a process that has the newer log puts that one back
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
         handle = os.open(self._names[1], flags, 0o600)
         try:
@@ -177,6 +213,19 @@ class OpenFiles:
         else:
             text, state = f"{what} has been taken away while it was in use.", LedgerState.VANISHED
         return LedgerUnavailable(f"{text} {_BACK}", state)
+
+
+def _find_descriptor(known: tuple[int, int]) -> int | None:
+    """Return SQLite's own descriptor of a file by its device and inode; None if there is none.
+
+    One of ours could not be closed: that would drop SQLite's locks on the file.
+    """
+    for name in os.listdir("/dev/fd"):
+        with suppress(OSError):
+            found = os.fstat(int(name))
+            if (found.st_dev, found.st_ino) == known:
+                return int(name)
+    return None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -107,8 +107,7 @@ class SqliteSession:
             raise _explain_failure(error, self._path, number) from error
         except StoreError:
             self._on_change()
-            files = self._files
-            if files is None or not files.is_log_lost or self._puts_log_back(files):
+            if not self._folds_log_back():
                 self.keep_log()  # the files under the ledger's name stay unchanged
             raise
 
@@ -119,6 +118,13 @@ class SqliteSession:
             self._files.look_ahead()
             return
         self._files.look()
+
+    def _folds_log_back(self) -> bool:
+        """Put a deleted log back; return whether that failed, so that the close has to fold it."""
+        files = self._files
+        if files is None or not files.is_log_lost or not files.has_every_frame():
+            return False
+        return not self._puts_log_back(files)
 
     def _puts_log_back(self, files: OpenFiles) -> bool:
         """Restore a deleted log, so that other processes go on with it; return whether it worked.
