@@ -9,6 +9,7 @@ from devflow_core.messages import Media, Message, Reasoning, Text, ToolCall
 from devflow_core.request import ChatRequest, Origin
 from devflow_core.wire.anthropic_messages.resumable import (
     ResumableFrames,
+    filter_blocks,
     filter_parts,
     restore_reasoning,
 )
@@ -34,6 +35,15 @@ def test_only_signed_reasoning_of_anthropic_stays_in_a_whole_reply() -> None:
     parts = (signed, Reasoning(text="b"), Text(text="c"))
     assert filter_parts(parts, "anthropic/claude-opus-5") == (signed, Text(text="c"))
     assert filter_parts(parts, "z-ai/glm-5") == (Text(text="c"),)
+
+
+def test_blocks_of_a_whole_reply_are_left_out_and_cleaned_alike() -> None:
+    blocks = [{"type": "thinking", "thinking": "a"}, {"type": "tool_use", "id": "c:1"}]
+    foreign = filter_blocks(blocks, "z-ai/glm-5")
+    assert [one["type"] for one in foreign] == ["tool_use"]
+    assert ":" not in foreign[0]["id"]
+    own = filter_blocks(blocks, "anthropic/claude-opus-5")
+    assert [one["type"] for one in own] == ["thinking", "tool_use"]
 
 
 def test_reasoning_goes_back_with_and_without_a_body() -> None:
