@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 from devflow_core.events import Opaque, Started, ToolCallDelta
 from devflow_core.media_notes import replace_media
@@ -55,8 +57,11 @@ def test_reasoning_goes_back_with_and_without_a_body() -> None:
     request = ChatRequest(model="a/b", messages=spoken)
     restored = restore_reasoning(request, lambda _: KEPT)
     assert restored.messages[1].parts == (*KEPT, call)
-    block = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
-    bodies = [{"role": "user", "content": "q"}, {"role": "assistant", "content": [block]}]
+    block: dict[str, Any] = {"type": "tool_use", "id": "c1", "name": "f", "input": {}}
+    bodies: list[dict[str, Any]] = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": [block]},
+    ]
     origin = Origin(wire="anthropic_messages", body={"messages": bodies})
     hidden = (Reasoning(encrypted="e"),)
     restored = restore_reasoning(
