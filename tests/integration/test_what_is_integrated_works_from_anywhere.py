@@ -163,7 +163,7 @@ def test_an_environment_in_an_awkward_place_that_is_on_no_path(
     command = f"{shlex.quote(str(program))} handoff {stopped.stem} --write-back"
     assert json.loads(offered.stdout)["systemMessage"].endswith(command)
     line = user.as_claude_code(user.status_line, STATUS)
-    assert (line.returncode, line.stdout) == (0, "DevFlow · Opus · $1.50\n")
+    assert (line.returncode, line.stdout) == (0, "DevFlow · Opus · $1.50 by Claude Code\n")
     server = [user.server["command"], *user.server["args"]]
     answered = user.start(server, json.dumps(INITIALIZE) + "\n", Path("/"))
     assert json.loads(answered.stdout)["result"]["serverInfo"]["name"] == "devflow"
