@@ -103,8 +103,6 @@ class OpenFiles:
         except OSError as error:
             raise self._explain_absence(number) from error
         self._require_same(number, log)
-        if not log.st_size and not self.has_every_frame():
-            raise self._explain_absence(number)
         self._look_at_log(log.st_size)
 
     def has_every_frame(self) -> bool:
@@ -186,7 +184,11 @@ class OpenFiles:
 
     def _look_at_log(self, size: int) -> None:
         if not size:
-            return  # as new; had it been cut, the next write would leave a hole at its beginning
+            # as new, unless this connection opened it where another process's log was deleted: a
+            # write would leave a hole at its beginning, and be taken for the whole log
+            if not self.has_every_frame():
+                raise self._explain_absence(1)
+            return
         head = os.pread(self._log, _SALT.stop, 0)
         if not head.startswith(_LOG_MAGICS):
             if self._salt:
