@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clients.over_the_stand_in import open_gateway_over, point_at
 from clients.pinned import NEWEST, VERSIONS
-from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
-from devflow_server import RunningGateway, run_gateway
+from devflow_server import RunningGateway
 from devflow_store import Store
 
 if TYPE_CHECKING:
@@ -71,16 +71,8 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    settings = Settings.load(
-        {},
-        None,
-        base_url=sandbox.base_url,
-        api_key=sandbox.api_key,
-        port=0,
-        data_dir=tmp_path / "data",
-        nodes={"main": {"model": "z-ai/glm-5"}, "subagent": {"model": "deepseek/deepseek-v3.2"}},
-    )
-    async with run_gateway(settings, local_key="devflow_of_this_test") as started:
+    nodes = {"main": {"model": "z-ai/glm-5"}, "subagent": {"model": "deepseek/deepseek-v3.2"}}
+    async with open_gateway_over(sandbox, tmp_path / "data", nodes=nodes) as started:
         yield started
 
 
@@ -98,8 +90,7 @@ def said(done: "subprocess.CompletedProcess[str]") -> dict[str, Any]:
 async def test_a_task_with_tools_a_subagent_resume_and_compaction(
     claude_code: "ClaudeCode", gateway: RunningGateway, sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    claude_code.environment["ANTHROPIC_BASE_URL"] = gateway.url
-    claude_code.environment["ANTHROPIC_AUTH_TOKEN"] = "devflow_of_this_test"
+    point_at(claude_code, gateway)
 
     async def run(*arguments: str) -> dict[str, Any]:
         return said(await asyncio.to_thread(claude_code.run, "-p", *arguments, *FLAGS))

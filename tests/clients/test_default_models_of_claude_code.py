@@ -4,6 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from clients.pinned import VERSIONS
 from devflow_cli.testing import run_command
 from devflow_store import Store
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from conftest import ClaudeCode
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.332", "2.1.197", "2.1.50", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)
 def test_the_launcher_with_the_stand_in_answers_the_default_model(
     claude_code: "ClaudeCode",
 ) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from devflow_core.settings import Settings
+from clients.over_the_stand_in import open_gateway_over, point_at
+from clients.pinned import NEWEST
 from devflow_sandbox import Sandbox
-from devflow_server import RunningGateway, run_gateway
+from devflow_server import RunningGateway
 
 if TYPE_CHECKING:
     from conftest import ClaudeCode
@@ -52,25 +53,18 @@ def turns(picture: Path) -> list[dict[str, Any]]:
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[RunningGateway]:
     script = {"turns": turns(tmp_path / "home" / "demo" / "pixel.png")}
-    async with Sandbox(script=script) as sandbox:
-        settings = Settings.load(
-            {},
-            None,
-            base_url=sandbox.base_url,
-            api_key=sandbox.api_key,
-            port=0,
-            data_dir=tmp_path / "data",
-        )
-        async with run_gateway(settings, local_key="devflow_of_this_test") as started:
-            yield started
+    async with (
+        Sandbox(script=script) as sandbox,
+        open_gateway_over(sandbox, tmp_path / "data") as started,
+    ):
+        yield started
 
 
-@pytest.mark.parametrize("claude_code", ["2.1.332", "2.0.77"], indirect=True)
+@pytest.mark.parametrize("claude_code", [NEWEST, "2.0.77"], indirect=True)
 async def test_a_session_with_an_image_goes_on_at_a_model_for_text(
     claude_code: "ClaudeCode", gateway: RunningGateway
 ) -> None:
-    claude_code.environment["ANTHROPIC_BASE_URL"] = gateway.url
-    claude_code.environment["ANTHROPIC_AUTH_TOKEN"] = "devflow_of_this_test"
+    point_at(claude_code, gateway)
     (claude_code.project / "pixel.png").write_bytes(PIXEL)
 
     async def run(prompt: str, model: str, *arguments: str) -> dict[str, Any]:

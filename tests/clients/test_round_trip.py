@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clients.over_the_stand_in import open_gateway_over, point_at
 from clients.pinned import VERSIONS
-from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
-from devflow_server import run_gateway
 
 if TYPE_CHECKING:
     from conftest import ClaudeCode, ScriptedApi
@@ -148,25 +147,11 @@ class Away:
         self.sandbox = sandbox
         self.folder = folder
 
-    def settings(self, **more: Any) -> Settings:
-        return Settings.load(
-            {},
-            None,
-            base_url=self.sandbox.base_url,
-            api_key=self.sandbox.api_key,
-            port=0,
-            data_dir=self.folder / "data",
-            **more,
-        )
-
     async def by_address(self, *arguments: str, **more: Any) -> tuple[str, str]:
         """Point the client at a gateway; return what it wrote."""
         home = dict(self.claude_code.environment)
-        async with run_gateway(self.settings(**more), local_key="devflow_of_this_test") as gateway:
-            self.claude_code.environment |= {
-                "ANTHROPIC_BASE_URL": gateway.url,
-                "ANTHROPIC_AUTH_TOKEN": "devflow_of_this_test",
-            }
+        async with open_gateway_over(self.sandbox, self.folder / "data", **more) as gateway:
+            point_at(self.claude_code, gateway)
             done = await asyncio.to_thread(self.claude_code.run, *arguments)
         self.claude_code.environment = home
         assert done.returncode == 0, done.stdout + done.stderr

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from clients.over_the_stand_in import open_gateway_over, point_at
 from clients.pinned import NEWEST
-from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
-from devflow_server import RunningGateway, run_gateway
+from devflow_server import RunningGateway
 
 if TYPE_CHECKING:
     from conftest import ClaudeCode
@@ -44,15 +44,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[RunningGateway]:
-    settings = Settings.load(
-        {},
-        None,
-        base_url=sandbox.base_url,
-        api_key=sandbox.api_key,
-        port=0,
-        data_dir=tmp_path / "data",
-    )
-    async with run_gateway(settings, local_key="devflow_of_this_test") as started:
+    async with open_gateway_over(sandbox, tmp_path / "data") as started:
         yield started
 
 
@@ -65,11 +57,8 @@ async def test_it_is_shown_for_what_it_is_and_asked_once(
     then, calls, words = SHOWN[kind]
     when = {"method": "POST", "model": "anthropic/claude-opus-*"}
     sandbox.set_faults({"faults": [{"when": when, "then": {"kind": "status", **then}}]})
-    claude_code.environment |= {
-        "ANTHROPIC_BASE_URL": gateway.url,
-        "ANTHROPIC_AUTH_TOKEN": "devflow_of_this_test",
-        "CLAUDE_CODE_MAX_RETRIES": "3",
-    }
+    point_at(claude_code, gateway)
+    claude_code.environment["CLAUDE_CODE_MAX_RETRIES"] = "3"
     done: subprocess.CompletedProcess[str] = await asyncio.to_thread(
         claude_code.run, "-p", "Say hi", "--model", "claude-opus-5"
     )

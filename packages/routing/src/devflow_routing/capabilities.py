@@ -44,6 +44,7 @@ _BY_MODALITY = {
     "audio": Capability.AUDIO,
     "video": Capability.VIDEO,
 }
+"""By a catalogue row's words, which are the kinds of `Media` as well."""
 _DESCRIPTIONS = {
     Capability.TOOLS: "tools",
     Capability.TOOL_CHOICE: "a forced choice of tool",
@@ -60,7 +61,7 @@ _DESCRIPTIONS = {
 
 def media_kinds(capabilities: Capability) -> tuple[str, ...]:
     """Return the kinds of media that these capabilities read."""
-    return tuple(kind for kind, one in _BY_MEDIA_KIND.items() if one in capabilities)
+    return tuple(kind for kind, one in _BY_MODALITY.items() if one in capabilities)
 
 
 def describe_capabilities(capabilities: int) -> str:
@@ -85,11 +86,6 @@ def parse_capabilities(
     for modality in modalities:
         found |= _BY_MODALITY.get(modality, NO_CAPABILITIES)
     return found
-
-
-def list_modalities(capabilities: Capability) -> list[str]:
-    """Return what a model reads besides text, in a catalogue row's words."""
-    return [word for word, one in _BY_MODALITY.items() if one in capabilities]
 
 
 def list_parameters(capabilities: Capability) -> list[str]:
@@ -182,14 +178,6 @@ def _output_needs(request: ChatRequest) -> Capability:
     return found
 
 
-_BY_MEDIA_KIND = {
-    "image": Capability.IMAGES,
-    "file": Capability.FILES,
-    "audio": Capability.AUDIO,
-    "video": Capability.VIDEO,
-}
-
-
 _MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
 _UNREAD_MEDIA = Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
 """Media that nobody reads for a model that cannot take them; for files, the provider does."""
@@ -203,11 +191,11 @@ def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
     for message in request.messages:
         for part in message.parts:
             if isinstance(part, Media):
-                needed |= _BY_MEDIA_KIND[part.kind]
+                needed |= _BY_MODALITY[part.kind]
             elif isinstance(part, ToolResult):
                 for inner in part.parts:
                     if isinstance(inner, Media):
-                        needed |= _BY_MEDIA_KIND[inner.kind]
+                        needed |= _BY_MODALITY[inner.kind]
     return size, needed
 
 
@@ -217,7 +205,7 @@ def _with_media(needs: Needs, request: ChatRequest) -> Needs:
     is_open = False
     counts: dict[Capability, int] = {}
     for media in _all_media(request):
-        kind = _BY_MEDIA_KIND[media.kind]
+        kind = _BY_MODALITY[media.kind]
         counts[kind] = counts.get(kind, 0) + media_tokens(media)
         most = max_media_tokens(media)
         if most is None:
@@ -251,7 +239,7 @@ def _asked_media(request: ChatRequest) -> Capability:
         return asked
     for part in newest:
         if isinstance(part, Media):
-            asked |= _BY_MEDIA_KIND[part.kind] & _UNREAD_MEDIA
+            asked |= _BY_MODALITY[part.kind] & _UNREAD_MEDIA
     return asked
 
 

@@ -9,7 +9,7 @@ from devflow_core.errors import UnknownModel
 from devflow_core.scope import is_in_scope
 from devflow_core.usage import Price, usd_text
 from devflow_routing import Catalogue, ModelConfig, RoutingPolicy
-from devflow_routing.capabilities import list_modalities, list_parameters
+from devflow_routing.capabilities import list_parameters, media_kinds
 from devflow_routing.policy import is_pattern
 
 AUTO_MODELS = {
@@ -63,7 +63,7 @@ def list_rows(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
 
 
 def _row(model: ModelConfig) -> dict[str, Any]:
-    modalities = ["text", *list_modalities(model.capabilities)]
+    modalities = ["text", *media_kinds(model.capabilities)]
     return {
         "id": model.id,
         "canonical_slug": model.canonical_slug or model.id,
