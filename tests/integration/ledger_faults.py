@@ -129,7 +129,13 @@ def delete(*names: str) -> Callable[[Path], Undo]:
 def move_folder(folder: Path) -> Undo:
     away = folder.with_name("away")
     folder.rename(away)
-    return lambda: away.rename(folder)
+
+    def undo() -> None:
+        # a list of models that is fetched meanwhile makes a new folder
+        shutil.rmtree(folder, ignore_errors=True)
+        away.rename(folder)
+
+    return undo
 
 
 def replace_by_older(folder: Path) -> Undo:
