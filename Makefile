@@ -48,11 +48,11 @@ hooks: ## have git run `make check-fast` before each commit in this checkout
 test: install ## the test suite; 300 examples a law (house rules are in `make check`)
 	$(RUN) pytest -n 4 -m "not clients and not extensions" --ignore=tests/house -q
 
-# A tracer doubles the time of laws, so it watches a run of its own.
+# A tracer doubles the time of laws, so it watches a run of its own, with examples that stay the same.
 .PHONY: coverage
 coverage: install ## branches that the suite reaches: all of core, 90 % of the workspace
 	$(RUN) coverage erase
-	$(RUN) pytest -n 4 --cov --cov-report= -m "not clients and not extensions" --ignore=tests/house -q
+	$(RUN) pytest -n 4 --hypothesis-profile traced --cov --cov-report= -m "not clients and not extensions" --ignore=tests/house -q
 	$(RUN) coverage report --fail-under=90
 	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
 

@@ -26,6 +26,10 @@ LOOK_S = 0.001
 
 settings.register_profile("test", max_examples=EXAMPLES, deadline=None, print_blob=True)
 settings.register_profile("laws", settings.get_profile("test"), max_examples=MANY_EXAMPLES)
+# Which branches laws reach must not be a matter of luck: the tracer's run draws the same each time.
+settings.register_profile(
+    "traced", settings.get_profile("test"), max_examples=100, derandomize=True
+)
 settings.load_profile("test")  # `--hypothesis-profile laws` comes later, and wins
 
 

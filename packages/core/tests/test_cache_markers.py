@@ -149,3 +149,7 @@ def test_a_call_without_a_text_before_it_has_its_marker_named() -> None:
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {}, **MARK}
     body = {"model": "a/b", "max_tokens": 5, "messages": [{"role": "assistant", "content": [call]}]}
     assert _sent("anthropic_messages", body, "openai_chat")[1] == ("cache_control",)
+
+
+def test_what_is_no_part_carries_no_marker() -> None:
+    assert count_markers({"messages": ["Hi", None, {"role": "user", "content": ["Hi", MARK]}]}) == 1
