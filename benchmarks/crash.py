@@ -215,7 +215,7 @@ class Outcome:
 def kill_under_load(kills: int, folder: Path) -> Outcome:
     """Kill the given number of times under load, then check the ledger."""
     chance = random.Random(20261130)  # noqa: S311 - repeatable, not secret
-    load, store = Load(), Store(folder / ".local" / "share" / "devflow" / "ledger.db")
+    load, store = Load(), Store(folder / ".local" / "share" / "devflow" / "sandbox" / "ledger.db")
     with ThreadedSandbox() as sandbox:
         gateway = Gateway(folder, sandbox)
         gateway.start()

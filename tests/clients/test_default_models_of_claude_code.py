@@ -34,6 +34,6 @@ def test_the_launcher_with_the_stand_in_answers_the_default_model(
     )
     assert done.status == 0, done.out + done.err
     assert "say hi" in done.out
-    entries = list(Store(claude_code.home / ".local/share/devflow/ledger.db").entries())
+    entries = list(Store(claude_code.home / ".local/share/devflow/sandbox/ledger.db").entries())
     assert {entry.outcome for entry in entries} == {"succeeded"}
     assert {entry.model.startswith("anthropic/claude-") for entry in entries} == {True}

@@ -60,8 +60,9 @@ class Installation:
 
     @property
     def data_dir(self) -> Path:
-        """Return DevFlow's data folder."""
-        return self.home / ".local" / "share" / "devflow"
+        """Return DevFlow's data folder, which is another with an upstream on this machine."""
+        usual = self.home / ".local" / "share" / "devflow"
+        return usual / "sandbox" if "OPENROUTER_BASE_URL" in self.environment else usual
 
 
 def run_program(

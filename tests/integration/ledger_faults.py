@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from devflow_cli.sandbox_process import run_sandbox
 from devflow_cli.testing import RunningCommand
 from integration import served
 from integration.served import Reply, Served
@@ -103,8 +104,17 @@ def gateway(home: Path, *options: str, **more: str) -> Generator[GatewayUnderFau
     """Run `devflow serve` in front of a sandbox, over its own data folder."""
     data_dir = home / "data"
     data_dir.mkdir(mode=0o700, exist_ok=True)
-    arguments = ("--sandbox", *options)
-    with served.start(home, *arguments, DEVFLOW_DATA_DIR=str(data_dir), **more) as child:
+    with (
+        run_sandbox() as sandbox,
+        served.start(
+            home,
+            *options,
+            DEVFLOW_DATA_DIR=str(data_dir),
+            OPENROUTER_BASE_URL=sandbox.base_url,
+            OPENROUTER_API_KEY=sandbox.api_key,
+            **more,
+        ) as child,
+    ):
         ready = child.wait_for_document()
         port = int(ready["url"].rpartition(":")[2])
         one = Served(child.pid, port, ready["first_key"], home)

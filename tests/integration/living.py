@@ -133,6 +133,6 @@ class Stream:
 
 def entries_of(home: Path) -> list[LedgerEntry]:
     """Return the ledger's entries below a home, after verifying its chain."""
-    store = Store(home / ".local" / "share" / "devflow" / "ledger.db")
+    store = Store(home / ".local" / "share" / "devflow" / "sandbox" / "ledger.db")
     assert store.verify().ok
     return list(store.entries())

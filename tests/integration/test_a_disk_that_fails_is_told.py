@@ -79,7 +79,7 @@ def test_a_disk_that_is_read_only_keeps_it_from_starting_and_loses_nothing(tmp_p
             with gateway(tmp_path, "--no-key") as one:
                 assert one.ask().status == 200
             subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, timeout=60)
-            with start(tmp_path, "--no-key", "--sandbox", DEVFLOW_DATA_DIR=str(disk)) as child:
+            with start(tmp_path, "--no-key", "--data-dir", str(disk)) as child:
                 done = child.wait(60)
             assert done.status == 1
             assert "read-only" in done.err.lower()

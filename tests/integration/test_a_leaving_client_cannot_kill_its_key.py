@@ -208,7 +208,7 @@ async def test_every_state_of_a_key_is_definite_after_a_kill(
 
 def count_claims(home: Path) -> int:
     """How many keys are claimed; it cannot be seen at the door."""
-    store = Store(home / ".local" / "share" / "devflow" / "ledger.db")
+    store = Store(home / ".local" / "share" / "devflow" / "sandbox" / "ledger.db")
     with store._open_reader() as session:
         ((found,),) = session.execute("SELECT count(*) FROM idempotency")
     return found

@@ -34,11 +34,11 @@ def spoil(path: Path, content: bytes | None) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "arguments"),
     [
-        (NONSENSE, "models.json", ("models", "list")),
-        (b"", "models.json", ("ask", "hello")),
-        (None, "models.json", ("report",)),
-        (b'{"body": []}', "models.json", ("explain", "hello")),
-        (b'{"body": {}, "fetched_at": 5}', "models.json", ("whatif",)),
+        (NONSENSE, "models.loopback.json", ("models", "list")),
+        (b"", "models.loopback.json", ("ask", "hello")),
+        (None, "models.loopback.json", ("report",)),
+        (b'{"body": []}', "models.loopback.json", ("explain", "hello")),
+        (b'{"body": {}, "fetched_at": 5}', "models.loopback.json", ("whatif",)),
         (NONSENSE, "ledger.db", ("ask", "hello")),
         (NONSENSE, "ledger.db", ("report",)),
         (None, "ledger.db", ("keys", "list")),
@@ -59,7 +59,7 @@ def test_a_damaged_file_is_named(
 
 
 def test_a_damaged_list_of_models_is_fetched_anew(user: Installation) -> None:
-    spoil(user.data_dir / "models.json", NONSENSE)
+    spoil(user.data_dir / "models.loopback.json", NONSENSE)
     assert "devflow models refresh" in user.run("models", "list").stderr
     assert user.run("models", "refresh").returncode == 0
     assert user.run("models", "list").returncode == 0

@@ -39,8 +39,8 @@ def precious(user: Installation) -> Path:
         ("ledger.db-shm", ("ask", "hello")),
         ("ledger.emergency-0", ("ask", "hello")),
         ("client-keys.pepper", ("keys", "create", "me")),
-        ("models.json", ("models", "refresh")),
-        ("models.json", ("models", "list")),
+        ("models.loopback.json", ("models", "refresh")),
+        ("models.loopback.json", ("models", "list")),
         ("ledger.db", ("report",)),
         ("ledger.db", ("ledger", "verify")),
     ],
@@ -62,7 +62,7 @@ def test_a_link_in_the_data_folder_is_refused_and_stays(
 
 def test_a_link_to_nowhere_makes_no_file(user: Installation) -> None:
     user.data_dir.mkdir(mode=0o700, parents=True)
-    for name in ("ledger.db", "ledger.emergency-0", "client-keys.pepper", "models.json"):
+    for name in ("ledger.db", "ledger.emergency-0", "client-keys.pepper", "models.loopback.json"):
         (user.data_dir / name).symlink_to(user.home / f"new-{name}")
     for arguments in (("ask", "hello"), ("keys", "create", "me"), ("models", "refresh")):
         assert user.run(*arguments).returncode in (1, 3)

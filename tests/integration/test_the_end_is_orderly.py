@@ -190,7 +190,7 @@ def _kill_workers(child: RunningCommand) -> None:
 
 
 def test_what_keeps_workers_from_beginning_is_told(tmp_path: Path, slow: ThreadedSandbox) -> None:
-    folder = tmp_path / ".local" / "share" / "devflow"
+    folder = tmp_path / ".local" / "share" / "devflow" / "sandbox"
     with start(tmp_path, "--no-key", "--workers", "2", **upstream_of(slow)) as child:
         port_of(child)  # the ledger has been looked at: from here on it is the workers' matter
         for file in folder.glob("ledger.db*"):

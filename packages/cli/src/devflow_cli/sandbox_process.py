@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from devflow_core.settings import Settings
 
 STOP_TIMEOUT_S = 20.0
@@ -29,10 +31,15 @@ class SandboxProcess:
         """URL of the stand-in's billing book."""
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
-    def apply_to(self, settings: Settings) -> Settings:
-        """Return the settings with the stand-in's address, and its key as the only main one.
+    def apply_to(self, settings: Settings, data_dir: Path | None = None) -> Settings:
+        """Return settings that name the stand-in alone, with a ledger of its own.
 
-        Further providers of the settings stay.
+        Its money, speed and list of models stay apart from real ones. Other providers are left out,
+        so that nothing leaves this machine and no real call is booked here.
+
+        Args:
+            settings: the user's.
+            data_dir: the folder of the stand-in's data; None: `find_sandbox_folder`.
         """
         from pydantic import SecretStr
 
@@ -41,8 +48,22 @@ class SandboxProcess:
                 "base_url": self.base_url,
                 "api_key": SecretStr(self.api_key),
                 "api_keys": (),
+                "management_key": None,
+                "providers": {},
+                "data_dir": data_dir or find_sandbox_folder(settings),
+                "ledger_url": None,
             }
         )
+
+
+def find_sandbox_folder(settings: Settings) -> Path:
+    """Return the folder for calls to a stand-in: inside the settings', if that is for real ones."""
+    from devflow_core.addresses import LOOPBACK_UPSTREAM
+    from devflow_core.settings_sources import SANDBOX_FOLDER
+
+    if settings.upstream == LOOPBACK_UPSTREAM:
+        return settings.data_dir
+    return settings.data_dir / SANDBOX_FOLDER
 
 
 @contextmanager

@@ -10,6 +10,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 _PLAIN = re.compile(r"[^\x00-\x20\x7f\\]+")
 """Rejects what parsers read differently: line ends (`urlsplit` drops them) and backslashes."""
 _PASSWORD = re.compile(r"//[^/@:]*:(.+)@")
+_LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
+LOOPBACK_UPSTREAM = "loopback"
+"""The name of every upstream on this machine: a stand-in takes another port at each start."""
 
 
 def is_loopback(host: str | None) -> bool:
@@ -63,6 +66,33 @@ def check_address(url: str) -> str:
 def check_confidential_address(url: str) -> str:
     """Return an address that keys may be sent to unchanged; raise `ValueError` for any other."""
     parse_confidential_address(url)
+    return url
+
+
+def name_upstream(base_url: str, usual_url: str) -> str:
+    """Return a name for the upstream at an address, which says whose calls are billed together.
+
+    It is `LOOPBACK_UPSTREAM` for any address of this machine, the host for the usual upstream and
+    its regional hosts, and host, port and path for any other.
+
+    Args:
+        base_url: a valid address.
+        usual_url: the address that the settings have by default.
+    """
+    parts, usual = urlsplit(base_url), urlsplit(usual_url).hostname or ""
+    host = parts.hostname or ""
+    if is_loopback(host):
+        return LOOPBACK_UPSTREAM
+    if host == usual or host.endswith(f".{usual}"):
+        return usual
+    port = f":{parts.port}" if parts.port not in (None, 443) else ""
+    return f"{host}{port}{parts.path.rstrip('/')}"
+
+
+def check_ledger_url(url: str) -> str:
+    """Return the URL of a ledger's database unchanged; raise `ValueError` for any other text."""
+    if not url.startswith(_LEDGER_SCHEMES):
+        raise ValueError(f"it has to begin with {' or '.join(_LEDGER_SCHEMES)}")
     return url
 
 

@@ -18,7 +18,14 @@ from pydantic import (
     ValidationError,
 )
 
-from devflow_core.addresses import check_address, check_confidential_address, passwords_in
+from devflow_core.addresses import (
+    LOOPBACK_UPSTREAM,
+    check_address,
+    check_confidential_address,
+    check_ledger_url,
+    name_upstream,
+    passwords_in,
+)
 from devflow_core.errors import ConfigurationError
 from devflow_core.folder_trust import (
     FolderQuestion,
@@ -31,10 +38,12 @@ from devflow_core.folder_trust import (
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.provider_settings import ProviderSettings, unique_keys
 from devflow_core.settings_sources import (
+    SANDBOX_FOLDER,
     SETTINGS_FILE,
     Kind,
     describe_error,
     describe_unknown,
+    expand_home,
     find_config_dir,
     find_home,
     merge_settings,
@@ -71,13 +80,6 @@ CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
 OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
 """Prefixes of the variables that are ours."""
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
-_LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
-
-
-def _check_ledger_url(url: str) -> str:
-    if not url.startswith(_LEDGER_SCHEMES):
-        raise ValueError(f"it has to begin with {' or '.join(_LEDGER_SCHEMES)}")
-    return url
 
 
 class Settings(BaseModel):
@@ -175,8 +177,9 @@ class Settings(BaseModel):
     """How long ledger rows keep their labels; amounts are kept forever."""
 
     data_dir: Path = Path()
-    """The folder of DevFlow's files; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`."""
-    ledger_url: Annotated[str, AfterValidator(_check_ledger_url)] | None = None
+    """The folder of DevFlow's files; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`,
+    and `sandbox` in it while `base_url` is on this machine."""
+    ledger_url: Annotated[str, AfterValidator(check_ledger_url)] | None = None
     """`postgresql://…`; None: a SQLite file in the data directory."""
     claude_dir: Path = Path("~/.claude")
     """Claude Code's folder."""
@@ -218,6 +221,11 @@ class Settings(BaseModel):
     def is_limited_by_folder(self) -> bool:
         """Whether `cost_budget_usd` comes from a folder that is not trusted."""
         return self._is_limited_by_folder
+
+    @property
+    def upstream(self) -> str:
+        """The name of `base_url`, as a ledger notes it; see `name_upstream`."""
+        return name_upstream(self.base_url, type(self).model_fields["base_url"].default)
 
     def model_post_init(self, _context: object, /) -> None:
         """Register every secret with `KNOWN_SECRETS`: from now on `mask` hides it in any text."""
@@ -267,7 +275,7 @@ class Settings(BaseModel):
         loaded = settings.model_copy(
             update={
                 "data_dir": _resolve_data_dir(settings, home),
-                "claude_dir": _expand_home(home, settings.claude_dir),
+                "claude_dir": expand_home(home, settings.claude_dir),
                 "cost_budget_usd": folder if is_limited else own,
             }
         )
@@ -383,10 +391,6 @@ def _validate(kind: type[_SettingsT], values: Mapping[str, object]) -> _Settings
 
 def _resolve_data_dir(settings: Settings, home: Path) -> Path:
     if settings.data_dir != Path():
-        return _expand_home(home, settings.data_dir)
-    return (settings.xdg_data_home or home / ".local" / "share") / "devflow"
-
-
-def _expand_home(home: Path, path: Path) -> Path:
-    """Return a path with `~` replaced by the given home, which is that of `environ`."""
-    return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
+        return expand_home(home, settings.data_dir)
+    usual = (settings.xdg_data_home or home / ".local" / "share") / "devflow"
+    return usual / SANDBOX_FOLDER if settings.upstream == LOOPBACK_UPSTREAM else usual

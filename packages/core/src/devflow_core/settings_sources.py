@@ -15,6 +15,8 @@ from devflow_core.masking import mask
 
 SETTINGS_FILE = "devflow.toml"
 """The name of a settings file, in the user's configuration folder and in a working directory."""
+SANDBOX_FOLDER = "sandbox"
+"""The folder in the data folder that holds the calls to stand-ins, apart from real ones."""
 MAX_SETTINGS_BYTES = 1024 * 1024
 """A larger file is refused."""
 _Table = Mapping[str, object]
@@ -40,6 +42,11 @@ def find_home(environ: Mapping[str, str]) -> Path:
         return Path(environ.get("HOME") or "~").expanduser()
     except RuntimeError:
         raise ConfigurationError("This user has no home; set HOME.") from None
+
+
+def expand_home(home: Path, path: Path) -> Path:
+    """Return a path with `~` replaced by the given home, which is that of `environ`."""
+    return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
 
 
 def read_settings(path: Path) -> bytes:

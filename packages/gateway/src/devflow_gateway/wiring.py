@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
@@ -25,6 +25,7 @@ from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
 from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts, is_ledger_known
 from devflow_upstream.stack import build_executor
 
+from devflow_gateway.origin import find_origin, read_measured
 from devflow_gateway.providers.table import connect_providers, list_model_rows
 
 AsyncGateway = OpenRouterGateway
@@ -55,6 +56,7 @@ def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
         on_alert=(*make_alert_hooks(settings), *on_alert),
         data_dir=settings.data_dir,
         retention=None if days is None else timedelta(days=days),
+        origin=find_origin(settings),
     )
 
 
@@ -199,9 +201,11 @@ async def build_gateway(
         label: completes the labels of each request; None: they stay as given.
 
     Raises:
-        ConfigurationError: the saved list of models is damaged, or a setting is wrong.
+        ConfigurationError: the saved list of models is damaged, a setting is wrong, or the ledger
+            holds calls to another upstream.
         StoreError: the ledger cannot be read or written.
     """
+    book.origin.require()
     await _set_budget(settings, book)
     catalogue = open_catalogue(settings)
     gateway = OpenRouterGateway(
@@ -212,7 +216,7 @@ async def build_gateway(
         providers=connect_providers(settings),
         label=label,
     )
-    replay(book.entries(since=datetime.now(UTC) - LOOKBACK), gateway.router)
+    replay(read_measured(book, settings, LOOKBACK), gateway.router)
     return gateway
 
 
@@ -228,9 +232,11 @@ async def reconcile(
 
     Raises:
         UpstreamError: OpenRouter does not answer, or refuses a key.
+        ConfigurationError: the ledger holds calls to another upstream.
         StoreError: the ledger cannot be read or written.
     """
     async with make_store(settings) as book, OpenRouterGateway(settings, book=book) as gateway:
+        book.origin.require()
         return await make_reconciler(book, gateway, patience_s=patience_s).reconcile(days)
 
 

@@ -2,6 +2,7 @@
 
 from devflow_store.budgets.alerts import Alert, AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState
+from devflow_store.chain.origin import SANDBOX_KEY_ID, Origin, OtherUpstream, describe_upstream
 from devflow_store.client_keys import ClientKey
 from devflow_store.engines.restore import restore
 from devflow_store.entries.doubts import CostDoubtAlert
@@ -12,6 +13,7 @@ from devflow_store.integrity.verify import Verification
 from devflow_store.store import Store
 
 __all__ = [
+    "SANDBOX_KEY_ID",
     "Alert",
     "AlertHook",
     "Budget",
@@ -28,10 +30,13 @@ __all__ = [
     "LogAlerts",
     "Mismatch",
     "NewClaim",
+    "Origin",
+    "OtherUpstream",
     "Store",
     "UnknownOutcome",
     "Verification",
     "WebhookAlerts",
+    "describe_upstream",
     "is_ledger_known",
     "restore",
 ]

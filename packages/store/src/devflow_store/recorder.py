@@ -11,6 +11,7 @@ from devflow_core.usage import to_pico
 
 from devflow_store.budgets.alerts import Alert
 from devflow_store.budgets.reservations import BudgetReservations
+from devflow_store.chain.origin import Origin, OriginGuard
 from devflow_store.chain.records import (
     Correction,
     RowKind,
@@ -40,11 +41,15 @@ class EntryRecorder:
     Args:
         reservations: the budgets' reservations.
         owner: the id of this process among those that share the ledger.
+        origin: the upstream of all calls, which the first one notes; None: they may go anywhere.
     """
 
-    def __init__(self, reservations: BudgetReservations, owner: str) -> None:
+    def __init__(
+        self, reservations: BudgetReservations, owner: str, origin: Origin | None = None
+    ) -> None:
         self.reservations = reservations
         self._owner = owner
+        self._guard = OriginGuard(origin)
 
     def begin(
         self,
@@ -54,7 +59,8 @@ class EntryRecorder:
     ) -> WriteJob[None]:
         """Return the job that writes the start of an attempt, with its reservation.
 
-        The job raises what `BudgetReservations.reserve` and `check` raise; then nothing is written.
+        The job raises what `BudgetReservations.reserve`, `OriginGuard.check` and `check` raise;
+        then nothing is written.
 
         Args:
             start: the attempt.
@@ -68,11 +74,13 @@ class EntryRecorder:
         at_us = to_us(start.started_at)
 
         def run(tx: Transaction) -> None:
+            self._guard.check(tx)
             if check is not None:
                 check(tx)
             if ended:
                 self.reservations.release_unused(tx, start.entry_id, ended)
             self.reservations.reserve(tx, start, at_us)
+            self._guard.note(tx)
             seq = tx.append(RowKind.START, start.attempt_id, body, at_us=at_us)
             row = (start.attempt_id, start.entry_id, seq, self._owner)
             tx.insert(_OPEN_ATTEMPTS, row)

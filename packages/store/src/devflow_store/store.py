@@ -22,6 +22,7 @@ from devflow_store.budgets.alerts import AlertDispatcher, AlertHook, LogAlerts
 from devflow_store.budgets.budget import BudgetState
 from devflow_store.budgets.repository import BudgetRepository, read_budget_states
 from devflow_store.budgets.reservations import BudgetReservations
+from devflow_store.chain.origin import Origin
 from devflow_store.chain.overflow import OverflowFile
 from devflow_store.chain.records import Correction
 from devflow_store.chain.transaction import require_row
@@ -39,6 +40,7 @@ from devflow_store.integrity.verify import Verification, verify
 from devflow_store.leases import ProcessLeases
 from devflow_store.ledger_watch import LedgerWatch
 from devflow_store.nodes import Nodes
+from devflow_store.origin_note import OriginNote
 from devflow_store.recorder import EntryRecorder
 
 _ERASE_INTERVAL_S = 24 * 3600.0
@@ -66,6 +68,7 @@ class Store:
             SQLite file, or the user's data folder with PostgreSQL.
         retention: rows older than this lose their labels and details, once at the start and then
             every day; None keeps them.
+        origin: the upstream that this process calls; None: it may be any.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Store:
         lease_s: float = LEASE_S,
         data_dir: Path | None = None,
         retention: timedelta | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self._engine = create_engine(database, data_dir)
         self._data_dir = data_dir or self._engine.folder
@@ -86,7 +90,7 @@ class Store:
         self._drain_lock = asyncio.Lock()
         self.watch = LedgerWatch(self._writer, self._drain_overflow)
         owner, reservations = new_id("own"), BudgetReservations()
-        self._recorder = EntryRecorder(reservations, owner)
+        self._recorder = EntryRecorder(reservations, owner, origin)
         self._leases = ProcessLeases(owner, self._recorder, lease_s=lease_s)
         self._alert_dispatcher = AlertDispatcher((LogAlerts(), *on_alert))
         self._exit_stack = AsyncExitStack()
@@ -94,6 +98,7 @@ class Store:
         self.keys = ClientKeys(self._submit, lambda: load_pepper(self._pepper_path))
         self.idempotency = Idempotency(self._submit, owner)
         self.nodes = Nodes(self._submit)
+        self.origin = OriginNote(self._submit, self._open_reader, origin)
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:

@@ -65,6 +65,7 @@ def claude(
     with ExitStack() as stack:
         if sandbox:
             settings = stack.enter_context(run_sandbox()).apply_to(settings)
+            run.remark(f"The stand-in answers. Its ledger is apart from yours: {settings.data_dir}")
         else:
             settings.require_keys()
         if model is not None:

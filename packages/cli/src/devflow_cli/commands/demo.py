@@ -41,10 +41,7 @@ async def demo(
     settings = run.settings()
     transcript = session or find_recorded_session()
     with run_sandbox() as sandbox:
-        settings = sandbox.apply_to(settings).model_copy(
-            # a ledger of invented calls must not mix with the real one
-            update={"data_dir": settings.data_dir / "demo", "ledger_url": None}
-        )
+        settings = sandbox.apply_to(settings, settings.data_dir / "demo")
         run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
         shown = await _run_main_job(run, settings, ClaudeCodeSession.open(transcript), model)
         shown["bill"] = _fetch_bill(sandbox.bill_url, shown["generation_id"])

@@ -159,3 +159,29 @@ async def erase(
         run.emit({"erased": count})
     else:
         run.say(f"{count} entries erased.")
+
+
+@command(ledger)
+async def upstream(
+    run: Run,
+    accept: Annotated[
+        bool,
+        typer.Option("--accept", help="Take the settings' base URL for this ledger's from now on."),
+    ] = False,
+) -> None:
+    """Show which upstream this ledger's calls went to; calls to another one are refused."""
+    from devflow_gateway import wiring
+    from devflow_store import describe_upstream
+
+    settings = run.settings()
+    store = wiring.make_store(settings)
+    if accept:
+        async with store:
+            await store.origin.accept(settings.upstream)
+    noted = store.origin.read() if wiring.has_ledger(settings) else None
+    if run.as_json:
+        run.emit({"upstream": noted, "settings": settings.upstream})
+        return
+    run.say(f"Calls here go to {describe_upstream(noted)}." if noted else "No call is noted yet.")
+    if noted not in (None, settings.upstream):
+        run.say(f"The settings name {describe_upstream(settings.upstream)}.")

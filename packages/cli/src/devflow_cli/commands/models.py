@@ -101,17 +101,18 @@ def load_measurements(settings: Settings) -> PerformanceTracker:
 
     Without a ledger, the tracker is empty, and no ledger is created.
     """
-    from datetime import UTC, datetime, timedelta
+    from datetime import timedelta
 
     from devflow_core.ledger import replay
     from devflow_gateway import wiring
+    from devflow_gateway.origin import read_measured
     from devflow_routing import PerformanceTracker
 
     tracker = PerformanceTracker()
     if wiring.has_ledger(settings):
         # speed and success change: older measurements would mislead
-        since = datetime.now(UTC) - timedelta(days=7)
-        replay(wiring.make_store(settings).entries(since=since), tracker)
+        week = timedelta(days=7)
+        replay(read_measured(wiring.make_store(settings), settings, week), tracker)
     return tracker
 
 

@@ -43,12 +43,18 @@ async def sandbox(
     It speaks the same protocol, charges the same prices in its own book (GET /sandbox/bill) and
     fails on request (--fault, or PUT /sandbox/faults). It is free, and its replies are invented.
     """
+    import shlex
+
     from devflow_sandbox import Sandbox, find_case, serve
+
+    from devflow_cli.sandbox_process import find_sandbox_folder
 
     if list_faults:
         _list_faults(run)
         return
     case = find_case(fault) if fault is not None else None
+    own = run.data_dir or find_sandbox_folder(run.settings(reads_folder=False))
+    data_dir = str(own.absolute())
 
     def announce(ready: Sandbox) -> None:
         with writing_quietly():
@@ -56,11 +62,14 @@ async def sandbox(
 
     def show(ready: Sandbox) -> None:
         if run.as_json:
-            run.emit({"base_url": ready.base_url, "api_key": ready.api_key})
+            where = {"base_url": ready.base_url, "api_key": ready.api_key, "data_dir": data_dir}
+            run.emit(where)
             return
         run.say("The OpenRouter stand-in is ready. In another terminal:\n")
         run.say(f"  export OPENROUTER_BASE_URL={ready.base_url}")
-        run.say(f"  export OPENROUTER_API_KEY={ready.api_key}\n")
+        run.say(f"  export OPENROUTER_API_KEY={ready.api_key}")
+        # also where a settings file names the folder of real calls
+        run.say(f"  export DEVFLOW_DATA_DIR={shlex.quote(data_dir)}\n")
         if case is not None:
             _explain_fault(run, case)
         run.say(f"Its bill: {ready.url}/sandbox/bill   (Ctrl-C stops it)")

@@ -61,6 +61,8 @@ def serve(
         from devflow_cli.sandbox_process import run_sandbox
 
         with run_sandbox() as process:
-            devflow_server.serve(process.apply_to(settings), announce=announce)
+            apart = process.apply_to(settings, run.data_dir)
+            run.remark(f"The stand-in answers. Its ledger is apart from yours: {apart.data_dir}")
+            devflow_server.serve(apart, announce=announce)
         return
     devflow_server.serve(settings, announce=announce)

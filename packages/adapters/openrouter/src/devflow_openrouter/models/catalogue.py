@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Any, Protocol, cast
 
 import orjson
+from devflow_core.addresses import LOOPBACK_UPSTREAM
 from devflow_core.errors import ConfigurationError, DevFlowError
 from devflow_core.messages import JsonObject
 from devflow_core.settings import Settings
@@ -33,6 +34,8 @@ NAMING_RULES = NamingRules(
 """Names that OpenRouter accepts besides its listed ids (its documentation, read 2026-08-22)."""
 CATALOGUE_FILE = "models.json"
 """The file in the data folder that holds the list as it was last fetched."""
+LOOPBACK_CATALOGUE_FILE = "models.loopback.json"
+"""The same for a list of an upstream on this machine, which never takes the real one's place."""
 
 
 class ModelsApi(Protocol):
@@ -79,7 +82,8 @@ def open_catalogue(
     Raises:
         ConfigurationError: the saved list is damaged, or a correction is wrong.
     """
-    path = settings.data_dir / CATALOGUE_FILE
+    is_loopback = settings.upstream == LOOPBACK_UPSTREAM
+    path = settings.data_dir / (LOOPBACK_CATALOGUE_FILE if is_loopback else CATALOGUE_FILE)
     file = CatalogueFile(path, tolerates_damage=tolerates_damage)
     return _build_catalogue(settings.models if rows is None else rows, file)
 

@@ -1,0 +1,43 @@
+"""Keeps what a stand-in did apart from what a provider did: the ledger's origin, and the views."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from devflow_core.addresses import LOOPBACK_UPSTREAM
+from devflow_core.ledger import LedgerEntry
+from devflow_core.settings import Settings
+from devflow_store import SANDBOX_KEY_ID, Origin, Store
+from devflow_upstream.keys import key_id
+
+
+def find_origin(settings: Settings) -> Origin:
+    """Return the upstream that the settings' calls go to, as their ledger notes it."""
+    ids = frozenset(key_id(one) for one in settings.server_keys())
+    return Origin(name=settings.upstream, key_ids=ids)
+
+
+def read_measured(book: Store, settings: Settings, back: timedelta) -> Iterator[LedgerEntry]:
+    """Yield recent entries that say how the settings' upstream behaves.
+
+    A stand-in answers as fast as it is read, so its calls would make models look fast that are not.
+
+    Args:
+        book: the ledger; it need not be entered.
+        settings: name the upstream.
+        back: how far back, from now.
+
+    Yields:
+        Entries in the order they were written; none of a ledger of another upstream, and none
+        of the stand-in's that a ledger of before holds beside real ones.
+
+    Raises:
+        StoreError: the ledger cannot be read.
+    """
+    if book.origin.read() not in (None, settings.upstream):
+        return
+    is_loopback = settings.upstream == LOOPBACK_UPSTREAM
+    for entry in book.entries(since=datetime.now(UTC) - back):
+        if is_loopback or all(one.key_id != SANDBOX_KEY_ID for one in entry.attempts):
+            yield entry

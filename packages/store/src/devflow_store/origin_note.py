@@ -1,0 +1,67 @@
+"""Reads and changes the note of which upstream a ledger's calls went to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from devflow_store.chain.origin import Origin, append_note, find_origin, read_origin
+from devflow_store.chain.transaction import Transaction
+from devflow_store.chain.writer import WriteJob
+from devflow_store.database.engine import Session
+
+
+class OriginNote:
+    """The note of a ledger's upstream; `begin` refuses calls to another one by itself.
+
+    Args:
+        submit: runs a job and waits until it is durable.
+        open_reader: opens a reading session.
+        origin: the upstream that this process calls; None if it calls none.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[WriteJob[Any]], Awaitable[Any]],
+        open_reader: Callable[[], AbstractContextManager[Session]],
+        origin: Origin | None,
+    ) -> None:
+        self._submit = submit
+        self._open_reader = open_reader
+        self._origin = origin
+
+    def read(self) -> str | None:
+        """Return the upstream noted with the first call; None without a note.
+
+        Raises:
+            StoreError: the ledger cannot be read.
+        """
+        with self._open_reader() as session:
+            return read_origin(session.execute)
+
+    def require(self) -> None:
+        """Refuse early what `begin` would refuse.
+
+        Raises:
+            OtherUpstream: the ledger holds calls to another upstream.
+            StoreError: the ledger cannot be read.
+        """
+        if self._origin is None:
+            return
+        with self._open_reader() as session:
+            self._origin.refuse_other(find_origin(session.execute, self._origin))
+
+    async def accept(self, name: str) -> None:
+        """Note an upstream as this ledger's from now on, whatever was noted before.
+
+        Raises:
+            StoreError: the note could not be written.
+        """
+
+        def run(tx: Transaction) -> None:
+            tx.flush()
+            if read_origin(tx.execute) != name:
+                append_note(tx, name)
+
+        await self._submit(WriteJob(run))
