@@ -1,19 +1,23 @@
 import base64
 import hashlib
+import math
 import re
 from datetime import timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
 
 import pytest
-from devflow_analytics import Reporter, to_html
+from devflow_analytics import Chapter, Reporter, to_html
 from devflow_analytics.formats import figures
 from devflow_analytics.html import charts
-from devflow_analytics.html.charts import Point
+from devflow_analytics.html.charts import BarSegment, Column
 from devflow_analytics.html.markup import Markup, element, join
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import GroupBy
 from devflow_core.summary import EntriesReader
 from devflow_core.testing import EPOCH, a_price, an_attempt, an_entry
+from hypothesis import given
+from hypothesis import strategies as st
 
 NESTING = {"meta"}
 
@@ -86,29 +90,35 @@ def test_the_page_loads_runs_and_sends_nothing() -> None:
     text = page()
     parsed = Page(text)
     tags = {tag for tag, _ in parsed.elements}
-    assert tags.isdisjoint({"script", "link", "img", "iframe", "form", "a", "object", "use"})
+    assert tags.isdisjoint({"link", "img", "iframe", "form", "a", "object", "use"})
     names = {name for _, attrs in parsed.elements for name in attrs}
     assert names.isdisjoint({"style", "src", "href", "srcset", "xlink:href"})
     assert "http:" not in text
     assert "https:" not in text
     assert "@import" not in text
     assert "url(" not in text
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    sending = r"fetch|XMLHttp|WebSocket|EventSource|import|eval|Function|location|open\(|cookie"
+    writing = r"innerHTML|outerHTML|insertAdjacent|document\.write|setTimeout"
+    assert not re.search(f"{sending}|{writing}", script)
 
 
-def test_its_policy_allows_its_own_style_sheet_and_nothing_else() -> None:
+def test_its_policy_allows_its_own_style_sheet_and_script_and_nothing_else() -> None:
     text = page()
-    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
-    assert style
-    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    digests = [
+        base64.b64encode(hashlib.sha256(one.encode()).digest()).decode()
+        for _, one in re.findall(r"<(style|script)>(.*?)</\1>", text, re.DOTALL)
+    ]
     policy = next(
         attrs["content"]
         for _, attrs in Page(text).elements
         if attrs.get("http-equiv") == "Content-Security-Policy"
     )
     assert policy == (
-        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src 'sha256-{digests[0]}'; script-src 'sha256-{digests[1]}'; "
+        "base-uri 'none'; form-action 'none'"
     )
-    assert "prefers-color-scheme: dark" in style[1]
+    assert "prefers-color-scheme: dark" in text
 
 
 def test_the_page_of_an_empty_ledger_is_whole() -> None:
@@ -118,8 +128,8 @@ def test_the_page_of_an_empty_ledger_is_whole() -> None:
 
 def test_days_without_a_request_have_their_place() -> None:
     text = page(days=3)
-    assert "11-22" in text
-    assert "$0.00" in text
+    shown = re.findall(r'text-anchor="middle">([\d-]+)<', text)
+    assert shown == [f"11-{day}" for day in (13, 15, 17, 19, 21, 23, 25)]
     assert page(days=200).count("<title>") < 200
 
 
@@ -136,11 +146,103 @@ def test_only_made_markup_is_not_escaped() -> None:
     assert join("&", Markup("&amp;")) == "&amp;&amp;"
 
 
-def test_a_scale_ends_at_a_round_number() -> None:
-    drawn = charts.column_chart([Point(label="a", value=3.1, text="3.1")])
-    for tick in ("0", "1", "2", "3", "4"):
-        assert f">{tick}<" in drawn
-    assert "rect" in charts.column_chart([Point(label="a", value=0.0, text="0")])
+@pytest.mark.parametrize(
+    ("most", "shown"),
+    [
+        (3.1, ["$0", "$1", "$2", "$3", "$4"]),
+        (0.37, ["$0.00", "$0.10", "$0.20", "$0.30", "$0.40"]),
+        (0.00008, ["$0.00000", "$0.00002", "$0.00004", "$0.00006", "$0.00008"]),
+        (0.0123, ["$0.000", "$0.005", "$0.010", "$0.015"]),
+        (2_000, ["$0", "$500", "$1,000", "$1,500", "$2,000"]),
+        (10.0, ["$0", "$2", "$4", "$6", "$8", "$10"]),
+        (0.0, ["$0", "$1"]),
+    ],
+)
+def test_a_scale_is_read_at_a_glance(most: float, shown: list[str]) -> None:
+    ticks = charts.make_ticks(most)
+    assert [charts.format_tick(one, ticks[1]) for one in ticks] == shown
+    segment = BarSegment(value=most, style="s0", text="all")
+    drawn = charts.column_chart([Column(label="a", title="a", segments=(segment,))])
+    assert all(f">{text}<" in drawn for text in shown)
+
+
+@given(st.floats(min_value=1e-9, max_value=1e9))
+def test_a_scale_holds_the_greatest_value_in_few_steps(most: float) -> None:
+    ticks = charts.make_ticks(most)
+    assert ticks[-1] >= most * (1 - 1e-6)
+    assert 2 <= len(ticks) <= charts.MAX_TICKS + 1
+    assert ticks[-2] < most
+    assert str(ticks[1] / 10.0 ** math.floor(math.log10(ticks[1]) + 1e-9))[:1] in "125"
+    texts = [charts.format_tick(one, ticks[1]) for one in ticks]
+    assert len(set(texts)) == len(texts)
+    assert not any("e" in text for text in texts)
+
+
+def _report(by: GroupBy | tuple[GroupBy, ...], models: int, projects: int = 2) -> str:
+    entries = [
+        an_entry(
+            attempts=(
+                an_attempt(
+                    model=f"maker/model-{model}",
+                    cost_usd=Decimal(models - model),
+                    started_at=EPOCH + timedelta(days=model % 3),
+                ),
+            ),
+            attribution=Attribution(project=f"/src/{project}" if project else None),
+        )
+        for model in range(models)
+        for project in range(projects)
+    ]
+    reporter = Reporter(EntriesReader(lambda: entries), price_of=lambda _: a_price())
+    return to_html(reporter.report(by, with_days=True))
+
+
+def test_days_are_stacked_by_what_the_report_is_about() -> None:
+    for by, stacked in (("model", "model"), ("project", "project"), ("day", "model")):
+        assert f"Cost by day and {stacked}" in _report(by, 3)  # type: ignore[arg-type]
+    text = _report(("day", "project"), 3)
+    assert "Cost by day and project" in text
+    assert re.search(r"<title>2026-\d\d-\d\d: \$\d+\.\d\d; /src/1: \$\d", text)
+
+
+def test_two_dimensions_are_one_stacked_bar_for_each_outer_key() -> None:
+    text = _report(("project", "model"), 9)
+    card = text[text.index("<h2>Cost by project and model") : text.index("<h2>Saved and lost")]
+    assert card.count("<tr>") == 2
+    assert 'title="(not known)"' in card
+    assert card.count('class="s6"') == 3  # a legend and two bars
+    assert "> others<" in card
+    assert "maker/model-8" not in card
+
+
+def test_one_more_key_than_colours_has_its_own_name() -> None:
+    text = _report("model", 7)
+    assert "> others<" not in text
+    assert "> maker/model-6<" in text
+
+
+def test_a_single_day_has_its_place_among_others() -> None:
+    text = page(days=1)
+    plot = text[text.index('class="chart"') :]
+    assert plot[: plot.index("</div>")].count("<g>") == 14
+
+
+def test_the_table_carries_what_it_is_sorted_by() -> None:
+    text = page(days=3)
+    assert 'data-field="cost_usd"' in text
+    assert '<td data-value="6">$6.00</td>' in text
+    assert "<input" not in text  # the script makes it: without a script nothing is there that fails
+
+
+def test_a_chapter_follows_with_its_own_figures() -> None:
+    entries = [an_entry()]
+    reporter = Reporter(EntriesReader(lambda: entries), price_of=lambda _: a_price())
+    made = reporter.report("model", with_days=True)
+    chapter = Chapter(title="What <others> spent", note="From elsewhere.", report=made)
+    text = to_html(made, chapter)
+    assert Page(text).open == []
+    assert "What &lt;others&gt; spent" in text
+    assert text.count('class="figures"') == 2
 
 
 @pytest.mark.parametrize(

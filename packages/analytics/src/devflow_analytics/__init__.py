@@ -2,7 +2,7 @@
 
 from devflow_analytics.cache_simulation import Turn
 from devflow_analytics.formats.text import Table, to_csv, to_markdown, to_table
-from devflow_analytics.html.page import to_html
+from devflow_analytics.html.page import Chapter, to_html
 from devflow_analytics.reconciliation.reconciler import Reconciler
 from devflow_analytics.reconciliation.settlement import Reconciliation
 from devflow_analytics.report import Recommendation, Report
@@ -14,6 +14,7 @@ from devflow_analytics.trackers.usage import UsageTracker
 
 __all__ = [
     "Baseline",
+    "Chapter",
     "CostTracker",
     "Recommendation",
     "Reconciler",

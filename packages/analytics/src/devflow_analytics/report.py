@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -45,6 +45,10 @@ class Report:
     """The same period by model, most expensive first, without times."""
     days: Mapping[str, Summary]
     """The same period by day (UTC), in order; empty unless requested."""
+    daily: Groups = field(default_factory=dict[tuple[str, ...], Summary])
+    """The same by day and `daily_by`; empty unless requested."""
+    daily_by: GroupBy = "model"
+    """What the days are divided by: the first dimension that is not the day, or the model."""
     since: datetime | None
     """Inclusive, UTC."""
     until: datetime | None

@@ -56,13 +56,16 @@ class Reporter:
             by: what the rows are grouped by: a dimension, or an outer and an inner one.
             since: inclusive, UTC; None is from the beginning.
             until: exclusive, UTC; None is until now.
-            with_days: whether to sum by day as well, which `to_html` shows.
+            with_days: whether to sum by day as well, and each day by what the report is about,
+                which `to_html` shows.
 
         Raises:
             InvalidRequest: `by` names no dimension, or not one or two different ones.
             StoreError: the ledger cannot be read.
         """
         dimensions = read_dimensions(by)
+        kinds: list[GroupBy] = [one for one in dimensions if one != "day"]
+        daily_by = kinds[0] if kinds else "model"
         # a store runs SQL outside the interpreter: in parallel it is twice as fast
         with ThreadPoolExecutor() as pool:
 
@@ -73,16 +76,18 @@ class Reporter:
 
             groups_future = submit(dimensions, with_times=True)
             evidence_future = submit(EVIDENCE_GROUPING)
-            days_future = submit(("day",)) if with_days else None
+            days_future = submit(("day", daily_by)) if with_days else None
         groups, evidence = _merge(groups_future.result(), len(dimensions)), evidence_future.result()
-        days = _merge(days_future.result(), 1) if days_future else {}
+        daily = _merge(days_future.result(), 2) if days_future else {}
         return Report(
             dimensions=dimensions,
             groups=_sort(groups, dimensions),
             # summed from the groups, so that the table always adds up
             total=_sum_summaries(groups.values()),
             models=_by_only_key(_sort(_merge(evidence, 1), ("model",))),
-            days=_by_only_key(_sort(days, ("day",))),
+            days=_by_only_key(_sort(_merge(daily, 1), ("day",))),
+            daily=_sort(daily, ("day", daily_by)),
+            daily_by=daily_by,
             since=since,
             until=until,
             made_at=self._now(),

@@ -6,11 +6,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from devflow_analytics.html.markup import Markup, element, join
+from devflow_analytics.html.markup import Markup, element
 
-WIDTH, HEIGHT = 960.0, 240.0
-"""Size of a column chart, in units of its view box; the page scales it to its width."""
-_LEFT, _BOTTOM, _TOP = 64.0, 24.0, 10.0
+HEIGHT = 236.0
+"""Height of a column chart in pixels; its width is the page's."""
+_BOTTOM, _TOP = 24.0, 10.0
+_CHARACTER = 7.5
+"""The width of a character of the scale, in pixels."""
+MAX_TICKS = 5
+"""Steps of a scale at most, besides zero."""
+MAX_LABELS = 7
+"""Labels below the columns at most; in a window of 500 pixels more would overlap."""
+MAX_COLUMN = 6.0
+"""The widest column, in percent of the plot."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,35 +41,76 @@ class BarSegment:
     text: str
 
 
-def column_chart(points: Sequence[Point], *, tick: str = "{:g}") -> Markup:
-    """Draw columns over time, with a scale of a few round values.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a chart over time."""
+
+    label: str
+    """Stands below it."""
+    title: str
+    """Shown for all of it."""
+    segments: tuple[BarSegment, ...]
+    """From the bottom to the top; values are USD."""
+
+
+def column_chart(columns: Sequence[Column]) -> Markup:
+    """Draw stacked columns over time, with a scale of a few round amounts.
+
+    Texts keep their size at any width of the page: the plot's places are shares of its width.
 
     Args:
-        points: in chronological order; no value is negative.
-        tick: format of a value on the scale.
+        columns: in chronological order; no value is negative.
     """
-    top = _round_up(max((point.value for point in points), default=0.0))
+    heights = [sum(one.value for one in column.segments) for column in columns]
+    ticks = make_ticks(max(heights, default=0.0))
+    texts = [format_tick(tick, ticks[1]) for tick in ticks]
     plot_height = HEIGHT - _BOTTOM - _TOP
-    step = (WIDTH - _LEFT) / max(1, len(points))
-    lines = [
-        _scale_line(HEIGHT - _BOTTOM - plot_height * part / 4, tick.format(top * part / 4))
-        for part in range(5)
+    ys = [HEIGHT - _BOTTOM - plot_height * tick / ticks[-1] for tick in ticks]
+    width = 10 + _CHARACTER * max(map(len, texts))
+    names = [
+        element("text", text, x=width - 8, y=y + 4, class_="tick", text_anchor="end")
+        for text, y in zip(texts, ys, strict=True)
     ]
-    bars = [
-        _column(point, _LEFT + step * number, step, plot_height * point.value / top)
-        for number, point in enumerate(points)
+    lines = [element("line", x1="0", x2="100%", y1=y, y2=y, class_="grid") for y in ys]
+    step = 100 / max(1, len(columns))
+    drawn = [
+        _column(column, step * (number + 0.5), step, plot_height / ticks[-1])
+        for number, column in enumerate(columns)
     ]
-    # more than about eight labels would overlap
-    every = max(1, math.ceil(len(points) / 8))
+    every = max(1, math.ceil(len(columns) / MAX_LABELS))
+    # counted from the end, so that the latest day has its label
     labels = [
-        _axis_label(point.label, _LEFT + step * (number + 0.5))
-        for number, point in enumerate(points)
-        if number % every == 0
+        _axis_label(column.label, step * (number + 0.5))
+        for number, column in enumerate(columns)
+        if (len(columns) - 1 - number) % every == 0
     ]
-    view = f"0 0 {WIDTH:.0f} {HEIGHT:.0f}"
     return element(
-        "svg", *lines, *bars, *labels, viewBox=view, role="img", class_="plot",
-    )  # fmt: skip
+        "div",
+        element("svg", *names, width=width, height=HEIGHT, class_="scale", aria_hidden="true"),
+        element("svg", *lines, *drawn, *labels, height=HEIGHT, class_="plot", role="img"),
+        class_="chart",
+    )
+
+
+def make_ticks(max_value: float) -> tuple[float, ...]:
+    """Return round values from 0 to at least `max_value`, in steps of 1, 2 or 5 (times 10ⁿ)."""
+    if max_value <= 0:
+        return (0.0, 1.0)
+    power = 10.0 ** math.floor(math.log10(max_value / MAX_TICKS))
+    # the tolerance keeps rounding errors from adding a step
+    step = next(
+        step * power
+        for step in (1, 2, 5, 10, 20)
+        if max_value <= MAX_TICKS * step * power * (1 + 1e-9)
+    )
+    count = min(MAX_TICKS, math.ceil(max_value / step - 1e-9))
+    return tuple(step * number for number in range(count + 1))
+
+
+def format_tick(value: float, step: float) -> str:
+    """Format an amount on a scale as `$0.10`: with the digits that tell the steps apart."""
+    digits = max(0, -math.floor(math.log10(step) + 1e-9))
+    return f"${value:,.{max(2, digits) if digits else 0}f}"
 
 
 def bar(point: Point, max_value: float) -> Markup:
@@ -83,9 +132,14 @@ def diverging_bar(point: Point, max_value: float) -> Markup:
     return _svg_row(_rect(start, share, style, f"{point.label}: {point.text}"), middle)
 
 
-def stacked_bar(segments: Sequence[BarSegment]) -> Markup:
-    """Draw a full bar of segments, each as wide as its share; segments without one are left out."""
-    total = sum(segment.value for segment in segments)
+def stacked_bar(segments: Sequence[BarSegment], max_value: float | None = None) -> Markup:
+    """Draw a bar of segments, each as wide as its share; segments without one are left out.
+
+    Args:
+        segments: from left to right.
+        max_value: the sum that fills the row; None: that of these segments.
+    """
+    total = sum(segment.value for segment in segments) if max_value is None else max_value
     start, pieces = 0.0, list[Markup]()
     for segment in segments:
         share = _share(segment.value, total)
@@ -133,24 +187,26 @@ def _rect(start: float, share: float, style: str, title: str) -> Markup:
     )  # fmt: skip
 
 
-def _column(point: Point, x: float, step: float, height: float) -> Markup:
-    gap = min(6.0, step * 0.2)
-    return element(
-        "rect", element("title", f"{point.label}: {point.text}"),
-        x=x + gap / 2, y=HEIGHT - _BOTTOM - height, width=step - gap, height=height, rx="2",
-        class_="bar",
-    )  # fmt: skip
-
-
-def _scale_line(y: float, text: str) -> Markup:
-    return join(
-        element("line", x1=_LEFT, x2=WIDTH, y1=y, y2=y, class_="grid"),
-        element("text", text, x=_LEFT - 8, y=y + 4, class_="tick", text_anchor="end"),
-    )
+def _column(column: Column, middle: float, step: float, height_per_usd: float) -> Markup:
+    """Draw a column of segments on top of each other; its middle and step are percent."""
+    width = min(step * 0.8, MAX_COLUMN)
+    y, pieces = HEIGHT - _BOTTOM, list[Markup]()
+    for segment in column.segments:
+        # a cost that is not nothing is seen
+        height = max(segment.value * height_per_usd, 0.5)
+        y -= height
+        title = element("title", f"{column.title}; {segment.text}")
+        pieces.append(
+            element(
+                "rect", title, x=f"{middle - width / 2:.2f}%", y=y, width=f"{width:.2f}%",
+                height=height, class_=segment.style,
+            )
+        )  # fmt: skip
+    return element("g", *pieces)
 
 
 def _axis_label(text: str, x: float) -> Markup:
-    return element("text", text, x=x, y=HEIGHT - 6, class_="tick", text_anchor="middle")
+    return element("text", text, x=f"{x:.2f}%", y=HEIGHT - 6, class_="tick", text_anchor="middle")
 
 
 def _share(value: float, max_value: float) -> float:
@@ -165,12 +221,3 @@ def _log_share(value_s: float, max_s: float) -> float:
     if value_s <= least_s or max_s <= least_s:
         return 2.0
     return 2.0 + 96.0 * math.log(value_s / least_s) / math.log(max_s / least_s)
-
-
-def _round_up(value: float) -> float:
-    """Round up to 1, 2, 4 or 8 times a power of ten, so that a quarter of it is round as well."""
-    if value <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    # the tolerance keeps rounding errors of the logarithm from skipping a step
-    return next(step * power for step in (1, 2, 4, 8, 10) if value <= step * power * (1 + 1e-9))
