@@ -16,7 +16,7 @@ from devflow_cli.run import Run, command
 if TYPE_CHECKING:
     from devflow_analytics import Report
 
-Format = Literal["table", "json", "csv", "md", "html"]
+Format = Literal["table", "json", "csv", "md", "html", "pdf"]
 
 
 @command(app)
@@ -46,12 +46,14 @@ def report(
 
     from devflow_cli.views.tables import print_report
 
+    if form == "pdf" and output is None and not run.as_json:
+        raise typer.BadParameter("needs a file: --output FILE", param_hint="--format pdf")
     made = wiring.make_report(
         run.settings(baseline_model=baseline),
         parse_dimensions(by),
         since=parse_time(since),
         until=parse_time(until),
-        with_days=form == "html",
+        with_days=form in ("html", "pdf"),
     )
     if run.as_json or (form == "json" and output is None):
         run.emit(made.as_json())
@@ -61,9 +63,13 @@ def report(
         _write(run, _render(made, form), output)
 
 
-def _render(made: Report, form: Format) -> str:
+def _render(made: Report, form: Format) -> str | bytes:
     from devflow_analytics import to_csv, to_html, to_markdown
 
+    if form == "pdf":
+        from devflow_cli.browser import print_pdf
+
+        return print_pdf(to_html(made))
     if form == "html":
         return to_html(made)
     if form == "csv":
@@ -75,12 +81,13 @@ def _render(made: Report, form: Format) -> str:
     return to_markdown(made)
 
 
-def _write(run: Run, text: str, output: Path | None) -> None:
+def _write(run: Run, content: str | bytes, output: Path | None) -> None:
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(content if isinstance(content, str) else "")
         return
     from devflow_core.private_files import refuse_links_below
 
+    encoded = content.encode() if isinstance(content, str) else content
     # a link in the working directory may have come with a repository, and lead anywhere
-    refuse_links_below(output, Path.cwd()).write_text(text, encoding="utf-8")
+    refuse_links_below(output, Path.cwd()).write_bytes(encoded)
     run.remark(f"Written to {output}.")
