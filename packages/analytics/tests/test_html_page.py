@@ -16,6 +16,7 @@ from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
 from devflow_core.summary import EntriesReader
 from devflow_core.testing import EPOCH, a_price, an_attempt, an_entry
+from devflow_core.usage import format_usd
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -257,7 +258,7 @@ def test_a_chapter_follows_with_its_own_figures() -> None:
     ],
 )
 def test_amounts_keep_the_digits_that_count(amount: str, shown: str) -> None:
-    assert figures.format_usd(Decimal(amount)) == shown
+    assert format_usd(Decimal(amount)) == shown
 
 
 def test_numbers_are_short_enough_for_a_table() -> None:

@@ -76,7 +76,8 @@ def print_pdf(html: str) -> bytes:
         content = target.read_bytes() if target.exists() else b""
     if not content.startswith(b"%PDF"):
         raise DevFlowError(
-            f"{program} printed nothing: {_last_line(said)} Write --format html and print that page."
+            f"{program} printed nothing: {_last_line(said)} Write --format html and print that"
+            " page."
         )
     return content
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from devflow_core.summary import Histogram, Summary
+from devflow_core.usage import format_usd
 
 from devflow_analytics.formats.figures import (
     format_count,
@@ -12,7 +13,6 @@ from devflow_analytics.formats.figures import (
     format_percent,
     format_seconds,
     format_tokens,
-    format_usd,
 )
 from devflow_analytics.formats.text import describe_savings
 from devflow_analytics.html import charts

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 
 from devflow_core.summary import Groups, Summary
-from devflow_core.usage import from_pico
+from devflow_core.usage import format_usd, from_pico
 
-from devflow_analytics.formats.figures import format_key, format_usd
+from devflow_analytics.formats.figures import format_key
 from devflow_analytics.formats.text import describe_dimensions
 from devflow_analytics.html import charts
 from devflow_analytics.html.bars import MAX_BARS, draw_bar_row

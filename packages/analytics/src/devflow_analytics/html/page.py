@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from importlib import resources
 
 from devflow_core.summary import Summary
-from devflow_core.usage import from_pico
+from devflow_core.usage import format_usd, from_pico
 
 from devflow_analytics.formats import figures
 from devflow_analytics.formats.figures import (
     format_count,
     format_seconds,
     format_tokens,
-    format_usd,
 )
 from devflow_analytics.formats.text import describe_dimensions
 from devflow_analytics.html.bars import draw_cache_use, draw_errors, draw_latency, draw_savings

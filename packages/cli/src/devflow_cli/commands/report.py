@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "csv", "md", "html", "pdf"]
 
 
-@command(app)
+@command(app, has_table=True)
 def report(
     run: Run,
     by: Annotated[
@@ -44,7 +44,7 @@ def report(
     """Report cost, usage and performance, savings against a baseline, and recommendations."""
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import print_report
+    from devflow_cli.views.report import print_report
 
     if form == "pdf" and output is None and not run.as_json:
         raise typer.BadParameter("needs a file: --output FILE", param_hint="--format pdf")
