@@ -15,7 +15,8 @@ from devflow_cli.testing import CommandResult, RunningCommand, run_command
 from devflow_core.settings import Settings
 from devflow_sandbox import Sandbox
 from devflow_sandbox.threaded import ThreadedSandbox
-from devflow_store import SANDBOX_KEY_ID, Store
+from devflow_store import Store
+from devflow_store.chain.origin import SANDBOX_KEY_ID
 from devflow_upstream.keys import key_id
 from integration.living import until, wait_until_ready
 from integration.served import PATIENCE_S

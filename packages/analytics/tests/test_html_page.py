@@ -10,7 +10,7 @@ import pytest
 from devflow_analytics import Chapter, Reporter, to_html
 from devflow_analytics.formats import figures
 from devflow_analytics.html import charts
-from devflow_analytics.html.charts import BarSegment, Column
+from devflow_analytics.html.charts import BarSegment, StackedColumn
 from devflow_analytics.html.markup import Markup, element, join
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
@@ -163,7 +163,7 @@ def test_a_scale_is_read_at_a_glance(most: float, shown: list[str]) -> None:
     ticks = charts.make_ticks(most)
     assert [charts.format_tick(one, ticks[1]) for one in ticks] == shown
     segment = BarSegment(value=most, style="s0", text="all")
-    drawn = charts.column_chart([Column(label="a", title="a", segments=(segment,))])
+    drawn = charts.column_chart([StackedColumn(label="a", title="a", segments=(segment,))])
     assert all(f">{text}<" in drawn for text in shown)
 
 

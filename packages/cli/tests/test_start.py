@@ -78,13 +78,38 @@ def test_the_demo_needs_no_key(devflow: Devflow, home: Path) -> None:
     assert "they agree" in done.out
     (html,) = home.glob("**/report.html")
     assert str(html) in done.out
-    assert "<html" in html.read_text(encoding="utf-8")
+    page = html.read_text(encoding="utf-8")
+    for title in ("Cost by day and model", "The recorded sessions", "Cost by project and model"):
+        assert title in page
+    assert "is not in the ledger" in done.out
+    assert "Refused  anthropic/claude-opus-4.5 by the budget" in done.out
+    assert "deepseek/deepseek-v3.2, a configured fallback" in done.out
 
 
 def test_the_demo_as_a_document(devflow: Devflow) -> None:
     shown = devflow("demo", "--json").document
     assert shown["bill"]["cost_usd"]
     assert shown["context"]["pieces"]
+    recorded, booked = shown["recorded"], shown["report"]
+    assert recorded["total"]["requests"] == 21
+    assert recorded["total"]["estimated_usd"] == recorded["total"]["cost_usd"]
+    assert recorded["total"]["total_p50_s"] is None
+    assert booked["total"]["requests"] == 2  # what the sessions spent is not in the ledger
+
+
+def test_the_demo_shows_a_budget_that_refuses(devflow: Devflow, home: Path) -> None:
+    scene = devflow("demo", "--json").document["budget_scene"]
+    assert scene["refused"] == ["anthropic/claude-opus-4.5", "anthropic/claude-sonnet-4.5"]
+    worst = {one["model"]: float(one["worst_case_usd"]) for one in scene["route"]["candidates"]}
+    assert all(worst[name] > float(scene["budget_usd"]) for name in scene["refused"])
+    assert worst[scene["answered"]] <= float(scene["budget_usd"])
+    assert 0 < float(scene["cost_usd"]) <= worst[scene["answered"]]
+    (ledger,) = home.glob("**/demo/ledger.db")
+    booked = devflow("ledger", "export", "--data-dir", str(ledger.parent)).out
+    assert scene["entry_id"] in booked
+    assert booked.count('"attempt_id"') == 2  # what was refused was never begun
+    left = devflow("budget", "list", "--data-dir", str(ledger.parent), "--json").document
+    assert left["budgets"] == []
 
 
 def test_the_stand_in_runs_until_it_gets_a_signal(home: Path) -> None:

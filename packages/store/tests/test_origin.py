@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from devflow_core.errors import BudgetExceeded
 from devflow_core.ledger import AttemptStart, LedgerEntry
-from devflow_store import SANDBOX_KEY_ID, Budget, Origin, OtherUpstream, Store, restore
+from devflow_store import Budget, LedgerOrigin, OtherUpstream, Store, restore
+from devflow_store.chain.origin import SANDBOX_KEY_ID
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
-REAL = Origin(name="openrouter.ai", key_ids=frozenset({"real"}))
-PROXY = Origin(name="proxy.example/v1")
-LOOPBACK = Origin(name="loopback", key_ids=frozenset({SANDBOX_KEY_ID}))
+REAL = LedgerOrigin(name="openrouter.ai", key_ids=frozenset({"real"}))
+PROXY = LedgerOrigin(name="proxy.example/v1")
+LOOPBACK = LedgerOrigin(name="loopback", key_ids=frozenset({SANDBOX_KEY_ID}))
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def book(request_of: Build) -> Callable[..., None]:
     """Books a call in a ledger, in a process of its own as far as the store can tell."""
 
     async def main(
-        database: str | Path, origin: Origin | None, number: int, key_id: str | None
+        database: str | Path, origin: LedgerOrigin | None, number: int, key_id: str | None
     ) -> None:
         start, entry = request_of(number)
         async with Store(database, origin=origin) as store:
@@ -30,7 +31,10 @@ def book(request_of: Build) -> Callable[..., None]:
             await store.close(entry)
 
     def run(
-        database: str | Path, origin: Origin | None, number: int = 0, key_id: str | None = None
+        database: str | Path,
+        origin: LedgerOrigin | None,
+        number: int = 0,
+        key_id: str | None = None,
     ) -> None:
         asyncio.run(main(database, origin, number, key_id))
 
@@ -46,7 +50,7 @@ Book = Callable[..., None]
     ids=lambda one: one.name,
 )
 def test_calls_to_another_upstream_are_refused(
-    database: str | Path, book: Book, first: Origin, second: Origin
+    database: str | Path, book: Book, first: LedgerOrigin, second: LedgerOrigin
 ) -> None:
     book(database, first)
     with pytest.raises(OtherUpstream, match="--data-dir"):
@@ -132,7 +136,7 @@ def test_a_ledger_without_a_note_that_holds_both_stays_the_real_one(file: Path, 
 
 
 def test_a_local_proxy_keeps_its_ledger_of_before(file: Path, book: Book) -> None:
-    proxy = Origin(name="loopback", key_ids=frozenset({"real"}))
+    proxy = LedgerOrigin(name="loopback", key_ids=frozenset({"real"}))
     book(file, None, 0, "real")
     book(file, proxy, 1, "real")
     assert Store(file).origin.read() == "loopback"

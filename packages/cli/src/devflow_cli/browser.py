@@ -113,6 +113,8 @@ def _run(*command: str) -> str:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+        if child.stderr is not None:
+            child.stderr.close()
 
 
 def _last_line(said: str) -> str:

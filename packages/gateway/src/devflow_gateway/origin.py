@@ -8,14 +8,15 @@ from datetime import UTC, datetime, timedelta
 from devflow_core.addresses import LOOPBACK_UPSTREAM
 from devflow_core.ledger import LedgerEntry
 from devflow_core.settings import Settings
-from devflow_store import SANDBOX_KEY_ID, Origin, Store
+from devflow_store import LedgerOrigin, Store
+from devflow_store.chain.origin import SANDBOX_KEY_ID
 from devflow_upstream.keys import key_id
 
 
-def find_origin(settings: Settings) -> Origin:
+def find_origin(settings: Settings) -> LedgerOrigin:
     """Return the upstream that the settings' calls go to, as their ledger notes it."""
     ids = frozenset(key_id(one) for one in settings.server_keys())
-    return Origin(name=settings.upstream, key_ids=ids)
+    return LedgerOrigin(name=settings.upstream, key_ids=ids)
 
 
 def read_measured(book: Store, settings: Settings, back: timedelta) -> Iterator[LedgerEntry]:

@@ -2,7 +2,11 @@
 
 from devflow_store.budgets.alerts import Alert, AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState
-from devflow_store.chain.origin import SANDBOX_KEY_ID, Origin, OtherUpstream, describe_upstream
+from devflow_store.chain.origin import (
+    LedgerOrigin,
+    OtherUpstream,
+    describe_upstream,
+)
 from devflow_store.client_keys import ClientKey
 from devflow_store.engines.restore import restore
 from devflow_store.entries.doubts import CostDoubtAlert
@@ -13,7 +17,6 @@ from devflow_store.integrity.verify import Verification
 from devflow_store.store import Store
 
 __all__ = [
-    "SANDBOX_KEY_ID",
     "Alert",
     "AlertHook",
     "Budget",
@@ -26,11 +29,11 @@ __all__ = [
     "CostDoubtAlert",
     "InFlight",
     "LedgerHealth",
+    "LedgerOrigin",
     "LedgerState",
     "LogAlerts",
     "Mismatch",
     "NewClaim",
-    "Origin",
     "OtherUpstream",
     "Store",
     "UnknownOutcome",

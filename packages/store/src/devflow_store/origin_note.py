@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from devflow_store.chain.origin import Origin, append_note, find_origin, read_origin
+from devflow_store.chain.origin import LedgerOrigin, append_note, find_origin, read_origin
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session
@@ -25,7 +25,7 @@ class OriginNote:
         self,
         submit: Callable[[WriteJob[Any]], Awaitable[Any]],
         open_reader: Callable[[], AbstractContextManager[Session]],
-        origin: Origin | None,
+        origin: LedgerOrigin | None,
     ) -> None:
         self._submit = submit
         self._open_reader = open_reader

@@ -11,7 +11,7 @@ from devflow_core.usage import to_pico
 
 from devflow_store.budgets.alerts import Alert
 from devflow_store.budgets.reservations import BudgetReservations
-from devflow_store.chain.origin import Origin, OriginGuard
+from devflow_store.chain.origin import LedgerOrigin, OriginGuard
 from devflow_store.chain.records import (
     Correction,
     RowKind,
@@ -45,7 +45,7 @@ class EntryRecorder:
     """
 
     def __init__(
-        self, reservations: BudgetReservations, owner: str, origin: Origin | None = None
+        self, reservations: BudgetReservations, owner: str, origin: LedgerOrigin | None = None
     ) -> None:
         self.reservations = reservations
         self._owner = owner

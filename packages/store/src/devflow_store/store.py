@@ -22,7 +22,7 @@ from devflow_store.budgets.alerts import AlertDispatcher, AlertHook, LogAlerts
 from devflow_store.budgets.budget import BudgetState
 from devflow_store.budgets.repository import BudgetRepository, read_budget_states
 from devflow_store.budgets.reservations import BudgetReservations
-from devflow_store.chain.origin import Origin
+from devflow_store.chain.origin import LedgerOrigin
 from devflow_store.chain.overflow import OverflowFile
 from devflow_store.chain.records import Correction
 from devflow_store.chain.transaction import require_row
@@ -79,7 +79,7 @@ class Store:
         lease_s: float = LEASE_S,
         data_dir: Path | None = None,
         retention: timedelta | None = None,
-        origin: Origin | None = None,
+        origin: LedgerOrigin | None = None,
     ) -> None:
         self._engine = create_engine(database, data_dir)
         self._data_dir = data_dir or self._engine.folder

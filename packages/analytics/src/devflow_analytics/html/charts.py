@@ -42,7 +42,7 @@ class BarSegment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
+class StackedColumn:
     """One column of a chart over time."""
 
     label: str
@@ -53,7 +53,7 @@ class Column:
     """From the bottom to the top; values are USD."""
 
 
-def column_chart(columns: Sequence[Column]) -> Markup:
+def column_chart(columns: Sequence[StackedColumn]) -> Markup:
     """Draw stacked columns over time, with a scale of a few round amounts.
 
     Texts keep their size at any width of the page: the plot's places are shares of its width.
@@ -187,7 +187,7 @@ def _rect(start: float, share: float, style: str, title: str) -> Markup:
     )  # fmt: skip
 
 
-def _column(column: Column, middle: float, step: float, height_per_usd: float) -> Markup:
+def _column(column: StackedColumn, middle: float, step: float, height_per_usd: float) -> Markup:
     """Draw a column of segments on top of each other; its middle and step are percent."""
     width = min(step * 0.8, MAX_COLUMN)
     y, pieces = HEIGHT - _BOTTOM, list[Markup]()

@@ -13,7 +13,7 @@ from devflow_analytics.formats.text import describe_dimensions
 from devflow_analytics.html import charts
 from devflow_analytics.html.bars import MAX_BARS, draw_bar_row
 from devflow_analytics.html.cards import draw_card, draw_legend
-from devflow_analytics.html.charts import BarSegment, Column
+from devflow_analytics.html.charts import BarSegment, StackedColumn
 from devflow_analytics.html.markup import Markup, element
 from devflow_analytics.report import Report
 
@@ -69,7 +69,7 @@ def draw_days(report: Report) -> list[Markup]:
         return []
     colours = _Colours(report.daily)
     columns = [
-        Column(
+        StackedColumn(
             label=day[5:],
             title=f"{day}: {format_usd(from_pico(_sum_cost(rows.values())))}",
             segments=tuple(colours.stack(rows)),

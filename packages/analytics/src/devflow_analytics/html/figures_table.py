@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from devflow_analytics.formats.text import describe_dimensions, to_table
+from devflow_analytics.formats.text import Table, describe_dimensions, to_table
 from devflow_analytics.html.cards import draw_card
 from devflow_analytics.html.markup import Markup, element
 from devflow_analytics.report import Report
@@ -27,11 +28,13 @@ _EXACT = {
     "saved": "saved_usd",
 }
 """The field of a JSON row with the exact figure of each column; others are sorted as text."""
+_MONEY = frozenset({"cost", "saved"})
+"""Columns that stand first."""
 
 
 def draw_figures(report: Report) -> Markup:
     """Draw the table; without the script it is a whole table, in the order of the report."""
-    table = to_table(report)
+    table = _with_money_first(to_table(report))
     document = report.as_json()
     head = element(
         "tr",
@@ -60,6 +63,22 @@ def draw_figures(report: Report) -> Markup:
             ),
             class_="wide",
         ),
+    )
+
+
+def _with_money_first(table: Table) -> Table:
+    """Return the table with its amounts beside the names, where a narrow window shows them."""
+    order = list(range(len(table.columns)))
+    order.sort(key=lambda at: (at >= table.dimensions, table.columns[at] not in _MONEY))
+
+    def arrange(cells: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(cells[at] for at in order)
+
+    return replace(
+        table,
+        columns=arrange(table.columns),
+        rows=tuple(map(arrange, table.rows)),
+        total=arrange(table.total),
     )
 
 

@@ -11,6 +11,9 @@ from devflow_cli.app import app
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from devflow_analytics import Report
     from devflow_claude_code import ClaudeCodeSession
     from devflow_core.settings import Settings
 
@@ -27,40 +30,76 @@ async def demo(
 ) -> None:
     """Continue a recorded Claude Code session with another model; needs no key, costs nothing.
 
-    Nothing leaves this machine: a stand-in for the provider answers, at the provider's prices.
+    Then a budget refuses a model and another one answers. Nothing leaves this machine: a stand-in
+    for the provider answers, at the provider's prices.
     """
-    from devflow_analytics import to_html
     from devflow_claude_code import ClaudeCodeSession
-    from devflow_core.private_files import replace_file
     from devflow_core.settings import API_KEY_VARIABLES
+    from devflow_core.usage import format_usd, from_pico
     from devflow_gateway import wiring
 
+    from devflow_cli.demo_scenes import play_budget_scene
     from devflow_cli.sandbox_process import run_sandbox
     from devflow_cli.views.report import print_report
 
     settings = run.settings()
-    transcript = session or find_recorded_session()
+    transcripts = [session] if session else find_recorded_sessions()
+    sessions = [ClaudeCodeSession.open(one) for one in transcripts]
     with run_sandbox() as sandbox:
         settings = sandbox.apply_to(settings, settings.data_dir / "demo")
         run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
-        shown = await _run_main_job(run, settings, ClaudeCodeSession.open(transcript), model)
+        shown = await _run_main_job(run, settings, sessions[0], model)
         shown["bill"] = _fetch_bill(sandbox.bill_url, shown["generation_id"])
-    _check_bill(run, shown)
+        _check_bill(run, shown)
+        shown["budget_scene"] = await play_budget_scene(run, settings)
     report = wiring.make_report(settings, with_days=True)
-    html = settings.data_dir / "report.html"
-    replace_file(html, to_html(report).encode())
+    recorded, html = _write_page(settings, report, sessions)
     if run.as_json:
-        run.emit({**shown, "report": report.as_json(), "html": str(html)})
+        documents = {"report": report.as_json(), "recorded": recorded.as_json()}
+        run.emit({**shown, **documents, "html": str(html)})
         return
     print_report(run, report)
-    run.say(f"Report   {html}")
+    spent = format_usd(from_pico(recorded.total.cost_pico))
+    models = (
+        f"{name} {format_usd(from_pico(row.cost_pico))}" for name, row in recorded.models.items()
+    )
+    run.say(f"\nRecorded {spent} that the sessions had spent without DevFlow: {', '.join(models)}.")
+    run.say("         By their transcripts, at list prices; it is not in the ledger.")
+    run.say(f"Report   {html}  (both, by day, model and project: open it in a browser)")
     run.say(
         f"\nWith {API_KEY_VARIABLES[1]} set, `uv run devflow handoff` does this with your own work."
     )
 
 
-def find_recorded_session() -> Path:
-    """Return the transcript of a session recorded from real Claude Code.
+def _write_page(
+    settings: Settings, report: Report, sessions: Sequence[ClaudeCodeSession]
+) -> tuple[Report, Path]:
+    """Write the page: what the gateway booked, then what the sessions recorded by themselves.
+
+    Returns:
+        The report of the recorded sessions, and the path of the page.
+    """
+    from devflow_analytics import Chapter, to_html
+    from devflow_core.private_files import replace_file
+    from devflow_gateway import wiring
+
+    from devflow_cli.recorded import RECORDED_NOTE, make_recorded_report
+
+    price_of = wiring.open_catalogue(settings).price_of
+    recorded = make_recorded_report(sessions, ("model", "session"), price_of, with_days=True)
+    projects = make_recorded_report(sessions, ("project", "model"), price_of)
+    html = settings.data_dir / "report.html"
+    page = to_html(
+        report,
+        Chapter(title="The recorded sessions", note=RECORDED_NOTE, report=recorded),
+        Chapter(title="The same by project", note=RECORDED_NOTE, report=projects),
+    )
+    replace_file(html, page.encode())
+    return recorded, html
+
+
+def find_recorded_sessions() -> list[Path]:
+    """Return the transcripts of sessions recorded from real Claude Code; there is at least one.
 
     Raises:
         SessionError: the examples are missing (an installed wheel has none).
@@ -71,7 +110,7 @@ def find_recorded_session() -> Path:
     for folder in Path(__file__).parents:
         found = sorted((folder / "examples" / "sessions").glob("**/*.jsonl"))
         if found:
-            return found[0]
+            return found
     raise SessionError(
         "The recorded sessions are in the repository, under examples/sessions. "
         "Give your own transcript with --session."

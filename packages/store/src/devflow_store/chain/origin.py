@@ -31,7 +31,7 @@ class OtherUpstream(ConfigurationError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class LedgerOrigin:
     """The upstream that this process calls."""
 
     name: str
@@ -49,7 +49,7 @@ class Origin:
             return
         raise OtherUpstream(
             f"This ledger holds calls to {describe_upstream(noted)}; the settings name "
-            f"{describe_upstream(self.name)} (base_url, OPENROUTER_BASE_URL). They are not mixed, "
+            f"{describe_upstream(self.name)} (the setting base_url). They are not mixed, "
             "since reports, speeds and the bill would be wrong. Give these calls a folder of their "
             "own with --data-dir (DEVFLOW_DATA_DIR; for PostgreSQL a database of their own), or set"
             " the base URL back. If it is the same account at a new address, run `devflow ledger "
@@ -70,7 +70,7 @@ def read_origin(execute: Execute) -> str | None:
     return str(orjson.loads(noted[-1])["upstream"]) if noted else None
 
 
-def find_origin(execute: Execute, ours: Origin) -> str:
+def find_origin(execute: Execute, ours: LedgerOrigin) -> str:
     """Return the upstream of a ledger, which its rows tell if it has no note.
 
     Ledgers of before have none. They are taken for our own upstream's, unless all their latest
@@ -101,7 +101,7 @@ class OriginGuard:
         origin: None admits every call, and notes nothing.
     """
 
-    def __init__(self, origin: Origin | None) -> None:
+    def __init__(self, origin: LedgerOrigin | None) -> None:
         self._origin = origin
         self._is_noted = origin is None
         self._noted_in: Transaction | None = None
