@@ -1,7 +1,8 @@
-"""Makes identifiers: a prefix, the time in milliseconds, and 80 random bits; they sort by time."""
+"""Makes identifiers (a prefix, the time in milliseconds, 80 random bits: they sort by time)."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 
@@ -27,3 +28,8 @@ def new_id(prefix: str) -> str:
         ]
         _pool.extend(more)
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{chance}"
+
+
+def key_id(secret: str) -> str:
+    """Return the fingerprint of a provider's key: the first 12 hex digits of its SHA-256."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:12]

@@ -23,9 +23,10 @@ from devflow_openrouter.gateway import build_router
 from devflow_openrouter.models import catalogue as openrouter_catalogue
 from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
 from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts, is_ledger_known
+from devflow_store.measured import read_measured
+from devflow_store.origin_note import make_origin
 from devflow_upstream.stack import build_executor
 
-from devflow_gateway.origin import find_origin, read_measured
 from devflow_gateway.providers.table import connect_providers, list_model_rows
 
 AsyncGateway = OpenRouterGateway
@@ -56,7 +57,7 @@ def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
         on_alert=(*make_alert_hooks(settings), *on_alert),
         data_dir=settings.data_dir,
         retention=None if days is None else timedelta(days=days),
-        origin=find_origin(settings),
+        origin=make_origin(settings),
     )
 
 

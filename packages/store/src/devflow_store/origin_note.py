@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from devflow_core.ids import key_id
+from devflow_core.settings import Settings
+
 from devflow_store.chain.origin import LedgerOrigin, append_note, find_origin, read_origin
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
@@ -65,3 +68,9 @@ class OriginNote:
                 append_note(tx, name)
 
         await self._submit(WriteJob(run))
+
+
+def make_origin(settings: Settings) -> LedgerOrigin:
+    """Return the upstream that the settings' calls go to, as their ledger notes it."""
+    ids = frozenset(key_id(one) for one in settings.server_keys())
+    return LedgerOrigin(name=settings.upstream, key_ids=ids)

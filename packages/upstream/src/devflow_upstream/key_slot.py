@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from devflow_core.ids import key_id
 from devflow_core.ports import UpstreamKey
 
 from devflow_upstream.limits import WHOLE_KEY
 
 _MAX_RESTS = 1000
 """The number of models for which the rests of one key are remembered."""
-
-
-def key_id(secret: str) -> str:
-    """Return the fingerprint of a key: the first 12 hex digits of its SHA-256."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,11 @@ from devflow_core.errors import (
     StillLimited,
     UpstreamError,
 )
+from devflow_core.ids import key_id
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.ports import UpstreamKey
 
-from devflow_upstream.key_slot import KeyFailure, KeySlot, KeyState, key_id
+from devflow_upstream.key_slot import KeyFailure, KeySlot, KeyState
 from devflow_upstream.limits import WHOLE_KEY, LimitRules
 
 __all__ = ["KeyPool", "KeyState", "key_id"]

@@ -115,8 +115,8 @@ def load_measurements(settings: Settings) -> PerformanceTracker:
 
     from devflow_core.ledger import replay
     from devflow_gateway import wiring
-    from devflow_gateway.origin import read_measured
     from devflow_routing import PerformanceTracker
+    from devflow_store.measured import read_measured
 
     tracker = PerformanceTracker()
     if wiring.has_ledger(settings):

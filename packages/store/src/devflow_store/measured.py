@@ -1,4 +1,4 @@
-"""Keeps what a stand-in did apart from what a provider did: the ledger's origin, and the views."""
+"""Reads the entries that say how an upstream behaves, without a stand-in's."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ from datetime import UTC, datetime, timedelta
 from devflow_core.addresses import LOOPBACK_UPSTREAM
 from devflow_core.ledger import LedgerEntry
 from devflow_core.settings import Settings
-from devflow_store import LedgerOrigin, Store
+
 from devflow_store.chain.origin import SANDBOX_KEY_ID
-from devflow_upstream.keys import key_id
-
-
-def find_origin(settings: Settings) -> LedgerOrigin:
-    """Return the upstream that the settings' calls go to, as their ledger notes it."""
-    ids = frozenset(key_id(one) for one in settings.server_keys())
-    return LedgerOrigin(name=settings.upstream, key_ids=ids)
+from devflow_store.store import Store
 
 
 def read_measured(book: Store, settings: Settings, back: timedelta) -> Iterator[LedgerEntry]:
