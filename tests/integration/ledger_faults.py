@@ -18,6 +18,7 @@ from typing import Any
 from devflow_cli.sandbox_process import run_sandbox
 from devflow_cli.testing import RunningCommand
 from integration import served
+from integration.living import wait_until_ready
 from integration.served import Reply, Served
 
 PATIENCE_S = 60.0
@@ -117,6 +118,7 @@ def gateway(home: Path, *options: str, **more: str) -> Generator[GatewayUnderFau
     ):
         ready = child.wait_for_document()
         port = int(ready["url"].rpartition(":")[2])
+        wait_until_ready(port)  # workers listen only after the address is told
         one = Served(child.pid, port, ready["first_key"], home)
         yield GatewayUnderFault(one, child, data_dir)
         assert child.is_running, child.err
