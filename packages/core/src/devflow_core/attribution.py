@@ -20,4 +20,4 @@ class Attribution:
     client_key: str | None = None
     """The name of the gateway's client key; never the key itself."""
     node: str | None = None
-    """The task of the gateway's configuration that the request was named after."""
+    """The configured node (`[nodes]` of the settings) that the request named as its model."""

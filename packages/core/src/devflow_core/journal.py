@@ -24,7 +24,7 @@ from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price
 
 FindModel = Callable[[str], Alternate | None]
-"""Returns the model that a reply calls by this name; None if there is none."""
+"""Returns the model that a reply refers to by this name; None if there is none."""
 
 
 class Journal:
@@ -76,7 +76,7 @@ class Journal:
         self._request = request
 
     def set_route(self, route: Route) -> None:
-        """Record the decision; its task labels the entry."""
+        """Record the route; its task labels the entry."""
         self.route = route
 
     def remaining_s(self) -> float:
@@ -113,7 +113,7 @@ class Journal:
     def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:
         """Return the name and the price of the model that answers, and set `served` to the name.
 
-        The name is the one that the model is asked for with; the price is None if it is unknown.
+        The name is the one under which the model is requested; the price is None if it is unknown.
         """
         known = served_model(candidate, started.model)
         if known is None and candidate.may_be_any and started.model:

@@ -49,7 +49,7 @@ class AttemptStart:
     """Unique, so that a write whose outcome is unclear can be resolved."""
     entry_id: str
     number: int
-    """Counts from 1, over retries and fallbacks of one request."""
+    """The number of the attempt, from 1, over all retries and fallbacks of one request."""
     model: str
     started_at: datetime
     """UTC."""
@@ -223,6 +223,6 @@ class Tee:
 
 
 def replay(entries: Iterable[LedgerEntry], ledger: Ledger) -> None:
-    """Feed past entries into a view, oldest first; this rebuilds a tracker at the start."""
+    """Feed past entries into a view, oldest first; this is how a tracker is rebuilt at startup."""
     for entry in entries:
         ledger.record(entry)

@@ -73,7 +73,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoning:
-    """A model's reasoning; if signed or encrypted, it must go back to that model unchanged."""
+    """A model's reasoning; signed or encrypted, it must go back to that model unchanged."""
 
     text: str = ""
     signature: str | None = None

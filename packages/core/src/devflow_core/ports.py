@@ -14,7 +14,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 
 EventStream = AbstractAsyncContextManager[AsyncIterator[Event]]
-"""Entered once there is content; the first event is a `Started`; leaving it closes everything."""
+"""A reply's events: entered once there is content, `Started` first; leaving closes everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class AttemptLog(Protocol):
 
     @property
     def ended(self) -> Sequence[Attempt]:
-        """The attempts that have ended, in the order made."""
+        """The attempts that have ended, in the order in which they were made."""
         ...
 
     def remaining_s(self) -> float:

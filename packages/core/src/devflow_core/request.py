@@ -34,7 +34,7 @@ class Tool:
 
     @property
     def is_server_tool(self) -> bool:
-        """Whether the upstream runs it, whatever dialect it is declared in."""
+        """Whether the upstream runs the tool, whatever dialect it is declared in."""
         return self.name.startswith(SERVER_TOOL_PREFIX)
 
 
@@ -130,7 +130,7 @@ class ChatRequest:
     """Fields of the body that the hub has no field for (`provider`, `plugins`, `metadata`…)."""
     attribution: Attribution = field(default_factory=Attribution)
     criteria: SelectionCriteria | None = None
-    """None: the weights of the settings."""
+    """The caller's preferences; None: the weights of the settings."""
     max_cost_usd: Decimal | None = None
     """A ceiling on the worst case of this request, in USD."""
     user_key: str | None = field(default=None, repr=False)
@@ -138,7 +138,7 @@ class ChatRequest:
     allowed_models: tuple[str, ...] | None = None
     """Patterns of the ids of models that may answer, as for file names; None: all."""
     context: tuple[ContextPiece, ...] = ()
-    """What an injector has added, for display."""
+    """The pieces of context that an injector has added, for display."""
     origin: Origin | None = None
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Defines tasks, candidates and routes: what a request is about and which models may answer it."""
+"""Defines tasks, candidates and routes: a request's subject and the models that may answer."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Alternate:
     """A model that the provider may let answer in a candidate's place."""
 
     model: str
-    """The name it is asked for with."""
+    """The name under which it is requested."""
     slug: str = ""
     """Its other name, which a reply may use for it."""
     price: Price | None = None

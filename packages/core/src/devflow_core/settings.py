@@ -140,7 +140,7 @@ class Settings(BaseModel):
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
     """Shares of a budget at which alerts are sent."""
     budget_alert_webhook_url: str | None = None
-    """An https address that gets alerts of budgets and impossible costs by POST, signed."""
+    """An https address to which alerts of budgets and impossible costs are posted, signed."""
     budget_alert_webhook_secret: SecretStr | None = None
     """The secret that alerts are signed with; the webhook requires it."""
     budget_alert_command: tuple[str, ...] = ()
@@ -162,7 +162,7 @@ class Settings(BaseModel):
         Mapping[str, Mapping[str, Any]],
         Taste(columns=("model", "cost_priority", "performance_priority")),
     ] = {}
-    """Named tasks with the model and weights they use."""
+    """Named tasks, each with the model and the weights that it uses."""
     models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
     """Corrections to the catalogue by model id: prices, windows, quality."""
     baseline_model: Annotated[str, Taste()] = "anthropic/claude-sonnet-4.5"
