@@ -302,7 +302,7 @@ class Price:
     def _dearest_usd(
         self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool
     ) -> Decimal:
-        """Return the most that these tokens can cost at this price, without looking at its tiers."""
+        """Return the most that these tokens can cost at this price, its tiers left aside."""
         dearest_in = max(self.prompt, self.cache_write or _ZERO, self.cache_write_1h or _ZERO)
         if has_audio and self.audio is not None:
             dearest_in = max(dearest_in, self.audio)

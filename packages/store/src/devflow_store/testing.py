@@ -175,7 +175,7 @@ def cut_power(
     Args:
         folder: an empty folder for the files of every cut.
         requests: at least two; each cut writes a random number of them, from the first on.
-        cuts: how often.
+        cuts: the number of power cuts.
         synchronous: SQLite's setting.
     """
     chance = random.Random(20261121)  # noqa: S311 - repeatable, not secret

@@ -28,7 +28,7 @@ class ProviderKind:
     name: str
     """The first part of its models' ids, before a slash; no maker of the catalogue may share it."""
     base_url: str
-    """Its usual address; the settings may name another one."""
+    """The provider's usual address; the settings may name another one."""
     models: ModelRows
     """The models that can be asked for, by full id; one without a price fails under a budget."""
     connect: Callable[[Transport, Deadlines], Upstream]

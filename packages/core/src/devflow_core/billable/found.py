@@ -36,7 +36,7 @@ class Found:
         self._loop_path: str | None = None
 
     def name(self, model: object, path: str, *, is_inside: bool = False) -> None:
-        """Record a model that may answer instead or, with `is_inside`, be asked by the one that does.
+        """Record a model that may answer instead or, if `is_inside`, be asked by the one that does.
 
         A value that is not a model id is recorded as a doubt.
         """

@@ -14,7 +14,7 @@ from devflow_store.database.schema import require_tables
 from devflow_store.health import LedgerState, LedgerUnavailable
 
 _CHUNK_SIZES = (64, 16, 4, 1)
-"""Rows per INSERT: every statement releases the interpreter lock, so a few large ones are best."""
+"""Rows per INSERT: few and large ones, as every statement releases the interpreter lock."""
 T = TypeVar("T")
 _CHAIN = Insert("chain", ("seq", "kind", "key", "ref", "at_us", "body", "hash"))
 

@@ -21,7 +21,7 @@ from devflow_store.chain.records import (
 from devflow_store.database.engine import Rows, SqlValue
 
 PAGE_ROWS = 1_000
-"""Rows per query: a reader holds no transaction while its caller works."""
+"""The rows per query; between queries a reader holds no transaction while its caller works."""
 
 
 class Source(Protocol):

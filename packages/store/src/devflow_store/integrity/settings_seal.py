@@ -22,7 +22,7 @@ KEY_COLUMNS: tuple[str, ...] = (
     "expires_us",
     "hash",
 )
-"""Everything that the creator of a client key decided. `hash` is hex in the chain."""
+"""The columns decided by the creator of a client key; `hash` is hex in the chain."""
 _FIRST_VERSION_WITH_KEYS = 2
 """The first schema version with client keys."""
 _Row = tuple[Any, ...]

@@ -24,7 +24,7 @@ _CHAIN = "SELECT seq, kind, key, ref, at_us, body, digest, hash FROM chain ORDER
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
 """Stands for the end of the table: a number beyond that of every row, without calls."""
 _TAIL_ROWS = 256
-"""Rows at the end of the chain that every start checks."""
+"""The number of rows at the end of the chain that every start checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,10 @@ class Verification:
     reason: str | None = None
     """What is wrong with that row, for a person; None if `ok`."""
     head: str = ""
-    """`number:hash` of the last good row. Kept elsewhere, it later proves that no rows are missing
-    at the end."""
+    """The number and hash of the last good row, as `number:hash`.
+
+    Kept elsewhere, it later proves that no rows are missing at the end.
+    """
 
 
 def verify(session: Session, *, anchor: str | None = None) -> Verification:
@@ -139,7 +141,7 @@ class _ChainWalk:
         return None
 
     def check_complete(self) -> tuple[str, int] | None:
-        """Return what only the whole chain shows to be wrong, and the row it concerns."""
+        """Return a fault that only the whole chain shows, with the row it concerns; else None."""
         if reason := self.check_length():
             return reason, self._seq + 1
         erased = iter(sorted(self._erased_ranges))

@@ -31,8 +31,8 @@ From there the first success lets a third of the calls through, and the third su
 probe a second, the first call gets through within a second of the recovery, and all of them one or
 two round trips later.
 
-A probe needs no permit. The next one goes when its second has passed, whatever became of the one
-before, so a probe that hangs or is lost blocks nothing.
+A probe needs no permit. The next one is sent once its second has passed, whatever happened to the
+previous one, so a probe that hangs or is lost blocks nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _PROVIDER_FAILURES = (
     NotSent, PossiblyAccepted, ProviderUnavailable, Overloaded, UpstreamTimeout, ProtocolError,
     Incomplete,
 )  # fmt: skip
-"""Errors that count against a provider; a refusal, a bill, or a caller who left do not."""
+"""Errors that count against a provider; refusals, bills and callers who left do not."""
 
 CircuitKey = tuple[str, str, str]
 """The id of the key, the provider if the request pins one, and the model."""
