@@ -34,7 +34,7 @@ class Alternative:
 
     model: str
     cost_usd: Decimal | None
-    """None if the price is unknown."""
+    """The cost of the work with this model; None if its price is unknown."""
     usage: Usage
     """The tokens of all turns, with the model's own prompt cache; none if the price is unknown."""
     notes: tuple[str, ...]
@@ -51,7 +51,7 @@ class WhatIf:
     """Cost of the recorded work; a lower bound if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
-    """In the order they were asked for, each once."""
+    """The alternatives in the order in which they were asked for, each once."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values; money is decimal text in USD, and a negative difference is a saving.

@@ -37,7 +37,7 @@ earlier price list said 0.02.
 RESULTS_INCLUDED = 10
 """The results of one search that `MAX_SEARCH_USD` covers."""
 RESULT_USD = Decimal("0.004")
-"""For each further result; 0.001 today, 0.004 in the earlier price list."""
+"""The most that each further result costs: 0.001 today, 0.004 in the earlier price list."""
 MAX_BUILT_IN_SEARCH_USD = Decimal("0.05")
 """The most that the search of a model that always searches can cost, per request.
 
@@ -62,7 +62,7 @@ class WorstCase:
 
     usd: Decimal | None
     reason: str = ""
-    """Empty if the amount is known."""
+    """Why the amount is unknown; empty if it is known."""
     first_fees_usd: Decimal = Decimal(0)
     """The part of it that is billed before the model is asked."""
 

@@ -34,7 +34,7 @@ _CLIENT_CLOSED_STATUS = 499
 
 
 _MAX_ADMISSION_AGE_S = 1.0
-"""If the body took longer than this to arrive, the client key is checked again."""
+"""Seconds after which the client key is checked again, if the body took longer to arrive."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ class AdmittedRequest(Admission):
     """The admission of a request, with its route and its caller."""
 
     found: RouteMatch | None = None
-    """None if no route matches."""
+    """The route; None if none matches."""
     caller: Caller = ANONYMOUS
     at_s: float = 0.0
     """When the admission was decided, on the monotonic clock."""
@@ -147,7 +147,7 @@ class App:
     def _judge_fault(
         self, fault: Exception, route: HttpRoute | None, request_id: str
     ) -> DevFlowError:
-        """Return the error that a client gets for an unexpected exception, and log that one."""
+        """Return the error that a client gets for an unexpected exception, and log the latter."""
         path = route.path if route else None  # as declared: a path as sent may hold anything
         if isinstance(fault, MemoryError):  # the request's memory is free again
             self._log.error("no_memory", route=path)

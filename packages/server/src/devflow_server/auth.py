@@ -116,7 +116,7 @@ ANONYMOUS = Caller(name="anybody", id="anybody", groups=frozenset())
 
 
 class Authenticator:
-    """Decides whom a request is from and whether it is let in.
+    """Decides who sent a request, and whether it is let in.
 
     Args:
         keys: looks client keys up.
@@ -301,7 +301,7 @@ def _caller_from_key(key: ClientKey) -> Caller:
 
 
 def _local_caller(secret: str) -> Caller:
-    """Return the user of this machine, with an id derived from what was sent as a client key."""
+    """Return the user of this machine, with an id derived from the text sent as a client key."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
     is_upstream = secret.startswith("sk-or-")
     return Caller(

@@ -21,7 +21,7 @@ from devflow_core.wire import Dialect, sse
 from devflow_server.http.message import Header
 
 MAX_CLIENT_WAIT_S = 60.0
-"""SDKs ignore a longer `retry-after` and retry at once instead."""
+"""The longest wait sent to a client: SDKs ignore a longer `retry-after` and retry at once."""
 
 _DO_NOT_RETRY: Header = ("x-should-retry", "false")
 
@@ -39,7 +39,7 @@ class OutcomeUnknown(Conflict):
 
 
 class InternalError(DevFlowError):
-    """An unexpected fault of the gateway; the log has its details under the request id."""
+    """An unexpected fault of the gateway; the log has its details under the request's id."""
 
 
 class OutOfMemory(QueueFull):
@@ -115,7 +115,7 @@ def _wait_s(error: DevFlowError) -> float | None:
 
 
 def _may_be_repeated(error: DevFlowError, wait_s: float | None) -> bool:
-    """Return whether a client should retry by itself."""
+    """Return whether a client should retry on its own."""
     if error.attempts > 1:
         return False  # the gateway has retried already
     if wait_s is not None:

@@ -11,16 +11,16 @@ import structlog
 from devflow_core.errors import Unauthorized
 
 MAX_FREE_GUESSES = 10
-"""Wrong keys from one address that are answered at once; one is forgotten every 6 seconds."""
+"""Wrong keys from one address that are answered at once; one is forgotten every six seconds."""
 MAX_FREE_GUESSES_IN_ALL = 1_000
 """The same for all addresses together."""
 MAX_DELAY_S = 4.0
-"""The longest delay of an answer; delays begin at a tenth of a second and double."""
+"""The longest delay of an answer, in seconds; delays begin at a tenth of a second and double."""
 MAX_DELAYED = 256
-"""Answers delayed at the same time; further ones are sent at once, so as not to tie up connections.
+"""The most answers delayed at a time; others are sent at once, so as not to tie up connections.
 """
 MAX_ADDRESSES = 10_000
-"""Addresses remembered; the one whose last wrong key is oldest is forgotten first."""
+"""The most addresses remembered; the one whose last wrong key is oldest is forgotten first."""
 _FORGET_INTERVAL_S = 6.0
 _FIRST_DELAY_S = 0.1
 _LOG_INTERVAL_S = 60.0

@@ -18,7 +18,7 @@ from devflow_server.http.limits import MAX_SMALL_BODY_BYTES
 from devflow_server.http.message import Header
 
 _MAX_FOLDERS = 6
-"""How many folders of an unknown path are looked at; no route is deeper."""
+"""The folders of an unknown path that are looked at; no route is deeper."""
 
 
 class Access(Enum):
@@ -51,7 +51,7 @@ class RequestContext:
     request_id: str
     caller: Caller
     path_parameter: str = ""
-    """What `{…}` in the route's path stands for, percent-decoded once."""
+    """The value of `{…}` in the route's path, percent-decoded once."""
     reply_headers: list[Header] = field(default_factory=list[Header])
     """Additional headers for the reply."""
     log_fields: dict[str, object] = field(default_factory=dict[str, object])
@@ -98,7 +98,7 @@ class RouteMatch:
 
     route: HttpRoute
     parameter: str
-    """What `{…}` in the route's path stands for, percent-decoded once; empty without one."""
+    """The value of `{…}` in the route's path, percent-decoded once; empty without one."""
 
 
 class RouteTable:

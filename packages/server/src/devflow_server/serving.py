@@ -43,10 +43,12 @@ from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 
 RECORD_TIMEOUT_S = 2.0
-"""A keyed call is cancelled this long before the drain ends, so that its client gets the same
-answer as a client that sends the key again."""
+"""Seconds before the end of the drain at which keyed calls are cancelled.
+
+So the client of such a call gets the same answer as one that sends the key again.
+"""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
-"""What the first key may do: everything."""
+"""The scopes of the first key: everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,7 @@ async def run_gateway(
     """Run a gateway in this process and loop, and yield it when it takes requests; drain on exit.
 
     Args:
-        settings: all of them.
+        settings: the gateway's settings.
         bound: a socket to listen on, closed on exit; None binds the settings' host and port.
         local_key: a client key that only this process accepts, for a client that it started.
         worker: number of this worker, from 0.
@@ -163,7 +165,7 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
     """Check that the address may be listened on; create a key if one is needed and missing.
 
     Raises:
-        ConfigurationError: off loopback without keys.
+        ConfigurationError: others could reach the gateway, and there is no client key.
     """
     has_keys = has_own or bool(await store.keys.list())
     check_bind(

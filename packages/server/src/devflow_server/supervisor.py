@@ -22,16 +22,20 @@ RunWorker = Callable[[Settings, socket, int, Connection], None]
 """Runs a worker in its own process, from start to end; see `devflow_server.workers.run_worker`."""
 
 _LOOK_S = 1.0
-"""How often the supervisor looks for dead workers to replace while nothing wakes it."""
+"""Seconds between two looks for dead workers to replace, while nothing wakes the supervisor."""
 _FIRST_RESTART_DELAY_S = 1.0
-"""A dead worker is replaced after this long; the delay doubles with each start in a row that failed
-before the worker took requests."""
+"""Seconds after which a dead worker is replaced.
+
+They double with each start in a row that failed before the worker took requests.
+"""
 _MAX_RESTART_DELAY_S = 30.0
 MAX_FAILED_STARTS = 5
-"""Failed starts of all workers together, while none has ever taken requests, before giving up."""
+"""Failed starts of all workers together, before any took requests, that end the supervisor."""
 _MORE_THAN_DRAIN_S = 12.0
-"""How much longer than their drain time workers may take before they are killed: the last write to
-a ledger may wait 10 s for another process."""
+"""Seconds beyond their drain time that workers may take before they are killed.
+
+The last write to a ledger may wait 10 s for another process.
+"""
 
 
 class WorkersFailed(DevFlowError):
@@ -120,7 +124,7 @@ class Supervisor:
         return not self._was_ready and self._failed_starts >= MAX_FAILED_STARTS
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Begin the end at the first signal, and kill the workers at the second."""
+        """Begin to shut down at the first signal, and kill the workers at the second."""
         # a closing terminal may send SIGHUP several times; only the first one counts
         if self._signals and number in HANG_UP:
             return

@@ -87,7 +87,7 @@ class WindowRows:
     """Whether the total must include every row, and nothing from outside."""
 
     def add(self, row: OpenRow) -> None:
-        """Add an attempt that began in the window; any other is not added.
+        """Add an attempt that began in the window; ignore any other.
 
         One that only ended in it, or is too young, makes the total inconclusive unless it is void.
         """

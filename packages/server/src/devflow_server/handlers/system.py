@@ -122,7 +122,7 @@ class StatusHandler:
         self._size = size
 
     async def __call__(self, context: RequestContext) -> None:
-        """Answer with the state as it is for this caller."""
+        """Answer with the state as this caller sees it."""
         has_server = self._has_server_key()
         sent = context.exchange.request.headers.get(UPSTREAM_KEY_HEADER)
         has_user = bool(sent or context.caller.upstream_key)
@@ -211,7 +211,7 @@ def _select_usable(
 
 
 def _may_use(context: RequestContext, model: str) -> bool:
-    """Return whether a caller may request a model; `auto…` respects the key's scope by itself."""
+    """Return whether a caller may request a model; the choice behind `auto…` respects the scope."""
     return model in AUTO_MODELS or context.caller.may_use(model)
 
 

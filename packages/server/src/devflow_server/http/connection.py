@@ -14,14 +14,16 @@ from devflow_server.http.message import Request, RequestRejected, encode_head
 from devflow_server.http.receiver import Receiver, ReceivingHost
 
 _FLUSH_BYTES = 64 * 1024
-"""Beyond it, queued bytes are sent at once: back-pressure counts only what the transport has."""
+"""The most bytes queued before they are sent: back-pressure counts only what the transport has."""
 _JSON_HEADER = ("content-type", "application/json")
 _RETRY_HEADER = ("retry-after", "1")
 _NO_RETRY_HEADER = ("x-should-retry", "false")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STILL_SENDING = frozenset({413, 503})
-"""Refusals in the middle of a request: most such clients are not at fault, and read the reply only
-after they have sent everything."""
+"""Statuses of refusals in the middle of a request.
+
+Most such clients are not at fault, and read the reply only after they have sent everything.
+"""
 _NO_PLACE = "This gateway holds as many bytes of requests as it may. Ask again in a moment."
 
 
@@ -111,7 +113,7 @@ class ServerConnection(asyncio.Protocol):
         """The monotonic clock as of the last sweep."""
         return self._host.now_s
 
-    # asyncio.Protocol
+    # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the new connection, or refuse it if there are too many."""
@@ -149,7 +151,7 @@ class ServerConnection(asyncio.Protocol):
             self.send(_CONTINUE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the handler: its reply has no reader any more."""
+        """Cancel the handler, since nobody can read its reply any longer."""
         self._is_closing = self._is_lost = True
         self._receiver.drop()
         if self._writable is not None:
@@ -172,7 +174,7 @@ class ServerConnection(asyncio.Protocol):
         if self._writable is not None:
             self._writable.set()
 
-    # for the exchange
+    # called by the exchange
 
     def hold(self, request: Request, owner: str) -> bool:
         """Count a request's body as its owner's until it is done; return False without room."""
@@ -210,7 +212,7 @@ class ServerConnection(asyncio.Protocol):
         if self._is_lost:
             raise ClientDisconnected
 
-    # for the listener
+    # called by the listener
 
     def sweep(self, now_s: float) -> None:
         """Close the connection if a deadline has passed."""
@@ -247,7 +249,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_closing = True
         self._transport.abort()
 
-    # inside
+    # helpers of the methods above
 
     def _flush(self) -> None:
         if self._outgoing and not self._transport.is_closing():

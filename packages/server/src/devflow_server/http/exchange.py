@@ -69,7 +69,7 @@ class Exchange:
         self.is_finished = False
         """Whether the reply is complete."""
         self.last_write_s = request.arrived_s
-        """When the last piece was sent, or else the request came, on the monotonic clock."""
+        """When the last piece was sent, or the request came if none was, on the monotonic clock."""
         self._writer = writer
         self._is_chunked = False
 

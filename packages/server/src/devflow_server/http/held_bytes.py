@@ -24,7 +24,7 @@ class Holder(Protocol):
 
 
 class HeldBytes:
-    """The count of held bytes. A request without room is refused at once, so nothing can deadlock.
+    """The count of held bytes; a request without room is refused at once, so nothing can deadlock.
 
     Args:
         max_bytes: the limit for all requests in this process.

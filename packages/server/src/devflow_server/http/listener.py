@@ -56,7 +56,7 @@ class Listener:
         self.held = HeldBytes(self.limits.max_held_bytes)
         self._clock = clock
         self.now_s = clock()
-        """As of the last sweep: precise enough for deadlines of seconds."""
+        """The monotonic time as of the last sweep: precise enough for deadlines of seconds."""
         self.is_draining = False
         self.in_flight = 0
         self.connections: set[ServerConnection] = set()
@@ -117,7 +117,7 @@ class Listener:
         """Whether more requests are being answered than allowed."""
         return self.in_flight > self.limits.max_in_flight
 
-    # for connections
+    # called by the connections
 
     def register(self, connection: ServerConnection) -> bool:
         """Add a connection; return False if there are too many."""

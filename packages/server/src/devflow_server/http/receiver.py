@@ -26,8 +26,10 @@ _HEAD_BYTES = 1024
 _STEP_BYTES = 64 * 1024
 """The steps in which room is taken for a body of unannounced length."""
 Admit = Callable[[Request], Admission | Coroutine[Any, Any, Admission]]
-"""Decides on a request by its head: at once if it can, as for callers seen recently; otherwise in
-the coroutine that it returns."""
+"""Decides on a request by its head.
+
+At once if it can, as for callers seen recently; otherwise in the coroutine that it returns.
+"""
 
 
 def too_many_bytes() -> QueueFull:
@@ -97,7 +99,7 @@ class Receiver:
 
     @property
     def phase(self) -> Phase:
-        """Which part of a request is arriving."""
+        """The part of a request that is arriving."""
         return self._parser.phase
 
     @property

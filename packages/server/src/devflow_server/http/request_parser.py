@@ -24,7 +24,7 @@ _SINGLETON_HEADERS = frozenset(
         UPSTREAM_KEY_HEADER,
     }
 )
-"""Headers that may occur only once: with two, different readers could each use another one."""
+"""Headers that may occur only once: of two, different readers could each use a different one."""
 
 _CHUNK_OVERHEAD_BYTES = 64 * 1024
 """The allowance for chunk sizes and extensions, on top of the body limit."""
@@ -148,7 +148,7 @@ class RequestParser:
         max_bytes = self._max_body_bytes
         return self._reject(413, f"The request body is over this gateway's {max_bytes} bytes.")
 
-    # what llhttp calls
+    # called by llhttp
 
     def on_message_begin(self) -> None:
         """Begin a request."""

@@ -14,12 +14,14 @@ from devflow_gateway.wiring import AsyncGateway
 Job = Callable[[], Coroutine[Any, Any, None]]
 """Work that runs alongside the requests, until it ends or is cancelled."""
 RESTART_DELAY_S = 5.0
-"""A failed job is started again after this long."""
+"""Seconds after which a failed job is started again."""
 CONFIRM_INTERVAL_S = 60.0
-"""How often costs are looked up: the provider knows a cost seconds to minutes after the call, and
-is asked for 15 minutes."""
+"""Seconds between two look-ups of costs.
+
+The provider knows a cost seconds to minutes after the call, and is asked for 15 minutes.
+"""
 SETTLE_INTERVAL_S = 600.0
-"""How often old rows are settled: rarely, since only rows older than those 15 minutes are."""
+"""Seconds between settling old rows: rarely, since only rows older than those 15 minutes are."""
 
 
 async def keep_running(job: Job) -> None:
@@ -42,7 +44,7 @@ async def renew_catalogue(gateway: AsyncGateway) -> None:
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:
-    """Ask the provider once for the keys' limits; if it fails, refusals teach them."""
+    """Ask the provider once for the keys' limits; if that fails, they are learned from refusals."""
     try:
         await gateway.learn_limits()
     except DevFlowError as error:

@@ -10,7 +10,7 @@ from devflow_core.errors import DevFlowError, StoreError
 from devflow_store import LedgerHealth, LedgerState
 
 CHECK_INTERVAL_S = 0.5
-"""How often nodes and keys are read; a worker sees another's changes at most this late."""
+"""Seconds between reads of nodes and keys; a worker sees another's changes at most this late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

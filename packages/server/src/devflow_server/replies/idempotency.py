@@ -45,10 +45,10 @@ MAX_KEYED_CALLS = 9_000
 """Keyed calls under way at once; they outlive their clients, so connections do not bound them."""
 _KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT_TIMEOUT_S = 600.0
-"""How long a request waits for another one with its key before it is refused."""
+"""Seconds that a request waits for another one with its key before it is refused."""
 _MIN_PAUSE_S = 0.2
 _MAX_PAUSE_S = 5.0
-"""Between tries to record what has become of a call, while the ledger cannot be written."""
+"""The longest pause in seconds between tries to record a call, while the ledger is not writable."""
 
 
 class ClaimStore(Protocol):

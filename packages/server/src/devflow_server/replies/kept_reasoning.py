@@ -1,6 +1,6 @@
 """Keeps the reasoning that a resumable reply must not hold, and gives it back to its model.
 
-See ADR 12. Losing any of it costs quality only: the model goes on without what it thought before.
+See ADR 12. Losing any of it costs only quality: the model continues without its earlier thoughts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from devflow_server.routes import RequestContext
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """The limit for all callers; the least recently used is dropped first. A turn takes about 2 kB."""
 _OVERHEAD_BYTES = 500
-"""What an entry takes besides its text, roughly."""
+"""The approximate bytes that an entry takes besides its text."""
 
 
 class ReasoningMemory:
@@ -42,7 +42,7 @@ class ReasoningMemory:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[tuple[str, str], tuple[Reasoning, ...]] = OrderedDict()
         self.size_bytes = 0
-        """Roughly how many bytes are kept."""
+        """The approximate number of bytes kept."""
 
     def __bool__(self) -> bool:
         return bool(self._kept)

@@ -25,7 +25,7 @@ class KeyedRequest:
     key: str
     """The idempotency key as the client sent it."""
     fingerprint: str
-    """A hash of all that determines the reply."""
+    """A hash of everything that determines the reply."""
     entry_id: str
     """The request's id, also in the ledger."""
     request: ChatRequest

@@ -28,7 +28,7 @@ class CachedResponse:
     expires_s: float
     """When it may no longer be repeated, on the monotonic clock."""
     size_bytes: int
-    """Roughly what its events take in memory."""
+    """The approximate memory that its events take."""
 
 
 class ResponseCache:
@@ -67,8 +67,8 @@ class ResponseCache:
     def put(self, key: bytes, events: tuple[Event, ...], metadata: ReplyMetadata) -> None:
         """Keep a complete reply in place of an earlier one.
 
-        Ignored are replies that end otherwise than with `stop`, `tool_calls` or `length`, and those
-        that would take more than an eighth of `max_bytes`.
+        Replies that end with anything but `stop`, `tool_calls` or `length` are ignored, and so are
+        those that would take more than an eighth of `max_bytes`.
         """
         last = events[-1] if events else None
         if not isinstance(last, Finished) or last.finish_reason not in _CACHEABLE_FINISH_REASONS:
