@@ -40,7 +40,7 @@ from devflow_claude_code.reading.transcript import Transcript, check_transcript
 NEWEST_KNOWN_VERSION = "2.1.329"
 """The newest Claude Code this reader was tested with; newer transcripts are read as well."""
 _MAX_CHOICES = 5
-"""Number of projects an error names when the requested one has no session."""
+"""The most projects that an error names when the requested one has no session."""
 
 
 class ClaudeCodeSession:
@@ -266,7 +266,7 @@ class ClaudeCodeSession:
         )
 
     def context(self, budget_tokens: int | None = None) -> SessionContext:
-        """Return what matters of the session, fitted to a token budget; cached until `refresh`.
+        """Return what matters in the session, fitted to a token budget; cached until `refresh`.
 
         Args:
             budget_tokens: None is `context_budget_tokens`.

@@ -146,7 +146,7 @@ class OpenRouterGateway:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        async with AsyncExitStack() as stack:  # each is closed, also where another one fails
+        async with AsyncExitStack() as stack:  # each is closed, even if another one fails to close
             for one in (self._transport, *self._providers, self.catalogue):
                 stack.push_async_callback(one.aclose)
 
@@ -196,7 +196,7 @@ class OpenRouterGateway:
         criteria: SelectionCriteria | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context manager whose reply is iterated for its events as they come.
+        """Return a context manager whose reply is iterated over for its events as they come.
 
         Entering waits for the first content; leaving early cancels the call. `response_format` is
         not checked. See `Pipeline.stream`.

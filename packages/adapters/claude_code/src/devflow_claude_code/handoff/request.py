@@ -22,7 +22,7 @@ HandoffMode = Literal["full", "brief"]
 
 DEFAULT_PROMPT = "Continue the work where this session stopped."
 DEFAULT_WINDOW_TOKENS = 128_000
-"""Assumed when the target's window is unknown, for example with `auto`."""
+"""The window assumed if the target's is unknown, for example with `auto`."""
 _BRIEF_SHARE = 0.5
 """Largest part of the window's free room that a brief may fill."""
 _MAX_BRIEF_TOKENS = 32_000
@@ -48,7 +48,7 @@ class HandoffTarget:
 
     model: str = "auto"
     window_tokens: int | None = None
-    """Input and output together; None if unknown."""
+    """The window, input and output together; None if it is unknown."""
     reply_tokens: int = 8_000
     """Tokens reserved for the answer."""
     takes_images: bool = True
@@ -61,11 +61,11 @@ class HandoffReport:
 
     mode: HandoffMode
     messages: int
-    """Messages of the request, with the system text and the prompt."""
+    """The number of messages in the request, with the system text and the prompt."""
     tokens: int
-    """Estimated, including the prompt."""
+    """The estimated tokens, including those of the prompt."""
     window_tokens: int
-    """Input and output together; the assumed size if the model's is unknown."""
+    """The window, input and output together; the assumed size if the model's is unknown."""
     left_out: tuple[str, ...]
     """What the request lacks, each with its number."""
     masked: tuple[str, ...]

@@ -33,7 +33,7 @@ class CommandLine:
 
     @property
     def guarded(self) -> str:
-        """The line as it is written: it ends with status 0 also when the program is gone."""
+        """The line as it is written: it ends with status 0 even if the program is gone."""
         return f"{self.plain}{_GUARD}"
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 _MAX_LISTED = 20
-"""Line numbers that are listed; the rest is only counted, so that a report stays readable."""
+"""The most line numbers listed; the rest is only counted, so that a report stays readable."""
 
 
 class LineList(NamedTuple):

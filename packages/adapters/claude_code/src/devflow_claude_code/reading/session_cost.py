@@ -24,7 +24,7 @@ Fast and batch variants are requested as `claude-opus-4-8-fast` and `claude-opus
 """
 
 SYNTHETIC = "<synthetic>"
-"""Model name of replies that the client made itself."""
+"""The model name of replies that the client made itself."""
 UNKNOWN_MODEL = "unknown"
 """The name that stands for the model if a row names none."""
 SEARCH_USD = Decimal("0.01")
@@ -68,9 +68,9 @@ class Response(NamedTuple):
     """One reply of a model, with everything it is billed for."""
 
     model: str | None
-    """As Claude Code recorded it; None if the row names no model."""
+    """The model as Claude Code recorded it; None if the row names none."""
     tokens: TranscriptTokens
-    """Sum over all calls that made the reply."""
+    """The sum over all calls that made the reply."""
     billing: Billing = _ORDINARY
 
     def calls(self) -> Iterator[PricedCall]:

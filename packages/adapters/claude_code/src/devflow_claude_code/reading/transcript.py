@@ -23,11 +23,13 @@ from devflow_claude_code.reading.rows import Json, RowReader, TranscriptRow, dec
 from devflow_claude_code.reading.salvage import find_records, is_filler
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
-"""Longer lines are skipped and reported: Anthropic's API takes requests of at most 32 MB, so the
-client itself could not send such a line back (Claude Code's longest hold images, a few MB).
+"""The longest line that is read; longer ones are skipped and reported.
+
+Anthropic's API takes requests of at most 32 MB, so the client itself could not send such a line
+back (Claude Code's longest lines hold images and have a few MB).
 """
 MAX_FOLDERS = 64
-"""How many folders are kept: the one that the session started in is among the first."""
+"""The most folders that are kept: the one that the session started in is among the first."""
 _CHUNK_BYTES = 1024 * 1024
 """Bytes that are read at once when a file is indexed."""
 _BUFFER_BYTES = 64 * 1024

@@ -13,8 +13,10 @@ Json = dict[str, Any]
 _ORDINARY = (None, "", "standard")
 _ANYWHERE = (None, "", "global", "not_available")
 _FREE_TOOLS = ("web_search_requests", "web_fetch_requests", "tool_search_requests")
-"""Searches have their own price; the other two cost only the tokens they bring (Anthropic,
-"Pricing", read 2026-11).
+"""The counted tools whose cost is known.
+
+Searches have their own price; the other two cost only the tokens they bring (Anthropic, "Pricing",
+read 2026-11).
 """
 
 _COUNTS = (
@@ -46,7 +48,7 @@ class Billing(NamedTuple):
     reply's own), and its tokens.
     """
     variant: str = ""
-    """How a catalogue marks speed and tier: `-fast`, `:batch`."""
+    """The suffix by which a catalogue marks speed and tier: `-fast`, `:batch`."""
     searches: int = 0
     """Number of web searches, which are billed per search."""
     is_us_only: bool = False
