@@ -110,7 +110,7 @@ class Run:
             sys.stdout.flush()
 
     def remark(self, text: str) -> None:
-        """Write a line to standard error, also with `--json`."""
+        """Write a line to standard error, even with `--json`."""
         sys.stderr.write(strip_control_chars(text) + "\n")
 
     def emit(self, document: object) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 STOP_TIMEOUT_S = 20.0
-"""How long the stand-in may take to end before it is killed, in seconds."""
+"""Seconds that the stand-in may take to end before it is killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,7 @@ class SandboxProcess:
     """A running stand-in: its address, and the key it accepts."""
 
     base_url: str
-    """Ends in `/api/v1`."""
+    """The stand-in's address, which ends in `/api/v1`."""
     api_key: str
 
     @property

@@ -26,7 +26,7 @@ from typing import Any, Self
 from devflow_core.environment import replace_environment
 
 RUN_TIMEOUT_S = 120.0
-"""How long a command may run: it takes a second, but much longer on a busy machine."""
+"""Seconds that a command may run: it takes one, but far more on a busy machine."""
 _POLL_S = 0.01
 """Seconds between two looks at whether a command has written or ended."""
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
@@ -102,7 +102,7 @@ class RunningCommand:
         return (self._folder / "stderr").read_bytes().decode("utf-8", "replace")
 
     def wait_for_document(self, timeout_s: float = RUN_TIMEOUT_S) -> Any:
-        """Return the JSON document that a command writes before it goes on, like `serve --json`.
+        """Return the JSON document that a command writes before it continues, like `serve --json`.
 
         Raises:
             TimeoutError: it has not written one.

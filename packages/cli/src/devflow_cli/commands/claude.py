@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from devflow_cli import launch
 
 HOOK_TIMEOUT_S = 8.0
-"""Below the 10 s that the installer asks Claude Code to wait for our hook."""
+"""Seconds for a hook: below the 10 s that the installer asks Claude Code to wait for it."""
 STATUS_TIMEOUT_S = 3.0
-"""For each step of a status line; a working ledger answers in milliseconds."""
+"""Seconds for each step of a status line; a working ledger answers in milliseconds."""
 STOP_TIMEOUT_S = 10.0
-"""How long Claude Code may take to end after this process was asked to end."""
+"""Seconds that Claude Code may take to end after this process was asked to end."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""Bytes of an event that are read; a longer one is cut, so it is not valid JSON and is ignored."""
+"""The most bytes of an event that are read; a longer one is cut, and ignored as invalid JSON."""
 
 
 @app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -1,4 +1,4 @@
-"""`devflow sandbox`: runs the OpenRouter stand-in by itself."""
+"""`devflow sandbox`: runs the OpenRouter stand-in on its own."""
 
 from __future__ import annotations
 

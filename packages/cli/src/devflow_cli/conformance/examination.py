@@ -36,11 +36,11 @@ from devflow_cli.conformance.terms import (
 )
 
 DEFAULT_LIMIT_USD = Decimal("0.15")
-"""What an examination may cost by default; all clauses cost about 0.03 USD with small models."""
+"""The default limit of an examination in USD; all clauses cost about 0.03 with small models."""
 MAX_SILENCE_S = 60.0
-"""How long an answer may stop coming, in seconds, before the gateway counts as hanging."""
+"""Seconds that an answer may stop coming before the gateway counts as hanging."""
 MAX_CLAUSE_S = 300.0
-"""How long the check of one clause may take, in seconds."""
+"""Seconds that the check of one clause may take."""
 SPEECHES: dict[Group, Speech] = {
     "messages": MessagesSpeech(),
     "responses": ResponsesSpeech(),
@@ -57,7 +57,7 @@ Progress = Callable[[Clause], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What to examine, and how."""
+    """An order for an examination: what to examine, and how."""
 
     url: str
     """The gateway's root URL; it may end in `/v1`."""
@@ -154,7 +154,7 @@ def _open_client(url: str, key: str | None = None) -> httpx.AsyncClient:
 
 @lru_cache(maxsize=1)
 def _load_certificates() -> ssl.SSLContext:
-    # those of httpx itself, once: reading them takes longer than all of an examination's requests
+    # httpx's own, loaded once: reading them takes longer than all requests of an examination
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -234,7 +234,7 @@ async def _judge(clause: Clause, probe: Probe, before: Sequence[Finding]) -> tup
         return "skipped", str(seen)
     except TimeoutError:
         return "failed", f"it takes longer than {MAX_CLAUSE_S:g} s"
-    # what is not shaped as it should be is a finding about the gateway, not a bug of the check
+    # a malformed answer is a finding about the gateway, not a bug of the check
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         return "failed", f"{type(error).__name__}: {error}"[:200]
 

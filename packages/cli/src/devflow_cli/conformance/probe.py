@@ -27,7 +27,7 @@ class Probe:
     """A gateway as the clauses of one group see it; the caller closes the client."""
 
     client: httpx.AsyncClient
-    """Has the gateway as its base URL, and sends the key."""
+    """The client, which has the gateway as its base URL and sends the key."""
     speech: Speech
     model: str
     models: Sequence[JsonObject]
@@ -42,7 +42,7 @@ class Probe:
     _kept: dict[str, Any] = field(default_factory=dict[str, Any])
 
     async def ask(self, inquiry: Inquiry) -> Utterance:
-        """Return what the model says to a question.
+        """Ask a question, and return what the model says.
 
         Raises:
             ClauseBroken: it is refused, or the answer is too long or cannot be read.
@@ -116,7 +116,7 @@ class Probe:
         return await record(self.client, path, body, {**self.speech.headers, **named})
 
     async def keep(self, name: str, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Return what was asked under this name before, by any clause; otherwise ask now."""
+        """Return the answer to what any clause has asked under this name; otherwise ask now."""
         if name not in self._kept:
             self._kept[name] = await ask()
         return self._kept[name]
@@ -138,7 +138,7 @@ class Probe:
             reply = self.speech.assemble(found.events) if found.events else found.json
             usage = reply.get("usage")
         except (KeyError, TypeError, ValueError, AttributeError, ClauseBroken):
-            pass  # it is booked at its worst; what is wrong with it is for the clause to say
+            pass  # booked at its worst case; the clause itself reports what is wrong with it
         self.spending.add(usage, self.model, worst)
 
     def row(self) -> JsonObject:

@@ -25,7 +25,7 @@ async def reachable(probe: Probe) -> str:
 
 
 async def strangers(probe: Probe) -> str:
-    """Pages of other sites cannot use a gateway of this machine that asks for no key."""
+    """Pages of other sites cannot use a gateway on this machine that requires no key."""
     bare = await _send_bare(probe, {})
     if bare.status_code in (401, 403):
         return "a key is asked for"

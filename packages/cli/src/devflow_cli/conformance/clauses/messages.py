@@ -20,7 +20,7 @@ from devflow_cli.conformance.speech.messages import BETAS
 from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, ClauseSkipped, require
 
 MAX_CACHED_TOKENS = 6000
-"""Upper bound of the prompt that is sent again; Claude Haiku 4.5 caches none below 4,096 tokens."""
+"""The most tokens of the prompt that is sent again; Claude Haiku 4.5 caches none below 4,096."""
 MAX_THINKING_TOKENS = 1536
 """Tokens of a reply whose thinking may take 1,024 of them."""
 _COUNT = "/v1/messages/count_tokens?beta=true"
@@ -69,7 +69,7 @@ async def early_usage(probe: Probe) -> str:
 
 
 async def cache(probe: Probe) -> str:
-    """A prompt marked with `cache_control` is read from the cache when it comes again."""
+    """A prompt marked with `cache_control` is read from the cache when it is sent again."""
     listed = as_object(probe.row().get("pricing"))
     if "claude" not in probe.model and not listed.get("input_cache_read"):
         raise ClauseSkipped(f"whether {probe.model} caches prompts is unknown; name a Claude")
@@ -109,7 +109,7 @@ async def stop_sequences(probe: Probe) -> str:
 
 
 async def thinking(probe: Probe) -> str:
-    """Thinking keeps its signature, and is taken back in the next turn with a tool result."""
+    """Thinking keeps its signature, and is accepted back in the next turn with a tool result."""
     question = "Think about it, then use the read_left tool."
     more = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
     asked = Inquiry(
@@ -151,7 +151,7 @@ async def thinking(probe: Probe) -> str:
 
 
 async def unknown_fields(probe: Probe) -> str:
-    """Fields that the upstream may not know are passed on or ignored, and the request answered."""
+    """Fields that the upstream may not know are passed on or ignored, and the reply comes."""
     more = {
         "thinking": {"type": "adaptive", "display": "updates"},
         "output_config": {"effort": "medium"},
@@ -165,14 +165,14 @@ async def unknown_fields(probe: Probe) -> str:
 
 
 async def unknown_betas(probe: Probe) -> str:
-    """Unknown values of `anthropic-beta` are passed on or ignored, and the request answered."""
+    """Unknown values of `anthropic-beta` are passed on or ignored, and the reply comes."""
     asked = Inquiry(question="Reply with exactly: ok", max_tokens=64)
     await probe.send(asked, anthropic_beta=f"{BETAS},something-new-2027-01-01")
     return "answered"
 
 
 async def deferred_tools(probe: Probe) -> str:
-    """Tools with `defer_loading` and results with `tool_reference` are taken."""
+    """Tools with `defer_loading` and results with `tool_reference` are accepted."""
     schema = {"type": "object", "properties": {"query": {"type": "string"}}}
     tools: list[JsonObject] = [
         {"name": "ToolSearch", "description": "Find tools.", "input_schema": schema},

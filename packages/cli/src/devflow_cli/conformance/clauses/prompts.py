@@ -1,4 +1,4 @@
-"""Checks that what a request says reaches the model, for the most part with code words.
+"""Checks that all parts of a request reach the model, for the most part with code words.
 
 Each word stands where a gateway may lose it, and one more stands in the question itself. A model
 that repeats only the question's word was not given the others; one that repeats none proves
@@ -67,7 +67,7 @@ async def repeat_words(probe: Probe, inquiry: Inquiry, told: Mapping[str, str], 
 
 
 async def system_prompt(probe: Probe) -> str:
-    """What the system prompt says reaches the model."""
+    """The text of the system prompt reaches the model."""
     word = make_word()
     text = f"You are a brief assistant. The code word of the system is {word}."
     inquiry = Inquiry(question="", system=text)
@@ -76,7 +76,7 @@ async def system_prompt(probe: Probe) -> str:
 
 
 async def late_system(probe: Probe) -> str:
-    """What a system or developer message inside of the conversation says reaches the model."""
+    """The text of a system or developer message inside the conversation reaches the model."""
     word = make_word()
     text = f"The working directory is /work. The code word of the directory is {word}."
     inquiry = Inquiry(question="", late_system=text)
@@ -112,7 +112,7 @@ async def image(probe: Probe) -> str:
 
 
 async def utf8(probe: Probe) -> str:
-    """Text in all scripts comes back whole, also where a stream is cut inside of a character."""
+    """Text in all scripts comes back whole, even where a stream is cut inside a character."""
     question = f"Reply with exactly: {_ECHO}"
     seen: list[str] = []
     for stream in (True, False):
@@ -130,7 +130,7 @@ async def utf8(probe: Probe) -> str:
 
 
 async def max_tokens(probe: Probe) -> str:
-    """The limit of tokens holds, and the reply says that it ended there."""
+    """The limit on tokens holds, and the reply says that it ended there."""
     question = "Count from 1 to 300, one number per line, without leaving any out."
     said = await probe.ask(Inquiry(question=question, max_tokens=32))
     require(

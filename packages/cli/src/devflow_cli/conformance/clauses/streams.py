@@ -1,4 +1,4 @@
-"""Checks when a stream comes, how it ends early, and what it says of its cost."""
+"""Checks when a stream comes, how it ends early, and what it reports as its cost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from devflow_cli.conformance.stand_in import GAP_S, StandIn
 from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, ClauseSkipped, require
 
 MIN_SPAN = 0.1
-"""A stream's text comes over at least this share of the time from the question to its end: a reply
-of 150 tokens takes longer to write than to begin, even where the model is asked first to think."""
+"""The least share of the time from question to end over which a stream's text must come.
+
+A reply of 150 tokens takes longer to write than to begin, even where the model is asked first to
+think.
+"""
 CLEAR_SPAN_S = 0.5
-"""Text that comes over so many seconds was not held back, however long its beginning took."""
+"""Seconds over which text must come to prove that it was not held back, late as it may begin."""
 MIN_TOTAL_S = 0.25
 """A faster reply may come in one piece from a gateway that holds nothing back."""
 _COUNTING = "Count from 1 to {count}, one number per line, and write nothing else."
@@ -24,7 +27,7 @@ _NO_STAND_IN = (
 
 
 async def answers(probe: Probe) -> str:
-    """A small request is answered: with text, the reason of its end and the model's name."""
+    """A small request is answered with text, the reason for its end and the model's name."""
     found: Recording = await hear_hello(probe, stream=False)
     said = probe.understand(found)
     require(said.text.strip(), f"the reply holds no text: {found.excerpt}")

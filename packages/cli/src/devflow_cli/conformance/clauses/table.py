@@ -1,4 +1,4 @@
-"""The table of all clauses, in the order in which they are checked."""
+"""Lists all clauses, in the order in which they are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks that tool calls come whole out of a stream, and that results are taken by their ids."""
+"""Checks that tool calls come whole out of a stream, and that their results are matched by id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _QUESTIONS = (
 
 
 async def tool_calls(probe: Probe) -> str:
-    """Two tool calls in one stream keep their own ids and inputs, and their ids are taken back."""
+    """Two tool calls in one stream keep their own ids and inputs, and the ids are accepted back."""
     said = await _hear_two_calls(probe)
     ids = [one.id for one in said.calls]
     require(all(ids), "a tool call has no id: its result cannot be sent back")

@@ -1,4 +1,4 @@
-"""The grammar of a stream of OpenAI's Responses.
+"""Defines the grammar of a stream of OpenAI's Responses, and finds where a stream leaves it.
 
     stream := created in_progress? item* (completed | incomplete | failed)
     item   := output_item.added (events of this item)* output_item.done

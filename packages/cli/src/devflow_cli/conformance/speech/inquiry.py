@@ -33,7 +33,7 @@ class Inquiry:
     """For each tool in order: the id of a call that was made, and its result."""
     max_tokens: int = MAX_OUTPUT_TOKENS
     stop: str | None = None
-    """Where the reply has to stop; for `messages` only."""
+    """The text at which the reply has to stop; for `messages` only."""
     schema: JsonObject | None = None
     has_picture: bool = False
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -47,7 +47,7 @@ class HeardCall:
     id: str
     name: str
     arguments: str
-    """As JSON text."""
+    """The arguments as JSON text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Utterance:
     calls: tuple[HeardCall, ...]
     ending: Ending
     input_tokens: int
-    """The whole prompt, with what was read from a cache or written to one."""
+    """The tokens of the whole prompt, with those read from a cache or written to one."""
     output_tokens: int
     cached_tokens: int
     total_tokens: int | None

@@ -93,7 +93,7 @@ class ResponsesSpeech:
         return {"model": model, "store": False, "input": 5}
 
     def find_error(self, body: JsonObject) -> str | None:
-        # in a stream it is an event of its own, or inside of the response that failed
+        # in a stream it is a separate event, or inside the response that failed
         if body.get("type") == "error" and "error" not in body:
             return str(body.get("code") or "error") if body.get("message") else None
         response = body.get("response")
