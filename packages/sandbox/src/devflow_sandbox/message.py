@@ -22,9 +22,9 @@ class SandboxRequest:
 
     method: str
     path: str
-    """Without the query."""
+    """The path without the query."""
     query: str = ""
-    """Without the `?`."""
+    """The query without the `?`."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
 
@@ -84,7 +84,7 @@ class Answer:
 
 
 COMMENT = b": OPENROUTER PROCESSING\n\n"
-"""Sent in a stream while there is no event."""
+"""The comment that is sent in a stream while there is no event."""
 DONE = b"data: [DONE]\n\n"
 """The end of a stream, except for `/messages`."""
 CORS = (

@@ -15,7 +15,7 @@ from devflow_sandbox.message import JsonObject
 Ttl = Literal["5m", "1h"]
 
 MEDIA_TOKENS = 258
-"""Tokens of an image, audio clip or page of a file; with OpenRouter they depend on its size."""
+"""The tokens of an image, audio clip or page; with OpenRouter they depend on its size."""
 
 _SYSTEM_ROLES = ("system", "developer")
 
@@ -29,7 +29,7 @@ class Block:
     role: str
     """`tools`, `system`, `developer`, `user`, `assistant`, `call` or `tool`."""
     text: str
-    """Empty for media."""
+    """The text; empty for media."""
     ttl: Ttl | None = None
     """The cache lifetime, if the client marked the prompt up to here."""
     media: MediaKind | None = None
@@ -92,14 +92,14 @@ class ParsedRequest:
     max_tokens: int | None = None
     """Longest reply; None: the model's own limit."""
     reasoning: ReasoningRequest | None = None
-    """None if the request does not mention it."""
+    """The requested reasoning; None if the request does not mention it."""
     provider: JsonObject = field(default_factory=dict[str, Any])
     """The `provider` object: preferences for the routing."""
     session_id: str | None = None
     """The conversation, which stays with its provider."""
     user: str | None = None
     implicit_cache: bool = True
-    """Whether a provider that caches by itself may; False: only what is marked."""
+    """Whether a provider may cache without being told; False: only marked prompts are cached."""
 
     @property
     def prompt_tokens(self) -> int:

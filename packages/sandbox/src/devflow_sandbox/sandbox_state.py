@@ -21,7 +21,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How a sandbox behaves; the defaults suit most tests."""
+    """The behaviour of a sandbox; the defaults suit most tests."""
 
     seed: int = 0
     """Determines replies, ids and keys; nothing is random."""
@@ -78,7 +78,7 @@ class SandboxState:
     prompt_cache: PromptCache = field(default_factory=PromptCache)
     response_cache: SandboxResponseCache = field(default_factory=SandboxResponseCache)
     grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
-    """By authorization code."""
+    """The grants by authorization code."""
     sticky_providers: dict[str, tuple[str, float]] = field(
         default_factory=dict[str, tuple[str, float]]
     )

@@ -104,14 +104,14 @@ class Prices:
     """One `pricing` object, in USD per token (per request, per search)."""
 
     prompt: Decimal
-    """-1 for routers: who answers, and so the price, is decided by the call."""
+    """The prompt's price; -1 for routers, whose price depends on the model that answers."""
     completion: Decimal
     cache_read: Decimal | None = None
-    """None: cached tokens cost as much as others, also at the higher price of a long prompt."""
+    """Cached tokens; None: they cost as much as others, even at the price of a long prompt."""
     cache_write: Decimal | None = None
-    """None: written tokens cost as much as others."""
+    """Written tokens; None: they cost as much as others."""
     cache_write_1h: Decimal | None = None
-    """None: the same as `cache_write`."""
+    """Tokens written for an hour; None: the same as `cache_write`."""
     request: Decimal = _ZERO
     """Price of a call, whatever its length."""
     web_search: Decimal | None = None

@@ -130,9 +130,9 @@ class RouterLimits:
     """The models that a router may choose, as patterns with `*`."""
 
     allowed: tuple[str, ...] = ()
-    """Empty: all models."""
+    """Patterns of the models allowed; empty: all models."""
     excluded: tuple[str, ...] = ()
-    """These are excluded even if they are allowed."""
+    """Patterns of the models excluded, even if they are allowed."""
 
     def allows(self, name: str) -> bool:
         """Return whether a model may be chosen."""

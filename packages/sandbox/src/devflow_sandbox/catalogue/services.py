@@ -36,7 +36,7 @@ FETCH_USD = Decimal("0.001")
 """Price of a page fetched by Exa or Parallel; other engines are free ("Web Fetch", Pricing)."""
 
 OCR_PAGE_USD = Decimal("0.002")
-"""Price of a page read by `mistral-ocr`, also with the user's own keys ("PDF Inputs", Pricing)."""
+"""Price of a page read by `mistral-ocr`, even with the user's own keys ("PDF Inputs", Pricing)."""
 
 MAX_STEPS = 30
 """The most server-side tool calls of a request ("Server Tools", Tool Call Limits)."""
@@ -79,7 +79,7 @@ class EngineFee:
     engine: str
     """`native`, `exa`, `parallel`, `perplexity`, `firecrawl` or another name of the request."""
     usd: Decimal
-    """For one search or fetch."""
+    """The fee in USD for one search or fetch."""
     is_native: bool = False
     """Whether the model's provider charges the fee, not OpenRouter."""
 

@@ -18,9 +18,9 @@ from devflow_sandbox.parsed_request import BodyReader, parse_body
 from devflow_sandbox.sandbox_state import Grant, SandboxState
 
 CODE_LIFE_S = 600.0
-"""An authorization code can be used once, within ten minutes (in seconds)."""
+"""Seconds within which an authorization code can be used, once."""
 _PAGE_SIZE = 100
-"""Keys that one answer of `GET /keys` lists; `offset` continues."""
+"""The most keys that one answer of `GET /keys` lists; `offset` continues."""
 _PERIODS = (None, "daily", "weekly", "monthly")
 
 

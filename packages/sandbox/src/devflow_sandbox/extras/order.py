@@ -48,7 +48,7 @@ class SearchOrder:
     max_total_results: int = MAX_TOTAL_RESULTS
     """The most results of all searches of the request."""
     tokens_per_result: int = TOKENS_PER_RESULT
-    """What each result adds to the prompt."""
+    """The tokens that each result adds to the prompt."""
     is_plugin: bool = False
     """Whether to search once, before the model is called; if not, the model decides."""
 
@@ -62,7 +62,7 @@ class FetchOrder:
     max_uses: int | None = None
     """The most pages; None: only the limits of the request apply."""
     max_content_tokens: int | None = None
-    """What a page may add to the prompt; None: `TOKENS_PER_FETCH`."""
+    """The most tokens that a page may add to the prompt; None: `TOKENS_PER_FETCH`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ class Order:
     other_tools: int = 0
     """Number of tools that OpenRouter runs without charge."""
     pdf_engine: str | None = None
-    """What reads PDFs. None and `native`: the model itself, or `mistral-ocr` if it cannot."""
+    """The engine that reads PDFs; None and `native`: the model, or `mistral-ocr` if it cannot."""
     max_steps: int = MAX_STEPS
     """The most calls of server tools in the whole request."""
     tier: Tier = "default"
@@ -84,7 +84,7 @@ class Order:
     modalities: frozenset[str] = frozenset()
     """Requested forms of the reply: `text`, `image`, `audio`; empty means text."""
     choices: int = 1
-    """The field `n`."""
+    """The number of replies that are asked for (`n`)."""
 
     @property
     def is_empty(self) -> bool:

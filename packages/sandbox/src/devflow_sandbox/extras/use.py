@@ -44,9 +44,9 @@ class Extra:
     name: str
     """The engine, or the model that was called."""
     count: int
-    """Uses; for `pdf`, pages."""
+    """The number of uses; for `pdf`, of pages."""
     usd: Decimal
-    """For all uses together."""
+    """The amount in USD for all uses together."""
     is_native: bool = False
     """Whether the model's provider charges this item, not OpenRouter."""
     is_first: bool = False
@@ -66,7 +66,7 @@ class ExtraUse:
 
     items: list[Extra] = field(default_factory=list[Extra])
     prompt_tokens: int = 0
-    """Besides those of the request: results, and the repeated prompt after each tool call."""
+    """Tokens besides the request's: results, and the prompt repeated after each tool call."""
     window: int | None = None
     """The longest prompt that was sent; None if nothing was ordered."""
     completion_tokens: int = 0
@@ -102,7 +102,7 @@ class Appetite:
     """How often models use their tools."""
 
     seed: int
-    """The same seed gives the same draws for the same request."""
+    """The seed of the draws; it gives the same draws for the same request."""
     uses: int | None = None
     """Uses of each tool, within its limits; None: by a draw."""
 

@@ -19,7 +19,7 @@ class RequestTarget:
 
     request: SandboxRequest
     key: Key | None = None
-    """None: unknown, so that a rule for a key does not match."""
+    """The key; None: unknown, so that a rule for a key does not match."""
     stream: bool | None = None
     """Whether the reply is streamed; None if it is not a reply."""
     models: tuple[str, ...] = ()

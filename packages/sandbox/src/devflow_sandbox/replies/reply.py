@@ -21,7 +21,7 @@ class EmittedToolCall:
     id: str
     name: str
     arguments: str
-    """As JSON text."""
+    """The arguments as JSON text."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ class ScriptedToolCall(_ReplyScriptForm):
 
     name: str
     arguments: dict[str, Any] | str = {}
-    """An object, or text that is sent as it is, even if it is not JSON."""
+    """The arguments: an object, or text that is sent as it is, even if it is not JSON."""
 
 
 class ScriptedReply(_ReplyScriptForm):
