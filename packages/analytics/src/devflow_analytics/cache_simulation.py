@@ -29,7 +29,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheRules:
-    """How a model's provider caches prompts."""
+    """The rules by which a model's provider caches prompts."""
 
     kind: Literal["explicit", "implicit", "none"]
     """`explicit`: caches where the client marks it, and charges for writing. `implicit`: always
@@ -38,7 +38,7 @@ class CacheRules:
     min_tokens: int = 0
     """Length of the shortest prefix that is cached, in tokens."""
     ttl_s: int = SHORT_TTL_S
-    """How long a prefix stays cached after its last use, in seconds."""
+    """Seconds that a prefix stays cached after its last use."""
 
     def describe(self) -> str:
         """Describe the rules in a phrase for people."""

@@ -26,7 +26,7 @@ MIN_SHARE = Decimal("0.05")
 MIN_REQUESTS = 30
 """The fewest requests to each of two models for comparing their success."""
 MAX_SUCCESS_DROP = 0.05
-"""How much lower the cheaper model's success may be, at the lower end of its 95 % interval."""
+"""The most by which the cheaper model may succeed less often, at its 95 % interval's lower end."""
 MIN_TURNS = 4
 """The fewest turns of a session that is judged: with few, little input was seen before (2/n)."""
 MIN_PROMPT_TOKENS = 4096

@@ -25,7 +25,7 @@ CAVEATS = (
     "other models would have cost.",
     "Prices are the present list prices of the catalogue, for the whole of the record.",
 )
-"""What a repriced record leaves open; part of every result."""
+"""The caveats of a repriced record, which are part of every result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class Alternative:
     usage: Usage
     """The tokens of all turns, with the model's own prompt cache; none if the price is unknown."""
     notes: tuple[str, ...]
-    """How the model caches, and what speaks against it."""
+    """Notes on how the model caches, and on what speaks against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

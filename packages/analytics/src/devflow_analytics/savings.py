@@ -41,7 +41,7 @@ class Savings:
 
     @property
     def saved_usd(self) -> Decimal:
-        """What the baseline would have cost beyond the real cost; negative for a loss."""
+        """The amount by which the baseline would have cost more; negative for a loss."""
         return self.baseline_cost_usd - self.cost_usd
 
 

@@ -29,7 +29,7 @@ GroupBy = Literal[
     "error",
     "day",
 ]
-"""What requests can be grouped by; `day` is the day in UTC, `key` the client key's name."""
+"""The names of groupings; `day` is the day in UTC, `key` the client key's name."""
 GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 GROUPING_BY_NAME: Mapping[str, GroupBy] = {one: one for one in GROUPINGS}
 

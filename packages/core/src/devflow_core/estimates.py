@@ -63,7 +63,7 @@ def may_be_billed(error: BaseException | None) -> bool:
 
 
 class SeenReply:
-    """What has been seen of a reply: how much text, and the reported counts and cost."""
+    """The part of a reply that was seen: how much text, and the reported counts and cost."""
 
     __slots__ = (
         "_answer",

@@ -30,7 +30,7 @@ class Started:
     """The model that answers, by the provider's name for it."""
     provider: str | None = None
     reported: ReportedUsage | None = None
-    """What the provider has counted at the start, usually the input."""
+    """The counts that the provider reports at the start, usually those of the input."""
     frame: Frame | None = None
 
 

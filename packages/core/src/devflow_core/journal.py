@@ -57,7 +57,7 @@ class Journal:
         self.entry: LedgerEntry | None = None
         self.route: Route | None = None
         self.omitted: tuple[str, ...] = ()
-        """What the latest call could not carry over to the provider; set before it is sent."""
+        """The parts that the latest call could not carry over; set before it is sent."""
         self.served: str | None = None
         """The model that answers the latest call; None before its first event."""
         self.find_served: FindModel = lambda _name: None

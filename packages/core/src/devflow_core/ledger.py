@@ -13,7 +13,7 @@ from devflow_core.usage import Usage
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 CostStatus = Literal["settled", "estimated", "observed", "void"]
-"""How certain a cost is.
+"""The certainty of a cost.
 
 `settled`: the provider's own figure. `estimated`: ours, to be reconciled. `observed`: ours for
 good, from what was seen of the reply, since the provider cannot report more. `void`: nothing was or
@@ -43,7 +43,7 @@ class ModelShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStart:
-    """What is known of an attempt before it is sent; it is on disk by then."""
+    """The facts about an attempt that are known, and on disk, before it is sent."""
 
     attempt_id: str
     """Unique, so that a write whose outcome is unclear can be resolved."""
@@ -85,7 +85,7 @@ class Attempt:
     cost_text: str | None = None
     """The provider's own decimal text if the cost is settled."""
     cost_source: str | None = None
-    """Where the cost comes from if not from the reply.
+    """The origin of the cost if it is not from the reply.
 
     One of `generation`, `total of 2026-11-30`, `observed` and `reserved`.
     """
@@ -116,7 +116,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """What one request leaves in the ledger, whatever its outcome."""
+    """The record that one request leaves in the ledger, whatever its outcome."""
 
     entry_id: str
     started_at: datetime

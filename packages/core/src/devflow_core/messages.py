@@ -22,7 +22,7 @@ class Text:
 
     text: str
     cache_ttl: CacheTtl | None = None
-    """How long the prompt up to and including this part is to be cached."""
+    """How long the prompt up to and including this part should be cached; None: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ ResultPart = Text | Media | OpaquePart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a tool returned for the call `call_id`."""
+    """The content that a tool returned for the call `call_id`."""
 
     call_id: str
     parts: tuple[ResultPart, ...]

@@ -47,7 +47,7 @@ class AttemptLog(Protocol):
     """The part of a request's journal that the wrappers of a call may use."""
 
     omitted: tuple[str, ...]
-    """What the latest call could not carry over to the provider; set before it is sent."""
+    """The parts that the latest call could not carry over; set before it is sent."""
 
     @property
     def ended(self) -> Sequence[Attempt]:
@@ -81,7 +81,7 @@ class Call:
     is_last: bool = True
     """Whether no other candidate is left to take over."""
     omitted: tuple[str, ...] = ()
-    """What was left out of the request already, because the candidate cannot take it."""
+    """Parts already left out of the request because the candidate cannot take them."""
 
 
 class Upstream(Protocol):

@@ -40,7 +40,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoice:
-    """Which tool must, may or must not be called."""
+    """The rule for which tool must, may or must not be called."""
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
@@ -59,7 +59,7 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningOptions:
-    """How much the model should reason; fields that are None keep the model's default."""
+    """The options for how much the model should reason; None keeps the model's default."""
 
     effort: str | None = None
     """`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`."""

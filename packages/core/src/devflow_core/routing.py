@@ -31,7 +31,7 @@ class SelectionCriteria:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a request is about."""
+    """The subject of a request: its type, its complexity, and the evidence for them."""
 
     type: TaskType
     complexity: Complexity
@@ -56,7 +56,7 @@ class ScoreTerms:
     latency_s: float | None
     """The expected time to the end of the reply; None before anything was measured."""
     switch_cost_usd: float = 0.0
-    """What a warm prompt cache at the session's current model would have saved."""
+    """The saving that a warm prompt cache at the session's current model would have brought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +90,7 @@ class Candidate:
     """An upper estimate of the tokens of the request; None if they were not estimated."""
     max_output_tokens: int | None = None
     worst_case_usd: Decimal | None = None
-    """What is reserved before the call: the most expensive outcome that may be billed.
+    """The amount reserved before the call: the most expensive outcome that may be billed.
 
     None if it is unknown.
     """

@@ -109,7 +109,7 @@ class Settings(BaseModel):
     retry_wait_factor: float = Field(default=1.0, ge=0, le=100)
     """Scales the waits between attempts; Retry-After is respected in any case."""
     first_token_timeout_s: float = Field(default=60.0, gt=0)
-    """How long a provider may take until its first event."""
+    """Seconds that a provider may take until its first event."""
     idle_timeout_s: float = Field(default=60.0, gt=0)
     """The longest silence between two events of a reply; comments count as silence."""
     total_timeout_s: float = Field(default=600.0, gt=0)
@@ -172,7 +172,7 @@ class Settings(BaseModel):
     context_tokens: int = Field(default=4_000, ge=0)
     """The most tokens of a session's context that are injected."""
     retention_days: int | None = Field(default=None, ge=1)
-    """How long ledger rows keep their labels; amounts are kept forever."""
+    """Days for which ledger rows keep their labels; amounts are kept forever. None: no limit."""
 
     data_dir: Path = Path()
     """The folder of DevFlow's files; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`."""
@@ -189,7 +189,7 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1)
     """The number of processes that share the port and the ledger."""
     drain_timeout_s: float = Field(default=28.0, ge=0)
-    """How long replies in progress may take once the gateway is asked to end."""
+    """Seconds that replies in progress may take once the gateway is asked to end."""
     require_key: bool = True
     """Whether the HTTP gateway requires a client key; it may be False only on loopback."""
     allowed_hosts: tuple[str, ...] = ()
@@ -201,9 +201,9 @@ class Settings(BaseModel):
     cache: bool = True
     """Whether exact repetitions at temperature 0, or on request, are answered from memory."""
     cache_ttl_s: float = Field(default=300.0, gt=0)
-    """How long an answer may be repeated."""
+    """Seconds for which an answer may be repeated."""
     otel_endpoint: str | None = None
-    """Where OpenTelemetry traces go (OTLP, extra `otel`): https, or http to this machine."""
+    """The address for OpenTelemetry traces (OTLP, extra `otel`): https, or http to this machine."""
     otel_allow_http: bool = False
     """Whether traces, with names of models and projects, may leave this machine over http."""
 

@@ -19,7 +19,7 @@ MAX_SETTINGS_BYTES = 1024 * 1024
 """The size limit of a settings file."""
 _Table = Mapping[str, object]
 Kind = Literal["text", "list", "table"]
-"""How the text of a variable is parsed: unchanged, as a list (JSON or commas), or as JSON."""
+"""The form of a variable's text: used unchanged, a list (JSON or commas), or JSON."""
 
 
 def find_config_dir(environ: Mapping[str, str]) -> Path | None:

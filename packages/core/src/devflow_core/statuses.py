@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class Disposition(Enum):
-    """What may be done after an error, before the reply has begun."""
+    """The options after an error, before the reply has begun."""
 
     RETRY = "retry"
     """The same candidate may be asked again; if it keeps failing, the next one."""

@@ -31,7 +31,7 @@ MAX_FRAMING_TOKENS = 64
 It matters where the text itself is short.
 """
 MESSAGE_TOKENS = 4
-"""The tokens of a message besides its text."""
+"""The tokens of a message in addition to those of its text."""
 _UNKNOWN_PART_TOKENS = 50
 """Our guess of the tokens of a part that the hub cannot express, besides those of its JSON text."""
 _UPPER_WIDE_TOKENS = 1.6
@@ -324,7 +324,7 @@ def _count_signs(ascii_bytes: bytes) -> tuple[int, int]:
 
 
 def _collect_text(part: Part, texts: list[str]) -> int:
-    """Collect a part's text; return the tokens that it has besides."""
+    """Collect a part's text; return the tokens that the part has in addition to it."""
     match part:
         case Text() | Reasoning():
             texts.append(part.text)

@@ -150,7 +150,7 @@ class ReportedCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedUsage:
-    """What a provider has counted and charged up to some point of its reply."""
+    """The counts and the cost that a provider has reported up to some point of its reply."""
 
     usage: Usage | None = None
     iterations: tuple[Iteration, ...] = ()

@@ -95,7 +95,7 @@ def list_parameters(capabilities: Capability) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a request requires of the model that answers it.
+    """The requirements that a request has of the model that answers it.
 
     Parallel tool calls are not included: the catalogue lists the parameter for 6 of 413 models,
     although nearly all models with tools also call several at once (snapshot of 2026-08-16).

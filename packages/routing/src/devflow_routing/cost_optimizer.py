@@ -51,7 +51,7 @@ class ModelEstimates:
     cost_usd: Floats
     """The expected cost, with the prompt cache considered; NaN if the price is unknown."""
     switch_cost_usd: Floats
-    """What is lost by leaving the prompt cache that the session has warmed."""
+    """The loss from leaving the prompt cache that the session has warmed."""
     latency_s: Floats
     """The expected time to the end of the reply; a default for models never measured."""
     utility: Floats

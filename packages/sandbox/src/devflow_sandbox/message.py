@@ -13,7 +13,7 @@ import orjson
 JsonObject = dict[str, Any]
 
 Framing = Literal["chunked", "length", "close", "raw"]
-"""How the end of a body is marked; `raw`: the steps are the bytes of the connection."""
+"""The marking of the end of a body; `raw`: the steps are the bytes of the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,7 +64,7 @@ class ToolDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningRequest:
-    """How much reasoning is requested, and whether it is shown."""
+    """The amount of reasoning that is requested, and whether it is shown."""
 
     is_enabled: bool
     is_hidden: bool = False

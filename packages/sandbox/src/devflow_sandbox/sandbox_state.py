@@ -56,7 +56,7 @@ class Grant:
     """A user's consent, waiting for its code to be exchanged for a key."""
 
     challenge: str | None
-    """What the verifier has to match; None: any verifier does."""
+    """The challenge that the verifier has to match; None: any verifier does."""
     method: str
     """`S256` or `plain`: how the verifier becomes the challenge."""
     at_s: float

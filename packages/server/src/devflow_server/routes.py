@@ -22,7 +22,7 @@ _MAX_FOLDERS = 6
 
 
 class Access(Enum):
-    """Who may use a route."""
+    """The callers who may use a route."""
 
     OPEN = "open"
     """Everybody who reaches the socket under an allowed Host name; for health checks."""
@@ -33,7 +33,7 @@ class Access(Enum):
 
 
 class Face(Enum):
-    """Who reads a route's errors, which decides their form."""
+    """The readers of a route's errors, who decide their form."""
 
     API = "api"
     """Programs: an error is in the route's dialect, or plain JSON."""

@@ -59,7 +59,7 @@ class ClientKey:
     prefix: str
     """The first characters of the secret, by which people recognise it."""
     scopes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the key may do, as given at its creation (`routes`, `models`)."""
+    """The permissions of the key, as given at its creation (`routes`, `models`)."""
     created_at: datetime
     expires_at: datetime | None = None
     """None if the key never expires."""

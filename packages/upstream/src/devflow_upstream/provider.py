@@ -38,7 +38,7 @@ class ProviderKind:
     (`ReplyStream` does with `provider=`), by which the ledger and the reports name the provider.
     """
     limits: LimitRules = field(default_factory=LimitRules)
-    """What its rate limits apply to; by default, only the model that reached one."""
+    """The scopes of its rate limits; by default, each applies only to the model that reached it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

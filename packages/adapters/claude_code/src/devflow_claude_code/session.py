@@ -169,7 +169,7 @@ class ClaudeCodeSession:
 
     @cached_property
     def damage(self) -> Damage:
-        """What is missing or was repaired in the transcript, before its compactions as well."""
+        """The damage of the transcript, including that before its compactions."""
         return self.transcript.find_damage(bridged_lines(self.history, self.transcript.rows))
 
     @property
@@ -230,7 +230,7 @@ class ClaudeCodeSession:
 
     @cached_property
     def spend(self) -> Spend:
-        """What the session's transcripts record, including sub-agents and copied replies."""
+        """The spend that the session's transcripts record, with sub-agents and copied replies."""
         return fold_usage(self.iterate_rows())
 
     @cached_property

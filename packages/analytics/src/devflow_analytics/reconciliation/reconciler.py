@@ -25,7 +25,7 @@ MAX_CONCURRENT_LOOKUPS = 8
 INITIAL_WAIT_S, MAX_WAIT_S = 1.0, 60.0
 """The shortest and longest wait in seconds between rounds of look-ups; it doubles each time."""
 MAX_OPEN = timedelta(days=3)
-"""How long a cost may wait for the provider's figure; after that our own stands.
+"""The longest time that a cost waits for the provider's figure; after that our own stands.
 
 A total that was inconclusive for so long, for example because the keys are used elsewhere, stays
 so.

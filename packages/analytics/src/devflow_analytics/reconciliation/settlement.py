@@ -23,7 +23,7 @@ class BillingWindow:
     until: datetime
     """Exclusive, UTC."""
     theirs_usd: Decimal
-    """What the provider billed in the period."""
+    """The amount that the provider billed in the period."""
 
     def holds(self, at: datetime) -> bool:
         """Return whether a time lies in the window."""
@@ -112,7 +112,7 @@ class WindowRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSettlement:
-    """What the total of a window says about the rows that were open in it."""
+    """The consequences of a window's total for the rows that were open in it."""
 
     window: BillingWindow
     ours_usd: Decimal
@@ -192,7 +192,7 @@ class Reconciliation:
     pending: tuple[OpenRow, ...]
     """Rows that still have only an estimate."""
     notes: tuple[str, ...] = ()
-    """What could not be requested, and why."""
+    """Notes on what could not be requested, and why."""
 
     @property
     def ours_usd(self) -> Decimal:

@@ -47,7 +47,7 @@ class Finding:
     clause: Clause
     outcome: Outcome
     detail: str
-    """What was seen, or what is wrong, what it breaks and what to do."""
+    """What was seen, or what is wrong, what that breaks and what to do."""
     cost_usd: Decimal = Decimal(0)
     """The cost of its replies: as the gateway states it, by the listed price, or the worst case."""
     calls: int = 0

@@ -19,7 +19,7 @@ _WRITE_FACTOR = Decimal("1.25")
 
 @dataclass(slots=True)
 class Spending:
-    """What an examination may spend and has spent, in USD."""
+    """The budget and the spending of an examination, in USD."""
 
     limit_usd: Decimal
     prices: Mapping[str, tuple[Decimal, Decimal]]

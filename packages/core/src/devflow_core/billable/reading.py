@@ -225,4 +225,4 @@ _READERS: Mapping[str, Callable[[Found, Any, str], None]] = {
     "stop_server_tools_when": _read_steps,
     "max_tool_calls": _read_max_tool_calls,
 }
-"""How each field that may cost something is read; other fields become doubts."""
+"""The reader of each field that may cost something; other fields become doubts."""

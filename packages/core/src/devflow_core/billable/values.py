@@ -50,7 +50,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billable:
-    """What a request may be billed for besides one turn of the model it asks for."""
+    """Everything that a request may be billed for besides one turn of the model it asks for."""
 
     alternates: tuple[NamedModel, ...] = ()
     """Models that the provider may let answer instead."""
@@ -99,4 +99,4 @@ class Billable:
 
 
 NOTHING_BESIDES = Billable()
-"""What an ordinary request is billed for besides its tokens: nothing."""
+"""The billable items of an ordinary request, besides its tokens: none."""

@@ -16,7 +16,7 @@ class EncodedRequest(NamedTuple):
 
     body: bytes
     omitted: tuple[str, ...] = ()
-    """What was left out because this dialect or model cannot take it; one entry each."""
+    """The parts left out because this dialect or model cannot take them; one entry each."""
 
 
 class EventDecoder(Protocol):

@@ -89,7 +89,7 @@ class Features:
     """Lengths, and counts and shares of symbols."""
     encoded: bytes
     starts: Indices
-    """Where the words begin in `encoded`."""
+    """The positions in `encoded` where the words begin."""
     ends: Indices
     buckets: Indices
     """The buckets of the words in their order, followed by those of the pairs of neighbours."""

@@ -13,7 +13,7 @@ MAX_CHARS = 2_000
 _HEAD_CHARS = 1_400
 """The part of `MAX_CHARS` taken from the beginning; the rest is from the end."""
 _MIN_PROMPT_CHARS = 60
-"""A prompt shorter than this ("go on", "yes, do it") is read together with the one before."""
+"""The length below which a prompt ("go on", "yes, do it") is read together with the one before."""
 _MAX_TURNS = 4
 """The most turns that are read together."""
 

@@ -142,7 +142,7 @@ class Account:
 
     @property
     def balance_usd(self) -> Decimal:
-        """The credits that are left; what is in flight is not subtracted."""
+        """The credits that are left; amounts in flight are not subtracted."""
         return self.credits_usd - self.used_usd
 
     @property

@@ -64,7 +64,7 @@ class BilledCall:
         return self.charge.total
 
     def _byok_text(self) -> str | None:
-        """Return what the provider charges the user's own key, besides `cost_usd`."""
+        """Return the amount that the provider charges to the user's own key, besides `cost_usd`."""
         return None if self.charge.byok_fee is None else decimal_text(self.charge.inference)
 
     def to_row(self) -> JsonObject:

@@ -66,11 +66,11 @@ class ExtraUse:
 
     items: list[Extra] = field(default_factory=list[Extra])
     prompt_tokens: int = 0
-    """Tokens besides the request's: results, and the prompt repeated after each tool call."""
+    """Tokens added to the request's: results, and the prompt repeated after each tool call."""
     window: int | None = None
     """The longest prompt that was sent; None if nothing was ordered."""
     completion_tokens: int = 0
-    """Output besides the reply: the tool calls."""
+    """Output tokens in addition to the reply's: those of the tool calls."""
     tool_calls: int = 0
     """Calls of tools that OpenRouter ran, not the provider."""
     documents: tuple[Document, ...] = ()
@@ -78,17 +78,17 @@ class ExtraUse:
 
     @property
     def fees(self) -> Decimal:
-        """What OpenRouter charges for the items, in USD."""
+        """The fees that OpenRouter charges for the items, in USD."""
         return sum((one.usd for one in self.items if not one.is_native), Decimal(0))
 
     @property
     def provider_fees(self) -> Decimal:
-        """What the model's provider charges for the items, in USD."""
+        """The fees that the model's provider charges for the items, in USD."""
         return sum((one.usd for one in self.items if one.is_native), Decimal(0))
 
     @property
     def first_fees(self) -> Decimal:
-        """What is owed in USD even if the model failed."""
+        """The fees in USD that are owed even if the model failed."""
         return sum((one.usd for one in self.items if one.is_first), Decimal(0))
 
     @property
@@ -99,7 +99,7 @@ class ExtraUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appetite:
-    """How often models use their tools."""
+    """The frequency with which models use their tools."""
 
     seed: int
     """The seed of the draws; it gives the same draws for the same request."""

@@ -96,7 +96,7 @@ class StatusFault(_FaultScriptForm):
     reset_s: float | None = None
     """Sends `X-RateLimit-Reset` this many seconds from now, in milliseconds of Unix time."""
     reset_in: Literal["header", "metadata"] = "header"
-    """Where it is sent: as a header of the reply, or in `metadata.headers` of the error."""
+    """The place where it is sent: a header of the reply, or `metadata.headers` of the error."""
     headers: dict[str, str] = {}
 
 
@@ -253,7 +253,7 @@ class EarlyUsageFault(_FaultScriptForm):
 
     kind: Literal["early_usage"]
     form: Literal["finish", "each"] = "finish"
-    """Where the usage is sent: with the finish reason, or in every event."""
+    """The events that report the usage: the one with the finish reason, or every one."""
 
 
 class RawFault(_FaultScriptForm):

@@ -20,7 +20,7 @@ class NotReady:
     ledger: str
     """The ledger's state, as a value of `LedgerState`."""
     message: str
-    """What is wrong and what to do, for a person."""
+    """The problem and its remedy, in words for a person."""
 
 
 class Readiness:

@@ -39,7 +39,7 @@ class Verification:
     first_bad: int | None = None
     """The number of the first row that was changed, lost or inserted; None if `ok`."""
     reason: str | None = None
-    """What is wrong with that row, for a person; None if `ok`."""
+    """The fault of that row, in words for a person; None if `ok`."""
     head: str = ""
     """The number and hash of the last good row, as `number:hash`.
 

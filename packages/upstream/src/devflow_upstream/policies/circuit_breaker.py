@@ -71,7 +71,7 @@ CircuitKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
-    """How trust is gained and lost, and which share of calls it lets through."""
+    """The parameters by which trust is gained and lost, and by which calls are let through."""
 
     gain: float = 0.25
     """The share of the missing trust that each prompt first event adds."""

@@ -116,7 +116,7 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often a call is repeated, and how long to wait."""
+    """The limits on how often a call is repeated, and on how long to wait."""
 
     max_attempts: int = 3
     """The attempts of one request in all, fallbacks included."""

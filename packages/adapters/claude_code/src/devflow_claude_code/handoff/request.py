@@ -57,7 +57,7 @@ class HandoffTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoffReport:
-    """What was handed over, and what was left out."""
+    """A report of what was handed over and what was left out."""
 
     mode: HandoffMode
     messages: int
@@ -67,11 +67,11 @@ class HandoffReport:
     window_tokens: int
     """The window, input and output together; the assumed size if the model's is unknown."""
     left_out: tuple[str, ...]
-    """What the request lacks, each with its number."""
+    """The things that the request lacks, each with its number."""
     masked: tuple[str, ...]
     """Kinds of secrets that were masked, with their counts."""
     damage: Damage = field(default_factory=Damage)
-    """What is missing or was repaired in the transcript."""
+    """The damage of the transcript: what is missing, and what was repaired."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values, with a field's name as its key."""

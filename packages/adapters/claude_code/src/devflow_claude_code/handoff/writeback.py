@@ -43,7 +43,7 @@ class AssistantReply:
     """The reply to a prompt."""
 
     prompt: str
-    """What the model was asked; becomes a user row before the reply."""
+    """The prompt that was answered; it becomes a user row before the reply."""
     messages: tuple[Message, ...]
     """The reply; if its tool calls were executed, their results are user messages in between."""
     model: str

@@ -27,7 +27,7 @@ class CommandLine:
     """A command line of DevFlow's in a settings file."""
 
     program: str
-    """How DevFlow is called, in shell syntax."""
+    """The words that call DevFlow, in shell syntax."""
     subcommand: str
     """`hook` or `statusline`."""
 

@@ -32,7 +32,7 @@ _LIMIT_PHRASES = ("usage limit", "rate limit", "limit reached", "hit your limit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookReply:
-    """What the hook prints; it always exits with status 0."""
+    """The output of the hook, which always exits with status 0."""
 
     stdout: str = ""
     """One line of JSON; empty if there is nothing to add or to offer."""

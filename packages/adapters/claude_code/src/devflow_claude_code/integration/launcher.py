@@ -28,7 +28,7 @@ what the client fills before it compacts. Both exist since 2.1.197.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """How to start Claude Code: its command line and its environment."""
+    """The command line and the environment that start Claude Code."""
 
     argv: tuple[str, ...]
     """The program and its arguments, without the client key."""

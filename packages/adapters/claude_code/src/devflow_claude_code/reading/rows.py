@@ -64,7 +64,7 @@ class TranscriptRow(NamedTuple):
     request_id: str | None
     """Request id of the call that made the reply, if the client recorded it."""
     billing: Billing | None
-    """What affects the cost besides the tokens; None for an ordinary reply."""
+    """Facts that affect the cost besides the tokens; None for an ordinary reply."""
     forked_from: tuple[str, str] | None
     """Session and row that this one was copied from, if the client says so."""
 

@@ -41,7 +41,7 @@ NO_TOKENS = TranscriptTokens(0, 0, 0, 0, 0)
 
 
 class Billing(NamedTuple):
-    """What decides the cost of a usage object, beyond the tokens of one ordinary call."""
+    """The facts that decide the cost of a usage object, beyond the tokens of one ordinary call."""
 
     calls: tuple[tuple[str | None, TranscriptTokens], ...] = ()
     """The calls that made the reply, if there were several: the advisor's model (None for the

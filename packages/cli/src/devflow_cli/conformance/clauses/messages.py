@@ -151,7 +151,7 @@ async def thinking(probe: Probe) -> str:
 
 
 async def unknown_fields(probe: Probe) -> str:
-    """Fields that the upstream may not know are passed on or ignored, and the reply comes."""
+    """Fields that the upstream may not know are passed on or ignored, but never refused."""
     more = {
         "thinking": {"type": "adaptive", "display": "updates"},
         "output_config": {"effort": "medium"},
@@ -165,7 +165,7 @@ async def unknown_fields(probe: Probe) -> str:
 
 
 async def unknown_betas(probe: Probe) -> str:
-    """Unknown values of `anthropic-beta` are passed on or ignored, and the reply comes."""
+    """Unknown values of `anthropic-beta` are passed on or ignored, but never refused."""
     asked = Inquiry(question="Reply with exactly: ok", max_tokens=64)
     await probe.send(asked, anthropic_beta=f"{BETAS},something-new-2027-01-01")
     return "answered"

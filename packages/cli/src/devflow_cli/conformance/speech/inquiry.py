@@ -52,7 +52,7 @@ class HeardCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """What a reply says; a streamed reply is put together leniently."""
+    """The content of a reply; a streamed reply is put together leniently."""
 
     text: str
     calls: tuple[HeardCall, ...]
