@@ -67,7 +67,7 @@ class Rest:
 
     @property
     def ends_at_s(self) -> float:
-        """When the rest ends, in monotonic seconds; 0 during a probe, which may end at any moment."""
+        """When the rest ends, in monotonic seconds; 0 during a probe, whose end is open."""
         return 0.0 if self.is_probing else self.available_at_s
 
     def end_probe(self, now_s: float) -> None:
