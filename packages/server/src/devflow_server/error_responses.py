@@ -88,6 +88,7 @@ def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
     headers = [("content-type", "application/json"), *id_headers(request_id)]
     wait_s = _wait_s(error)
     if wait_s is not None:
+        # SDKs read whole seconds; 0 would let them retry at once
         headers.append(("retry-after", str(max(1, math.ceil(wait_s)))))
     return headers if _may_be_repeated(error, wait_s) else [*headers, _DO_NOT_RETRY]
 
@@ -109,6 +110,7 @@ def _wait_s(error: DevFlowError) -> float | None:
     """Return how long to wait before retrying, in seconds; None if no wait is known to help."""
     if _needs_a_person(error):
         return None
+    # a full queue or a busy ledger has usually moved on within a second
     if error.retry_after_s is None and isinstance(error, QueueFull | StoreError):
         return None if error.attempts else 1.0
     return error.retry_after_s

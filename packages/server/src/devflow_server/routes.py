@@ -136,6 +136,7 @@ class RouteTable:
         """
         wanted = "GET" if method == "HEAD" else method
         by_method = self._exact.get(path)
+        # an exact path decides alone: with another method it is a 405, not a name below a prefix
         if by_method is not None:
             return by_method.get(wanted)
         for prefix, routes in self._by_prefix.items():

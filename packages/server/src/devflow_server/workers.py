@@ -114,6 +114,7 @@ def run_worker(
     """
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - only spawned processes call this
+    # first, so that no worker outlives its supervisor, whatever happens next
     end_when(parent.join)
     log.configure(settings.log_level, settings.log_format)
 

@@ -188,6 +188,7 @@ class HealthHandler:
         Raises:
             QueueFull: the server is shutting down.
         """
+        # first, so that a load balancer moves on even while the ledger still works
         if context.exchange.is_draining:
             raise QueueFull("This gateway is going down and takes no more requests.")
         problem = self._problem()
@@ -199,6 +200,7 @@ class HealthHandler:
 
     async def serve_metrics(self, context: RequestContext) -> None:
         """Answer with the metrics in Prometheus' text format."""
+        # the version of the text format (prometheus.io, "Exposition formats"), not of our metrics
         kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
         context.exchange.respond(200, self._metrics.render(), [kind])
 
@@ -225,7 +227,9 @@ def _parse_limit(query: str) -> int:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if name == "limit":
+            # short texts only: parsing thousands of digits takes long
             if not (value.isascii() and value.isdigit() and 0 < len(value) < 7):
                 raise InvalidRequest("limit: send a number of models.")
             return int(value)
+    # more than any catalogue lists, so that a client without `limit` gets all of it
     return 10_000

@@ -16,6 +16,7 @@ from devflow_server.http.receiver import Receiver, ReceivingHost
 _FLUSH_BYTES = 64 * 1024
 """The most bytes queued before they are sent: back-pressure counts only what the transport has."""
 _JSON_HEADER = ("content-type", "application/json")
+# the limits behind a 503 usually have room again within a second
 _RETRY_HEADER = ("retry-after", "1")
 _NO_RETRY_HEADER = ("x-should-retry", "false")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -139,6 +140,7 @@ class ServerConnection(asyncio.Protocol):
         if self._receiver.phase != before:
             self._set_deadline()
         self.wake()
+        # after `wake`: a request that its handler has begun no longer counts as unadmitted
         self._receiver.count()
 
     def wake(self) -> None:
@@ -259,6 +261,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _check_progress(self, now_s: float, since_s: float) -> None:
         buffered = self._transport.get_write_buffer_size()
+        # fewer buffered bytes mean that the peer reads, however slowly
         if buffered < self._buffered_bytes:
             self._buffered_bytes = buffered
             self._stalled_since_s = now_s
@@ -289,6 +292,7 @@ class ServerConnection(asyncio.Protocol):
         except ClientDisconnected:
             self.abort()
         finally:
+            # in this order: place and bytes are free before the next request takes its own
             self._host.end_request()
             self.give_back(exchange.request)
             self._task = self.exchange = None
@@ -309,6 +313,7 @@ class ServerConnection(asyncio.Protocol):
         """Answer a malformed request and close; a running handler first finishes its reply."""
         self._receiver.drop()
         if self._task is not None:
+            # the running reply comes first; `_finish_request` then closes, since it is now the last
             self._is_closing = True
             if self.exchange is not None:
                 self.exchange.request.is_last = True
@@ -325,6 +330,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close after a moment: closed at once, a peer still sending might not get the answer."""
+        # in this order: our answer, the end of our half, and only then the rest of the request
         self._flush()
         self._is_closing = True
         if self._transport.is_closing():

@@ -143,6 +143,7 @@ class Exchange:
     def finish(self) -> None:
         """End the streamed reply, which is then complete."""
         if self._is_chunked:
+            # RFC 9112, 7.1: a chunk of size 0 ends the body; without it, a reply counts as cut off
             self._writer.send(b"0\r\n\r\n")
         self.is_finished = True
 

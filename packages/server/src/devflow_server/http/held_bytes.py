@@ -81,6 +81,7 @@ class HeldBytes:
         else:
             self._unadmitted.pop(holder, None)
         while self._unadmitted_bytes > self._max_unadmitted:
+            # a dict keeps the order of insertion, so its first holder began first
             oldest = next(iter(self._unadmitted))
             self._unadmitted_bytes -= self._unadmitted.pop(oldest)
             oldest.evict()

@@ -76,6 +76,7 @@ class Request:
         return self.admission is not None and self.admission.refusal is not None
 
 
+# 499 is nginx's number, which no registry has, for clients that left before the reply
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in _REASONS.items()

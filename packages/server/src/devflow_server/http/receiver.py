@@ -114,6 +114,7 @@ class Receiver:
             RequestRejected: the bytes are not an acceptable request.
         """
         completed = self._parser.feed(received)
+        # first: the admission held so far belongs to the first of the completed requests
         if completed:
             self._take_in(completed)
         if self._parser.phase == "body" and not self._is_stopped:
@@ -145,6 +146,7 @@ class Receiver:
 
     def drop(self) -> None:
         """Discard everything received that is not being answered, and accept no more."""
+        # first, so that nothing that has arrived is counted below
         self._is_stopped = True
         self._parser.stop()
         if self._asking is not None:
@@ -199,6 +201,7 @@ class Receiver:
         asking.add_done_callback(partial(self._on_answer, head))
 
     def _on_answer(self, head: Request, asking: asyncio.Task[Admission]) -> None:
+        # it was dropped meanwhile, or is complete by now: then its handler admits it
         if asking.cancelled() or self._asking is not asking:
             return
         self._asking = None
@@ -210,6 +213,7 @@ class Receiver:
     def _admit(self, head: Request, admission: Admission) -> None:
         refusal = admission.refusal
         max_bytes = admission.max_body_bytes
+        # the size comes first: bytes are taken only for a body that may come at all
         if refusal is None and max_bytes is not None and not self._parser.limit_body(max_bytes):
             refusal = PayloadTooLarge(f"This path takes bodies of {max_bytes} bytes at the most.")
         if refusal is None and not self._take(admission):

@@ -54,6 +54,7 @@ async def learn_limits(gateway: AsyncGateway) -> None:
 async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_INTERVAL_S) -> None:
     """Look estimated costs up at the provider, repeatedly until cancelled."""
     while True:
+        # first, since the provider has not booked the calls of this moment yet
         await asyncio.sleep(interval_s)
         try:
             settled = await reconciler.confirm_pending()
@@ -69,6 +70,7 @@ async def settle_old_costs(
 ) -> None:
     """Settle old costs that no look-up has settled, by totals or as observed, until cancelled."""
     while True:
+        # at once, since rows of an earlier run may be old enough already
         try:
             settled = await reconciler.settle_old()
         except DevFlowError as error:

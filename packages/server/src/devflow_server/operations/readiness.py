@@ -38,6 +38,7 @@ class Readiness:
 
     def problem(self) -> NotReady | None:
         """Return why no request can be taken; None if requests can be."""
+        # the ledger's own state comes first: it is the reason why reads fail
         state, message = self._health.current()
         if state is not LedgerState.READY:
             return NotReady(ledger=state.value, message=message)

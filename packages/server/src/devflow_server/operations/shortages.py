@@ -17,6 +17,7 @@ MAX_DESCRIPTORS = 20_000
 """The most descriptors that can be used: two for each connection a process accepts at most."""
 _OTHER_DESCRIPTORS = 64
 """Descriptors kept for everything but connections: the ledger, the log, the loop."""
+# enough to answer health checks and an operator, however low the limit is
 _MIN_CONNECTIONS = 8
 _MEMORY_RESERVE_BYTES = 8 * 1024 * 1024
 """The bytes that a small request and everything else at that moment may need."""
@@ -66,6 +67,7 @@ class DescriptorWatch:
     def look(self) -> None:
         """Check now; takes a few microseconds."""
         try:
+            # the cheapest call that needs a descriptor
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
             self._count()

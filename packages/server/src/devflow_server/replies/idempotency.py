@@ -43,6 +43,7 @@ from devflow_server.routes import RequestContext
 
 MAX_KEYED_CALLS = 9_000
 """Keyed calls under way at once; they outlive their clients, so connections do not bound them."""
+# as long as Stripe allows, whose header this is
 _KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT_TIMEOUT_S = 600.0
 """Seconds that a request waits for another one with its key before it is refused."""
@@ -113,6 +114,7 @@ class IdempotencyHandler:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        # first: a call that cannot be recorded then stops retrying
         self._is_closing = True
         for task in self._tasks:
             task.cancel()
@@ -124,6 +126,7 @@ class IdempotencyHandler:
         end_s = loop.time() + timeout_s
         while self._tasks and loop.time() < end_s:
             await asyncio.wait(self._tasks, timeout=end_s - loop.time())
+        # a copy, since each task removes itself from the set when it ends
         cut = tuple(self._tasks)
         for task in cut:
             task.cancel()
@@ -164,6 +167,7 @@ class IdempotencyHandler:
         )
         end_s = asyncio.get_running_loop().time() + _WAIT_TIMEOUT_S
         while True:
+            # checked in every round: the wait for another request may have taken minutes
             if len(self._tasks) >= MAX_KEYED_CALLS:
                 raise QueueFull("Too many calls with an Idempotency-Key are under way. Ask again.")
             call = self._start(keyed, context.exchange.keep_body())
@@ -195,6 +199,7 @@ class IdempotencyHandler:
         for secret in keyed.secrets:
             KNOWN_SECRETS.release(secret)
         if call.response is None:
+            # both: one reader may wait for the claim, another for the reply
             call.fail(call.failure or _going_down())
             call.finish(_failed(call.failure or _going_down(), keyed))
 
@@ -234,6 +239,7 @@ class IdempotencyHandler:
             call.failure = InternalError("The gateway has failed.")
         call.metadata = recorder.metadata
         response = recorder.close(call.failure)
+        # once an event has come, the call costs something, however it ended
         is_billed = recorder.has_begun or (not is_cut and _may_be_billed(call.failure))
         is_kept = await self._record(call, response, is_billed=is_billed)
         if is_cut and not is_kept:  # no call was sent, so the client may simply retry
@@ -318,6 +324,7 @@ def _may_be_billed(error: DevFlowError | None) -> bool:
 def _fingerprint(context: RequestContext) -> str:
     """Return a hash of all that determines the reply: route, body, and our headers."""
     request = context.exchange.request
+    # only headers that change the reply or who pays for it; a retry may differ in all others
     named: Any = [
         [name, value]
         for name, value in sorted(request.headers.items())

@@ -16,6 +16,7 @@ OpenAI's SDKs give up after 5 s if the caller set a bare `timeout=5`, Claude Cod
 providers send comments every few seconds.
 """
 
+# a comment of server-sent events, which clients skip
 _COMMENT = b": devflow is waiting for the provider\n\n"
 
 

@@ -71,6 +71,7 @@ def _size_of(reasoning: Sequence[Reasoning]) -> int:
     if not reasoning:
         return 0
     texts = ((one.text, one.signature or "", one.encrypted or "") for one in reasoning)
+    # Python keeps up to four bytes for a character
     return _OVERHEAD_BYTES + sum(4 * len(text) for group in texts for text in group)
 
 
@@ -121,6 +122,7 @@ class _KeptReply:
                 model = event.model or ""
                 collector = None if is_signed_by_anthropic(model) else Collector()
             elif collector is not None:
+                # before `Finished` is handed out: the client's next request may follow at once
                 if isinstance(event, Finished):
                     found = reasoning_by_call(collector.parts(), model)
                     self._memory.put(self._caller_id, found)

@@ -74,6 +74,7 @@ class KeyedCall:
         if self.response is None:
             self.response = response
             if self.has_begun:
+                # the recorder held the end of the stream back; it follows the pieces sent so far
                 self._pieces.append(response.body[self._sent_bytes :])
             self._changes.notify()
 

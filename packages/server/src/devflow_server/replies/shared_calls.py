@@ -166,6 +166,7 @@ class SharedCalls:
         else:
             call.finish(None)
         finally:
+            # after `finish`, since the callback looks at how the call has ended
             on_end(call)
 
 

@@ -111,12 +111,14 @@ class NodeTable:
             InvalidRequest: an unknown field, or a wrong value.
             StoreError: the change could not be stored; nothing has changed.
         """
+        # another worker may have changed the node, which this change must not undo
         await self.refresh()
         node = self._nodes.get(name)
         if node is None:
             raise NotFound(f"There is no node {name!r}; there are {', '.join(self._nodes)}.")
         node = apply_changes(node, config)
         saved = {"model": node.model, **{one: getattr(node, one) for one in _WEIGHTS}}
+        # stored first: a change that cannot be kept must not apply in this worker alone
         await self._store.set(name, saved)
         self._nodes[name] = node
         return node
