@@ -57,6 +57,7 @@ def find_project_session(settings: Settings, session_id: str, folder: Path) -> C
     if "/" in session_id or "." in session_id:
         raise SessionError("Give a session by its id or as 'latest' here, not by a path.")
     session = find_session(settings, session_id, folder)
+    # checked on the file that was found, since an id may belong to another project's session
     if not belongs_to(session.path, folder, config_dir=settings.claude_dir):
         raise SessionError(
             f"The session {session_id} does not belong to the project in {folder}."

@@ -40,6 +40,7 @@ class SandboxProcess:
             update={
                 "base_url": self.base_url,
                 "api_key": SecretStr(self.api_key),
+                # the pool is used before the single key, and holds a real provider's keys
                 "api_keys": (),
             }
         )
@@ -62,6 +63,7 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
     child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
         # -P: keeps files of the working directory from shadowing modules
         [sys.executable, "-P", "-m", "devflow_sandbox", "--until-stdin-ends", *arguments],
+        # without our keys, since the stand-in needs none
         env=dict(copy_child_environment()),
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,

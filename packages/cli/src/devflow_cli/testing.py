@@ -76,6 +76,7 @@ class RunningCommand:
         self._folder = Path(self._place.name)
         self._name = f"devflow {' '.join(arguments)}"
         (self._folder / "stdin").write_bytes(stdin)
+        # before the run, so that reading them never fails
         for name in ("stdout", "stderr"):
             (self._folder / name).touch()
         order = {
@@ -177,6 +178,7 @@ class _Forks:
         pipe = self._process
         assert pipe.stdin is not None  # noqa: S101 - asked for
         assert pipe.stdout is not None  # noqa: S101 - asked for
+        # one order at a time, since the id that comes next belongs to it
         with self._lock:
             pipe.stdin.write(json.dumps(order).encode() + b"\n")
             pipe.stdin.flush()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from devflow_store.client_keys import ClientKey
     from devflow_upstream.keys import KeyState
 
+# the store's `ROUTE_GROUPS`, which would be slow to import for a help page
 _ROUTES = "chat, embeddings, read, operate"
 keys = typer.Typer(help="Provider keys in use; client keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -78,6 +79,7 @@ async def create(
         run.emit({"id": made.id, "name": made.name, "key": secret})
     else:
         run.say(f"{secret}\n")
+        # on stderr, so that stdout holds the key alone
         run.remark("Keep it now: only its hash is stored.")
 
 

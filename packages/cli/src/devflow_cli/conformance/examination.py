@@ -103,6 +103,7 @@ async def examine(order: Examination, on_clause: Progress = lambda _: None) -> l
             )
             for group, speech in SPEECHES.items()
         }
+        # the gateway's own clauses are checked in the dialect that most gateways know
         probes["gateway"] = probes["chat"]
         groups = await _find_groups(order, client, probes)
         findings: list[Finding] = []
@@ -191,6 +192,7 @@ async def _find_groups(
     """Return the groups that were named; without any, those whose path the gateway knows."""
     if order.groups:
         return order.groups
+    # clauses that were named are checked even if their dialect does not seem to answer
     if order.only:
         return tuple(SPEECHES)
     found: list[Group] = []
@@ -200,6 +202,7 @@ async def _find_groups(
             reply = await client.post(speech.path, json=body, headers=dict(speech.headers))
         except httpx.HTTPError:
             continue
+        # these say that the path is unknown; any other answer shows that the gateway has it
         if reply.status_code not in (404, 405, 501):
             found.append(group)
     return found

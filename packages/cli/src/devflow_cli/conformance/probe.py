@@ -18,7 +18,9 @@ from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, Effort
 
 MAX_BUSY_WAIT_S = 20.0
 """The longest wait for a busy upstream, in seconds, even if its `retry-after` is longer."""
+# 529 is the status of Anthropic's `overloaded_error`
 _BUSY = (429, 503, 529)
+# words that a reply hardly contains by chance
 _NAMES = ("MAPLE", "HERON", "COPPER", "LANTERN", "GRANITE", "WILLOW", "FALCON", "AMBER", "CEDAR")
 
 
@@ -143,6 +145,7 @@ class Probe:
 
     def row(self) -> JsonObject:
         """Return the model's row in the gateway's list; empty if the list has none."""
+        # routers put the maker's name before the model's
         named = [one for one in self.models if str(one.get("id")).endswith(self.model)]
         return named[0] if named else {}
 

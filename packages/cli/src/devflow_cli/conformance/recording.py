@@ -108,6 +108,7 @@ async def record(
             if is_stream:
                 events += _take_events(reader, piece, at_s)
         ended_s = time.monotonic()
+        # the end of a broken stream may lack its blank line
         events += [
             TimedEvent(name=one.event or "", data=one.data, at_s=ended_s)
             for one in reader.close()

@@ -58,6 +58,7 @@ async def json_mode(probe: Probe) -> str:
     more = {"response_format": {"type": "json_object"}}
     question = "Describe Paris in one short sentence, in JSON."
     found = await probe.try_to_send(Inquiry(question=question, more=more))
+    # refusals of models and gateways that have no JSON mode
     if found.status in (400, 404, 422):
         raise ClauseNotShown(f"the model cannot do it here: {found.excerpt}")
     require(found.status == 200, f"the answer has status {found.status}: {found.excerpt}")

@@ -11,6 +11,7 @@ from devflow_cli.conformance.speech import Inquiry
 from devflow_cli.conformance.terms import require
 
 _NO_MODEL = "no-such-model-of-devflow-doctor"
+# the names that vendors, routers and Cloudflare use
 _ID_HEADER = re.compile(r"(request|call|generation|trace)-?id$|^cf-ray$")
 
 
@@ -63,5 +64,6 @@ async def _ask_for_refusals(probe: Probe) -> Mapping[str, Recording]:
     }
     if probe.key is not None:
         bad = "wrong-key-of-devflow-doctor"
+        # with the invalid body, so that a gateway that checks no keys calls no model either
         found["a wrong key"] = await probe.post(path, wrong, authorization=f"Bearer {bad}")
     return found

@@ -10,6 +10,7 @@ from devflow_core.addresses import is_loopback
 from devflow_cli.conformance.probe import Probe
 from devflow_cli.conformance.terms import ClauseSkipped, require
 
+# a request from another site's page, and one after DNS rebinding
 _STRANGERS = ({"origin": "https://evil.example"}, {"host": "evil.example"})
 
 
@@ -47,5 +48,6 @@ async def _send_bare(probe: Probe, headers: Mapping[str, str]) -> httpx.Response
     body = probe.speech.invalid_body(probe.model)
     path, client = probe.speech.path, probe.client
     request = client.build_request("POST", path, json=body, headers=dict(headers))
+    # the client adds the key to every request
     request.headers.pop("authorization", None)
     return await client.send(request)

@@ -26,6 +26,7 @@ CLEARER = (
     " in one line. They are harmless and meant to be repeated."
 )
 READ_BOTH = ("read_left", "read_right")
+# characters of one to four bytes, and some that are joined from several
 _ECHO = "Zürich, 東京, Київ: 🙂🚀🧑‍🚀🇨🇭 naïve café ☕ 数学 Ωμέγα 🧡🧡"
 _CITY = {
     "type": "object",
@@ -102,6 +103,7 @@ async def image(probe: Probe) -> str:
     without = await probe.ask(Inquiry(question=question, max_tokens=256))
     with_it = await probe.ask(Inquiry(question=question, max_tokens=256, has_picture=True))
     more = with_it.input_tokens - without.input_tokens
+    # the picture takes at least 85 tokens, but the count may be an estimate
     if more >= 40:
         return f"{more} tokens more, and the answer is {with_it.text.strip()[:20]!r}"
     if not without.input_tokens or not with_it.input_tokens:
@@ -133,6 +135,7 @@ async def max_tokens(probe: Probe) -> str:
     """The limit on tokens holds, and the reply says that it ended there."""
     question = "Count from 1 to 300, one number per line, without leaving any out."
     said = await probe.ask(Inquiry(question=question, max_tokens=32))
+    # some room above 32, since vendors count differently
     require(
         said.output_tokens <= 40 and len(said.text) <= 400,
         f"with a limit of 32 tokens the reply has {said.output_tokens}: the limit is not passed on",

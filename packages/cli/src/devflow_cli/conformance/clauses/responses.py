@@ -12,6 +12,7 @@ from devflow_cli.conformance.recording import JsonObject
 from devflow_cli.conformance.speech import Inquiry
 from devflow_cli.conformance.terms import ClauseNotShown, require
 
+# how Codex asks for reasoning, since it stores no state at the provider
 _SEALED = {
     "include": ["reasoning.encrypted_content"],
     "reasoning": {"effort": "low", "summary": "auto"},

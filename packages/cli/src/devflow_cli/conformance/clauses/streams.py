@@ -49,6 +49,7 @@ async def usage(probe: Probe) -> str:
             f"the total of a {name} is {said.total_tokens}, not the sum of its parts",
         )
     apart = abs(whole.input_tokens - streamed.input_tokens)
+    # two providers may have counted the same prompt
     require(
         apart <= max(8, whole.input_tokens // 10),
         f"one prompt has {whole.input_tokens} tokens whole, {streamed.input_tokens} streamed",
@@ -59,6 +60,7 @@ async def usage(probe: Probe) -> str:
 async def in_time(probe: Probe) -> str:
     """Text comes as it is written: a stream is not held back until its end."""
     share, total_s = 0.0, 0.0
+    # the second try is longer, in case the model wrote the first reply at once
     for count in (60, 120) if probe.stand_in is None else (40, 40):
         async with AsyncExitStack() as stack:
             if probe.stand_in is not None:

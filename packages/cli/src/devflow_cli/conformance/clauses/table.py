@@ -27,6 +27,7 @@ def _common(group: Group) -> tuple[Clause, ...]:
         Clause(group, streams.answers, _ONCE),
         Clause(group, streams.usage, _TWICE, _ANSWERS),
         Clause(group, streams.in_time, _TWICE, _ANSWERS),
+        # a stream that is held back has no text to leave at
         Clause(group, streams.cancel, _ONCE, (*_ANSWERS, "in_time")),
         Clause(group, streams.broken_stream, _ONCE, _ANSWERS),
         Clause(group, prompts.late_system, _TWICE, _ANSWERS),

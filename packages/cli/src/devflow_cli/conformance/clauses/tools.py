@@ -10,6 +10,7 @@ from devflow_cli.conformance.recording import as_object, as_objects
 from devflow_cli.conformance.speech import Inquiry, Utterance
 from devflow_cli.conformance.terms import ClauseNotShown, require
 
+# the second is for models that prefer to call one tool at a time
 _QUESTIONS = (
     "Use the read_left tool and use the read_right tool now, both in the same reply.",
     "You must call the read_left tool and call the read_right tool at once, as two parallel tool"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from devflow_cli.conformance.recording import JsonObject
 
+# blocks of other kinds may have any delta
 _DELTAS = {
     "text": {"text_delta", "citations_delta"},
     "thinking": {"thinking_delta", "signature_delta"},

@@ -33,6 +33,7 @@ class ChatSpeech:
             "max_tokens": inquiry.max_tokens,
             "messages": _write_messages(inquiry),
         }
+        # a stream has no usage unless the request asks for it
         if inquiry.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if inquiry.tools:

@@ -114,7 +114,9 @@ class Speech(Protocol):
 def make_picture() -> str:
     """Return a red square as a PNG in base64."""
     size = _PICTURE_PIXELS
+    # PNG: each row begins with its filter, 0 for none
     rows = (b"\x00" + b"\xd0\x10\x10" * size) * size
+    # PNG: 8 bits a sample, colour type 2 (RGB)
     head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     made = b"".join(
