@@ -114,7 +114,6 @@ async def run_gateway(
         tracing = await stack.enter_async_context(
             open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
         )
-        # before anything listens: a gateway that others can reach must not run without a key
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
         gateway = await wiring.build_gateway(store, settings, metrics, label=label)
         async with (
@@ -123,7 +122,6 @@ async def run_gateway(
             IdempotencyHandler(store.idempotency, gateway.pipeline) as idempotency,
         ):
             nodes = NodeTable(store.nodes, settings.nodes)
-            # once now, so that the first request finds the nodes that were changed at run time
             await nodes.refresh()
             readiness = _watch_ledger(store, nodes, metrics)
             cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
@@ -147,7 +145,6 @@ async def run_gateway(
                 local_key=local_key,
             )
             jobs = _run_in_background(readiness.run, *_maintenance_tasks(store, gateway, worker))
-            # in this order, so that the jobs have ended before the listener drains
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
 
