@@ -112,7 +112,7 @@ async def stop_sequences(probe: Probe) -> str:
 
 
 async def thinking(probe: Probe) -> str:
-    """Thinking keeps its signature, and is accepted back in the next turn with a tool result."""
+    """Thinking keeps its signature, and is accepted in the next turn with a tool result."""
     question = "Think about it, then use the read_left tool."
     # the least that the API accepts
     more = {"thinking": {"type": "enabled", "budget_tokens": 1024}}

@@ -52,7 +52,7 @@ async def codex_fields(probe: Probe) -> str:
 
 
 async def reasoning(probe: Probe) -> str:
-    """Reasoning comes sealed without being stored, and is accepted back in the next turn."""
+    """Reasoning comes sealed without being stored, and is accepted in the next turn."""
     question = "Think about it, then use the read_left tool."
     asked = Inquiry(question=question, tools=READ_BOTH[:1], stream=True, more=_SEALED)
     said = await probe.ask(asked)

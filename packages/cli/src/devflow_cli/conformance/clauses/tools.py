@@ -19,7 +19,7 @@ _QUESTIONS = (
 
 
 async def tool_calls(probe: Probe) -> str:
-    """Two tool calls in one stream keep their own ids and inputs, and the ids are accepted back."""
+    """Two tool calls in one stream keep their ids and inputs, and their results are accepted."""
     said = await _hear_two_calls(probe)
     ids = [one.id for one in said.calls]
     require(all(ids), "a tool call has no id: its result cannot be sent back")
