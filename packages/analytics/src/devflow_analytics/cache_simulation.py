@@ -36,7 +36,7 @@ class CacheRules:
     caches, and charges writing as ordinary input.
     """
     min_tokens: int = 0
-    """Length of the shortest prefix that is cached, in tokens."""
+    """The length of the shortest prefix that is cached, in tokens."""
     ttl_s: int = SHORT_TTL_S
     """Seconds that a prefix stays cached after its last use."""
 

@@ -27,7 +27,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Cost and usage of a period; labels and numbers only, no text of messages."""
+    """The cost and usage of a period; labels and numbers only, no text of messages."""
 
     by: GroupBy
     rows: Mapping[str, Summary]

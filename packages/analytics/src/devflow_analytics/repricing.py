@@ -46,9 +46,9 @@ class WhatIf:
     """Recorded work, and what it would have cost with other models."""
 
     turns: int
-    """Number of recorded calls."""
+    """The number of recorded calls."""
     recorded: KnownCost
-    """Cost of the recorded work; a lower bound if a price is unknown."""
+    """The cost of the recorded work; a lower bound if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
     """The alternatives in the order in which they were asked for, each once."""

@@ -52,7 +52,7 @@ class Run:
     as_json: bool = False
     """Whether a single JSON document is printed instead of text for people."""
     data_dir: Path | None = None
-    """Folder of the ledger and the keys; None is the settings'."""
+    """The folder of the ledger and the keys; None is the settings'."""
     config: Path | None = None
     """A settings file that replaces the user's and the folder's; None reads those."""
 

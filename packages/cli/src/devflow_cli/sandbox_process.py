@@ -26,7 +26,7 @@ class SandboxProcess:
 
     @property
     def bill_url(self) -> str:
-        """URL of the stand-in's billing book."""
+        """The URL of the stand-in's billing book."""
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
     def apply_to(self, settings: Settings) -> Settings:

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Iterable
 
 _TURNS_UNTIL_MADE = 3
-"""asyncio makes the protocol in the turn after accepting, and calls `connection_made` in the next
-one; a third turn is for a callback that was already queued."""
+"""The turns of the loop until a connection is made.
+
+asyncio makes the protocol in the turn after accepting, and calls `connection_made` in the next
+one; a third turn is for a callback that was already queued.
+"""
 
 
 async def stop_accepting(servers: Iterable[asyncio.Server]) -> None:

@@ -263,7 +263,7 @@ def _find_doubt(ending: Ending, cost: ReportedCost | None) -> CostDoubt | None:
 
 
 _ROUNDED = Decimal("0.999")
-"""Tolerance of amounts whose parts are each rounded."""
+"""The tolerance of amounts whose parts are each rounded."""
 
 
 def _observe_usd(ending: Ending, usage: Usage) -> Decimal | None:

@@ -81,7 +81,7 @@ class Attempt:
     outcome: Outcome
     cost_status: CostStatus
     cost_usd: Decimal
-    """0 if the status is `void`."""
+    """The cost in USD; 0 if the status is `void`."""
     cost_text: str | None = None
     """The provider's own decimal text if the cost is settled."""
     cost_source: str | None = None
@@ -124,7 +124,7 @@ class LedgerEntry:
     requested_model: str
     outcome: Outcome
     attempts: tuple[Attempt, ...]
-    """In the order made; empty if no model was asked."""
+    """The attempts in the order made; empty if no model was asked."""
     task_type: str
     complexity: str
     attribution: Attribution = field(default_factory=Attribution)

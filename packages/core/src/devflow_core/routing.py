@@ -66,7 +66,7 @@ class Alternate:
     model: str
     """The name under which it is requested."""
     slug: str = ""
-    """Its other name, which a reply may use for it."""
+    """The model's other name, which a reply may use for it."""
     price: Price | None = None
     worst_case_usd: Decimal | None = None
 

@@ -81,7 +81,7 @@ class Usage:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0
-    """Output without reasoning."""
+    """Output tokens without those of reasoning."""
     reasoning_tokens: int = 0
     cache_write_1h_tokens: int = 0
     """The part of `cache_write_tokens` that was written to be kept for an hour."""

@@ -180,7 +180,7 @@ def _output_needs(request: ChatRequest) -> Capability:
 
 _MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
 _UNREAD_MEDIA = Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
-"""Media that nobody reads for a model that cannot take them; for files, the provider does."""
+"""Media that the provider does not read for a model that cannot take them, unlike files."""
 _ALL_MEDIA = _UNREAD_MEDIA | Capability.FILES
 """Media replaced for Claude Code, which would pay for reading a file again in every request."""
 

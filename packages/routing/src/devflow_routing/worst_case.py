@@ -46,9 +46,9 @@ OpenAI's search previews cost up to 50 USD per thousand, Perplexity's up to 18.
 MAX_PDF_PAGES = 1_000
 """The most pages of one file; the reader refuses more (Mistral OCR's limits)."""
 PDF_PAGE_USD = Decimal("0.0022")
-"""Mistral OCR through the router: 2 USD per thousand pages, 10 % more in the US region."""
+"""The price of a page with Mistral OCR: 2 USD per thousand, 10 % more in the US region."""
 MIN_TURN_TOKENS = 1_000
-"""The tokens that a turn that calls a tool may write, even if the reply itself may be shorter."""
+"""The tokens that a turn with a tool call may write, even if the reply itself may be shorter."""
 DEFAULT_OUTPUT_TOKENS = 32_000
 """The tokens reserved for a reply that neither caller nor catalogue nor window limits.
 

@@ -44,9 +44,9 @@ class DropConnection(Enum):
     """A step that ends the connection, in the middle of the answer."""
 
     RESET = "reset"
-    """Like a crash: RST."""
+    """The connection is reset (RST), as by a crash."""
     CLOSE = "close"
-    """Like an impatient proxy: FIN."""
+    """The connection is closed (FIN), as by an impatient proxy."""
 
 
 Step = bytes | Pause | DropConnection
@@ -68,7 +68,7 @@ class Answer:
     is_paced: bool = False
     """Whether it has pauses, drops or endless steps, and so must be written step by step."""
     step_count: int = 1
-    """Number of steps, for `settle`."""
+    """The number of steps, for `settle`."""
     dribble_s: float | None = None
     """Seconds between the bytes of the head, sent one by one; None: sent at once."""
     head_delay_s: float = 0.0

@@ -90,7 +90,7 @@ class ParsedRequest:
     wants_json: bool = False
     """Whether the text has to be JSON, of any form."""
     max_tokens: int | None = None
-    """Longest reply; None: the model's own limit."""
+    """The longest reply; None: the model's own limit."""
     reasoning: ReasoningRequest | None = None
     """The requested reasoning; None if the request does not mention it."""
     provider: JsonObject = field(default_factory=dict[str, Any])
@@ -114,7 +114,7 @@ class ParsedRequest:
 
     @property
     def turn(self) -> int:
-        """Number of replies already in the conversation."""
+        """The number of replies already in the conversation."""
         return sum(1 for block in self.blocks if block.role == "assistant")
 
     @property

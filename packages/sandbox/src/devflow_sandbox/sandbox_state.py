@@ -82,7 +82,7 @@ class SandboxState:
     sticky_providers: dict[str, tuple[str, float]] = field(
         default_factory=dict[str, tuple[str, float]]
     )
-    """Slug of each conversation's provider, and the Unix time of its last call."""
+    """The slug of each conversation's provider, and the Unix time of its last call."""
     faults: FaultRules = field(default_factory=FaultRules)
     reply_script: ScriptRunner = field(default_factory=ScriptRunner)
     clock_offset_s: float = 0.0

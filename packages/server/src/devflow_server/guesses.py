@@ -13,7 +13,7 @@ from devflow_core.errors import Unauthorized
 MAX_FREE_GUESSES = 10
 """Wrong keys from one address that are answered at once; one is forgotten every six seconds."""
 MAX_FREE_GUESSES_IN_ALL = 1_000
-"""The same for all addresses together."""
+"""Wrong keys from all addresses together that are answered at once."""
 MAX_DELAY_S = 4.0
 """The longest delay of an answer, in seconds; delays begin at a tenth of a second and double."""
 MAX_DELAYED = 256

@@ -45,7 +45,7 @@ class Completed:
     """The request was answered with this reply."""
 
     payload: bytes
-    """As given to `finish` or `abandon`."""
+    """The stored reply, as given to `finish` or `abandon`."""
 
 
 @dataclass(frozen=True, slots=True)

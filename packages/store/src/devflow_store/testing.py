@@ -56,7 +56,7 @@ class Disk:
         self.cached.append((name, offset, data))
 
     def sync(self, name: str) -> None:
-        """Make safe what was written to a file.
+        """Make everything written to a file safe.
 
         Raises:
             apsw.IOError: this sync is the one that `fail_sync` names; the data is safe even so.

@@ -53,7 +53,7 @@ class ClaudeCodeSession:
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
         self.context_budget_tokens = DEFAULT_BUDGET_TOKENS
-        """Default token budget of `context` and `inject`."""
+        """The default token budget of `context` and `inject`."""
         self._contexts: dict[int, SessionContext] = {}
 
     @classmethod
@@ -154,7 +154,7 @@ class ClaudeCodeSession:
 
     @property
     def client_version(self) -> str | None:
-        """Version of Claude Code that wrote the last row; None if none is recorded."""
+        """The version of Claude Code that wrote the last row; None if none is recorded."""
         return self.transcript.metadata.get("version")
 
     @property
@@ -164,7 +164,7 @@ class ClaudeCodeSession:
 
     @property
     def skipped_lines(self) -> int:
-        """Number of lines that could not be read in full: cut off, damaged or too long."""
+        """The number of lines that could not be read in full: cut off, damaged or too long."""
         return self.transcript.skipped_lines
 
     @cached_property
@@ -174,7 +174,7 @@ class ClaudeCodeSession:
 
     @property
     def started_at(self) -> str | None:
-        """Time of the first row, RFC 3339 in UTC; None if no row has one."""
+        """The time of the first row, RFC 3339 in UTC; None if no row has one."""
         return next((row.timestamp for row in self.transcript.rows if row.timestamp), None)
 
     @property
@@ -184,7 +184,7 @@ class ClaudeCodeSession:
 
     @property
     def changed_at(self) -> str:
-        """Time of the file's last change, RFC 3339 in UTC."""
+        """The time of the file's last change, RFC 3339 in UTC."""
         changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         return changed.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

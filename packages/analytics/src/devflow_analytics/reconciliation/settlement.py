@@ -78,7 +78,7 @@ class WindowRows:
     cutoff: datetime
     """Attempts that ended later may still be missing from the provider's total."""
     known_pico: int = 0
-    """Sum of the final costs, in 10⁻¹² USD."""
+    """The sum of the final costs, in 10⁻¹² USD."""
     opened: list[OpenRow] = field(default_factory=list[OpenRow])
     """Rows with an estimated or observed cost."""
     doubted: list[OpenRow] = field(default_factory=list[OpenRow])
@@ -126,7 +126,7 @@ class WindowSettlement:
 
     @property
     def difference_usd(self) -> Decimal:
-        """Ours minus theirs; negative if something was billed that is not ours."""
+        """Our total minus the provider's; negative if something was billed that is not ours."""
         return self.ours_usd - self.window.theirs_usd
 
 

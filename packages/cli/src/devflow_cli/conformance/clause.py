@@ -51,7 +51,7 @@ class Finding:
     cost_usd: Decimal = Decimal(0)
     """The cost of its replies: as the gateway states it, by the listed price, or the worst case."""
     calls: int = 0
-    """Requests that a model was to answer."""
+    """The number of requests that a model had to answer."""
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:

@@ -14,7 +14,7 @@ UNLISTED_PRICE = (Decimal("0.000005"), Decimal("0.000025"))
 """USD per token of prompt and reply, assumed for a model without a listed price: that of Claude
 Opus 4.5, which costs more than nine of ten models."""
 _WRITE_FACTOR = Decimal("1.25")
-"""Factor on a prompt's price if it is written into a cache (Anthropic's price list)."""
+"""The factor on a prompt's price if it is written into a cache (Anthropic's price list)."""
 
 
 @dataclass(slots=True)

@@ -67,7 +67,7 @@ class Masker:
         return value
 
     def summary_lines(self) -> tuple[str, ...]:
-        """Return what was masked as text for people: `2 × API key masked`."""
+        """Return the numbers of masked secrets as text for people: `2 × API key masked`."""
         return tuple(f"{count} × {kind} masked" for kind, count in sorted(self.counts.items()))
 
     def _mask_patterns(self, text: str) -> str:

@@ -51,7 +51,7 @@ _LIMIT_WORDS = {
 }
 """Words of a message → source of the limit; Anthropic's dialect has no field for the source."""
 LIMIT_BY_ADDRESS = "limit_by_address"
-"""`error_type` of a 429 that is not JSON: a proxy in front of a provider counts by address."""
+"""The `error_type` of a 429 without JSON, from a proxy that counts requests by address."""
 _BY_AVAILABILITY: dict[str, type[UpstreamError]] = {
     "capacity_exhausted": RateLimited,
     "temporarily_unavailable": Overloaded,
@@ -98,7 +98,7 @@ _TOO_LONG = re.compile(
     r"maximum context length|prompt is too long|context_length_exceeded|context window", re.I
 )
 _UNPAID = re.compile(r"\b(?:insufficient (?:funds|credits?|balance)|payment required)\b", re.I)
-"""Words about the account, at any status.
+"""Words that report an unpaid account, at any status.
 
 A provider behind the router may use them about its own account, so they count only without one.
 """

@@ -13,9 +13,9 @@ MIN_TOKENS = 1024
 TTL_S = {"5m": 300.0, "1h": 3600.0}
 """Lifetimes that a client may mark, in seconds (Anthropic)."""
 IMPLICIT_TTL_S = 300.0
-"""Lifetime in an implicit cache, in seconds."""
+"""The lifetime in an implicit cache, in seconds."""
 _READ_STEP_TOKENS = 128
-"""Implicit caches read in steps of this size (OpenAI)."""
+"""The size of the steps in which implicit caches read (OpenAI)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

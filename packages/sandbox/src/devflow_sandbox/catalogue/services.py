@@ -30,10 +30,10 @@ _PERPLEXITY_USD = Decimal("0.005")
 RESULTS_INCLUDED = 10
 """Results that the price of a search includes ("Web Search", Pricing)."""
 EXTRA_RESULT_USD = Decimal("0.001")
-"""Price of each further result ("Web Search", Pricing)."""
+"""The price of each further result ("Web Search", Pricing)."""
 
 FETCH_USD = Decimal("0.001")
-"""Price of a page fetched by Exa or Parallel; other engines are free ("Web Fetch", Pricing)."""
+"""The price of a page fetched by Exa or Parallel; other engines are free ("Web Fetch", Pricing)."""
 
 OCR_PAGE_USD = Decimal("0.002")
 """Price of a page read by `mistral-ocr`, even with the user's own keys ("PDF Inputs", Pricing)."""
@@ -62,7 +62,7 @@ TIER_FACTOR: dict[Tier, Decimal] = {
     "priority": Decimal(2),
     "ultrafast": Decimal(6),
 }
-"""Factor on the listed token prices. Flex: 50 % off gpt-5 ("Service Tiers"); priority: gpt-5 in
+"""The factor on the listed token prices. Flex: 50 % off gpt-5 ("Service Tiers"); priority: gpt-5 in
 OpenAI's price list, 2.50 for 1.25; ultrafast: another gateway's price list of 2026-10, about 6.
 """
 

@@ -148,7 +148,7 @@ def delete_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def show_consent(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /auth`, the page a browser is sent to; its button authorizes."""
+    """Answer `GET /auth`, the page that a browser is sent to; its button authorizes the program."""
     parameters = request.query_parameters()
     _parse_challenge(parameters)
     inputs = "".join(

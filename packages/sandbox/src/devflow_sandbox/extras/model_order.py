@@ -36,7 +36,7 @@ class ModelOrder:
     with_transcript: bool = False
     """Whether each model gets the whole prompt instead of a short one."""
     max_searches: int = 0
-    """Number of searches each model may make."""
+    """The number of searches each model may make."""
     max_uses: int | None = None
     """The most calls of the tool; None: only the limits of the request apply."""
 

@@ -21,7 +21,7 @@ from devflow_sandbox.parsed_request import BodyReader
 _MAX_RESULTS = 25
 """Results of one search; a request for more gets this many."""
 _MAX_PERPLEXITY_RESULTS = 20
-"""The same, if Perplexity searches."""
+"""The most results of one search by Perplexity; a request for more gets this many."""
 _CHARACTERS_PER_TOKEN = 4
 """As in `Block.tokens`: no tokenizer is shipped."""
 _TIERS: dict[str, Tier] = {
@@ -73,7 +73,7 @@ class Order:
     fetches: tuple[FetchOrder, ...] = ()
     models: tuple[ModelOrder, ...] = ()
     other_tools: int = 0
-    """Number of tools that OpenRouter runs without charge."""
+    """The number of tools that OpenRouter runs without charge."""
     pdf_engine: str | None = None
     """The engine that reads PDFs; None and `native`: the model, or `mistral-ocr` if it cannot."""
     max_steps: int = MAX_STEPS

@@ -93,7 +93,7 @@ class ExtraUse:
 
     @property
     def searches(self) -> int:
-        """Number of web searches."""
+        """The number of web searches."""
         return sum(one.count for one in self.items if one.kind == "web_search")
 
 

@@ -91,7 +91,7 @@ class FaultCase(_PlanForm):
     dialects: tuple[DialectName, ...] = ALL_DIALECTS
     """The dialects in which the fault can happen."""
     warm_up: int = 0
-    """Number of requests that succeed first, on the connection that the case then uses."""
+    """The number of requests that succeed first, on the connection that the case then uses."""
     is_heavy: bool = False
     """Whether megabytes are sent."""
     expect: ExpectedOutcome

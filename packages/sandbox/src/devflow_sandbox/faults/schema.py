@@ -249,7 +249,7 @@ class ToolIndexFault(_FaultScriptForm):
 
 
 class EarlyUsageFault(_FaultScriptForm):
-    """Usage in earlier events as well, as some providers send it; without a cost."""
+    """The usage in earlier events as well, as some providers send it; without a cost."""
 
     kind: Literal["early_usage"]
     form: Literal["finish", "each"] = "finish"
@@ -308,7 +308,7 @@ class Fault(_FaultScriptForm):
     """One rule: when it applies, and what it does."""
 
     id: str | None = None
-    """Name shown in the bill's column `fault`; by default the rule's number in the script."""
+    """The name shown in the bill's column `fault`; by default the rule's number in the script."""
     when: FaultCondition = FaultCondition()
     then: FaultAction
     billed: Literal["provider", "full", "fees", "none"] = "provider"

@@ -191,7 +191,7 @@ class SandboxConnection(asyncio.Protocol):
 
 
 class AnswerWriter:
-    """Writes the steps of one answer, pausing where it says so or the client is slow."""
+    """Writes the steps of one answer, pausing where a step says so or the client is slow."""
 
     def __init__(
         self,

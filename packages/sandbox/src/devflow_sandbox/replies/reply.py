@@ -31,7 +31,7 @@ class GeneratedReply:
     text: str | None = None
     reasoning: str | None = None
     signature: str = ""
-    """Signature of the reasoning, checked when it is sent back."""
+    """The signature of the reasoning, checked when it is sent back."""
     calls: tuple[EmittedToolCall, ...] = ()
     refusal: str | None = None
     finish_reason: str = "stop"

@@ -117,7 +117,7 @@ class RequestParser:
         self.body_bytes = 0
         """Bytes of the body received so far."""
         self.announced_bytes: int | None = None
-        """Length of the whole body; None for a chunked one."""
+        """The length of the whole body; None for a chunked one."""
 
     def _handle_error(self, error: httptools.HttpParserError) -> None:
         self._is_closed = True

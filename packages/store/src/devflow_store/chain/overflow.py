@@ -26,7 +26,7 @@ _MAX_FILES = 64
 """The most processes that can have an emergency file in one folder at the same time."""
 _FILE_NAME = "ledger.emergency-"
 _RECORD_HEADER = struct.Struct("<II")
-"""Length and CRC-32 of a record; a length of 0 ends the file."""
+"""The length and CRC-32 of a record; a length of 0 ends the file."""
 
 
 class OverflowFile:

@@ -1,4 +1,4 @@
-"""Encodes the bodies of chain rows: core's values as JSON, and back without loss."""
+"""Encodes core's values as the JSON bodies of chain rows, and decodes them without loss."""
 
 from __future__ import annotations
 

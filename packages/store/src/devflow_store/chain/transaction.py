@@ -30,7 +30,7 @@ class Transaction:
     def __init__(self, session: Session, now_us: int) -> None:
         self.now_us = now_us
         self.seq, self.hash = read_head(session)
-        """Number and hash of the last row of the chain, buffered ones included."""
+        """The number and hash of the last row of the chain, buffered ones included."""
         self.base_hash, self._base_seq, self._is_touched = self.hash, self.seq, False
         self.before_flush: list[Callable[[], None]] = []
         """Called once when the group is complete, to add what was collected in memory."""

@@ -85,7 +85,7 @@ class LedgerWriter:
         self._thread: Thread | None = None
         self._is_closed = True
         self._head: tuple[int, bytes] = (0, GENESIS)
-        """Number and hash of the last row that this process knows to be written."""
+        """The number and hash of the last row that this process knows to be written."""
         self._waiting: set[asyncio.Future[Any]] = set()
         self.health = LedgerHealth()
         self.health.waits_for_lock = self._waits_for_lock

@@ -49,7 +49,7 @@ _SUMS = {
 GroupKey = tuple[str, ...]
 """One value for each grouping, in the order they were asked for."""
 Period = tuple[datetime | None, datetime | None]
-"""Start (inclusive) and end (exclusive); None is open."""
+"""The start (inclusive) and end (exclusive) of a period; None leaves a side open."""
 
 
 def aggregate(

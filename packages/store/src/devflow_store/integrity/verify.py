@@ -22,7 +22,7 @@ from devflow_store.integrity.settings_seal import SettingsSeal
 
 _CHAIN = "SELECT seq, kind, key, ref, at_us, body, digest, hash FROM chain ORDER BY seq"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
-"""Stands for the end of the table: a number beyond that of every row, without calls."""
+"""The mark of the table's end: a number beyond that of every row, without calls."""
 _TAIL_ROWS = 256
 """The number of rows at the end of the chain that every start checks."""
 
@@ -135,7 +135,7 @@ class _ChainWalk:
             self.settings.follow(self._seq, at_us, body)
 
     def check_length(self) -> str | None:
-        """Return a reason if rows are missing at the end."""
+        """Return what is wrong if rows are missing at the end; None if none are."""
         if self._seq < self._anchor_seq:
             return f"the last rows are missing: {self._seq} are left of {self._anchor_seq}"
         return None

@@ -78,15 +78,15 @@ class BreakerPolicy:
     loss: float = 0.1
     """The share of the present trust that each failure removes."""
     full_trust: float = 0.4
-    """From this trust on, every call is let through."""
+    """The trust from which on every call is let through."""
     no_trust: float = 0.1
-    """At or below this trust, only the probe is let through."""
+    """The trust at or below which only the probe is let through."""
     probe_every_s: float = 1.0
     """The time between two probes, in seconds."""
     forget_after_s: float = 10.0
-    """After this long without a call, earlier failures are forgotten."""
+    """Seconds without a call after which earlier failures are forgotten."""
     slow_after_s: float = 30.0
-    """A first event later than this counts as a failure, in seconds after sending."""
+    """Seconds after sending, beyond which a first event counts as a failure."""
 
 
 class Circuit:

@@ -25,7 +25,7 @@ _ELLIPSIS_CHARS = 48
 _MAX_SECRET_CHARS = 512
 """The longest secret that is still recognized at a cut; private keys are treated separately."""
 _HEADING_TOKENS = 12
-"""Upper estimate for the heading of a piece (`[kind, line n]`) and the blank line after it."""
+"""The upper estimate for the heading of a piece (`[kind, line n]`) and the blank line after it."""
 _SAMPLE_CHARS = 2_000
 """The beginning of a fact from which its tokens per character are estimated."""
 _KIND_ORDER = (
@@ -45,9 +45,9 @@ class SessionContext:
     budget_tokens: int
     """The budget they were fitted to."""
     left_out: int
-    """Number of facts dropped for lack of room."""
+    """The number of facts dropped for lack of room."""
     shortened: int
-    """Number of facts reduced to their beginning and end."""
+    """The number of facts reduced to their beginning and end."""
     masked: tuple[str, ...]
     """Kinds of secrets that were masked, with their counts."""
     notes: tuple[str, ...] = ()

@@ -24,9 +24,9 @@ DEFAULT_PROMPT = "Continue the work where this session stopped."
 DEFAULT_WINDOW_TOKENS = 128_000
 """The window assumed if the target's is unknown, for example with `auto`."""
 _BRIEF_SHARE = 0.5
-"""Largest part of the window's free room that a brief may fill."""
+"""The largest part of the window's free room that a brief may fill."""
 _MAX_BRIEF_TOKENS = 32_000
-"""Largest brief, however much room the window has."""
+"""The largest brief, however much room the window has."""
 _PLAIN_NAME = re.compile(r"[\w./~+@-]{1,200}")
 _SYSTEM_MESSAGE = Message(
     role="system",

@@ -59,7 +59,7 @@ class WrittenSession:
     path: Path
     """The new transcript."""
     cwd: str
-    """Folder to run the command in: older clients find a session only from its folder."""
+    """The folder to run the command in: older clients find a session only from its folder."""
 
     @property
     def command(self) -> str:

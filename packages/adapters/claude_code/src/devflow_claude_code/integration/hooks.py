@@ -25,7 +25,7 @@ from devflow_claude_code.session import ClaudeCodeSession, iterate_recent
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
 """Events our hook handles; every Claude Code since 1.0 knows all three."""
 START_BUDGET_TOKENS = 2_000
-"""Token budget of the context that is added to a new session."""
+"""The token budget of the context that is added to a new session."""
 # Words of the client's messages about usage limits, rate limits and an empty balance.
 _LIMIT_PHRASES = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
 

@@ -35,7 +35,7 @@ class TranscriptRow(NamedTuple):
     type: str
     """Claude Code's `type`; empty for a blank line, `?` for one that is not a JSON object."""
     subtype: str
-    """Subtype of a `system` row, or type of an attachment."""
+    """The subtype of a `system` row, or the type of an attachment."""
     uuid: str | None
     parent: str | None
     """The uuid of the row that this one follows; None for a first row."""
@@ -62,7 +62,7 @@ class TranscriptRow(NamedTuple):
     refers_to: str | None
     """`leafUuid` of a `last-prompt` or `summary`; for a compaction, the last row before it."""
     request_id: str | None
-    """Request id of the call that made the reply, if the client recorded it."""
+    """The request id of the call that made the reply, if the client recorded it."""
     billing: Billing | None
     """Facts that affect the cost besides the tokens; None for an ordinary reply."""
     forked_from: tuple[str, str] | None

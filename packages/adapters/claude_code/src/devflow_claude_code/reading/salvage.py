@@ -24,7 +24,7 @@ class SalvagedRecord(NamedTuple):
     """A complete record within a line."""
 
     start: int
-    """Position in the line, in bytes."""
+    """The position in the line, in bytes."""
     end: int
     """The position after its last byte."""
     body: Json

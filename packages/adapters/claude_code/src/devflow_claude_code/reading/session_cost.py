@@ -28,9 +28,9 @@ SYNTHETIC = "<synthetic>"
 UNKNOWN_MODEL = "unknown"
 """The name that stands for the model if a row names none."""
 SEARCH_USD = Decimal("0.01")
-"""Price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
+"""The price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
 US_ONLY_FACTOR = Decimal("1.1")
-"""Factor on all token prices of a call kept within the United States (Anthropic, "Pricing")."""
+"""The factor on all token prices of a call kept within the United States (Anthropic, "Pricing")."""
 _ORDINARY = Billing()
 
 
@@ -38,7 +38,7 @@ class PricedCall(NamedTuple):
     """One billed call of a model; a reply has several if others took part."""
 
     name: str
-    """Name that `PriceOf` is asked for: the model with its speed and tier."""
+    """The name that `PriceOf` is asked for: the model with its speed and tier."""
     tokens: TranscriptTokens
     is_us_only: bool = False
     advisor: str | None = None

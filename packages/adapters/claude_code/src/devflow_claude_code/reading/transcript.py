@@ -67,7 +67,7 @@ class Transcript:
 
     @property
     def skipped_lines(self) -> int:
-        """Number of lines that could not be read in full, because of damage or their length.
+        """The number of lines that could not be read in full, because of damage or their length.
 
         A last line still being written counts as one.
         """

@@ -50,7 +50,7 @@ class Billing(NamedTuple):
     variant: str = ""
     """The suffix by which a catalogue marks speed and tier: `-fast`, `:batch`."""
     searches: int = 0
-    """Number of web searches, which are billed per search."""
+    """The number of web searches, which are billed per search."""
     is_us_only: bool = False
     """Whether Anthropic kept the call within the United States, at a higher price."""
     is_impossible: bool = False

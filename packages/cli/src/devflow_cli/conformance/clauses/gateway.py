@@ -15,7 +15,7 @@ _STRANGERS = ({"origin": "https://evil.example"}, {"host": "evil.example"})
 
 
 async def reachable(probe: Probe) -> str:
-    """The gateway answers over HTTP, and takes the key."""
+    """The gateway answers over HTTP, and accepts the key."""
     reply = await probe.client.get("/v1/models")
     require(reply.status_code < 500, f"GET /v1/models gets status {reply.status_code}")
     require(

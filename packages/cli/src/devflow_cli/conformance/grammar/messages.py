@@ -49,7 +49,7 @@ class _Place:
     """The place in the grammar that a stream has reached."""
 
     index: int = -1
-    """Number of the last block that began."""
+    """The number of the last block that began."""
     open_kind: str | None = None
     """The kind of the open block; None between blocks."""
     has_delta: bool = False

@@ -72,7 +72,7 @@ class Speech(Protocol):
 
     group: Group
     path: str
-    """Path and query of the requests, below the gateway's URL."""
+    """The path and query of the requests, below the gateway's URL."""
     headers: Mapping[str, str]
 
     def write(self, inquiry: Inquiry, model: str) -> JsonObject:
