@@ -20,4 +20,4 @@ class Attribution:
     client_key: str | None = None
     """The name of the gateway's client key; never the key itself."""
     node: str | None = None
-    """The configured node (`[nodes]` of the settings) that the request named as its model."""
+    """The named task (`[nodes]` of the settings) that the request belongs to; None if none."""

@@ -22,7 +22,7 @@ _AUDIO_TOKENS, _VIDEO_TOKENS = 1_500, 10_000
 _PAGE_BYTES = 50_000
 """The bytes of a page if a PDF does not say how many it has: scans have more, text has less."""
 _MAX_PAGES = 600
-"""Anthropic's API refuses PDFs with more pages."""
+"""The most pages of a PDF that Anthropic's API accepts."""
 _MAX_READ_CHARS = 262_144
 """The most characters of a PDF in base64 that are read, since reading delays the request."""
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")

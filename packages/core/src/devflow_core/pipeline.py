@@ -180,7 +180,7 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context manager whose reply is iterated for its events as they come.
+        """Return a context manager for a reply that yields its events as they come.
 
         Entering it makes the call and waits for the first content. The last event is `Finished`,
         and comes only once the entry is durable. Leaving early cancels the call upstream and writes

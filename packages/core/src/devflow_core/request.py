@@ -79,8 +79,11 @@ class Origin:
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers that belong to the dialect and are passed on (`anthropic-beta`…)."""
     resumable_as: str | None = None
-    """Set for a client that keeps replies and sends them to Anthropic later: they name this model,
-    and hold no reasoning that Anthropic has not signed. None: the real model, all reasoning."""
+    """The model that replies name for a client that may later send them to Anthropic.
+
+    Such replies hold no reasoning that Anthropic has not signed. None: replies name the real model,
+    and hold all of its reasoning.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,7 @@ class ContextPiece:
     source_line: int
     """The line in the transcript, from 1."""
     tokens: int
-    """An estimated count."""
+    """The estimated number of its tokens."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the piece as JSON values; `source` holds path and line in the transcript."""

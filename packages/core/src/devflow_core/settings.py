@@ -67,7 +67,7 @@ ENVIRONMENT_ALIASES = {
 }
 """Well-known variables that set one of our settings; a `DEVFLOW_…` variable wins over them."""
 CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
-"""A client key for `devflow doctor --url`."""
+"""The variable that holds a client key for `devflow doctor --url`."""
 OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
 """Prefixes of the variables that are ours."""
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
@@ -115,9 +115,9 @@ class Settings(BaseModel):
     total_timeout_s: float = Field(default=600.0, gt=0)
     """The time for one request in total, including retries and fallbacks."""
     max_concurrency: int = Field(default=256, ge=1)
-    """The number of calls in flight at once."""
+    """The most calls that are in flight at once."""
     max_queue: int = Field(default=1024, ge=0)
-    """The number of calls that may wait for a slot; more are refused at once."""
+    """The most calls that may wait for a slot; more are refused at once."""
     requests_per_min: int | None = Field(default=None, ge=1)
     """Requests per minute with one key; None: learned from the provider's answers."""
     min_gap_s: float = Field(default=0.0, ge=0)

@@ -60,7 +60,7 @@ class Grant:
     method: str
     """`S256` or `plain`: how the verifier becomes the challenge."""
     at_s: float
-    """Unix time of the consent."""
+    """The Unix time of the consent."""
 
 
 @dataclass(slots=True)

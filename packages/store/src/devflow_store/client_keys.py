@@ -82,7 +82,7 @@ class ClientKeys:
         self._read_pepper = read_pepper
         self._pepper: bytes | None = None
         self._known: dict[bytes, tuple[tuple[Any, ...], ClientKey]] = {}
-        """By hash: every key that was not revoked when the table was last read."""
+        """Every key that was not revoked when the table was last read, by its hash."""
         self._read_at_s = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 

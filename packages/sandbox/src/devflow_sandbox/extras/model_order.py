@@ -11,7 +11,7 @@ from devflow_sandbox.parsed_request import BodyReader
 ModelTool = Literal["advisor", "subagent", "image_generation", "fusion"]
 
 DEFAULT_PAINTER = "openai/gpt-5-image"
-"""OpenRouter's default ("Image Generation", Configuration)."""
+"""The model that OpenRouter uses by default ("Image Generation", Configuration)."""
 QUALITY_PANEL = ("~anthropic/claude-opus-latest", "~openai/gpt-latest", "~google/gemini-pro-latest")
 """OpenRouter's default panel ("Fusion", Configuration)."""
 MAX_PANEL = 8

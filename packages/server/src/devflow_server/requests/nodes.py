@@ -53,7 +53,7 @@ class Node:
     """From 0 to 1; None keeps the request's own weight."""
 
     def as_json(self) -> dict[str, object]:
-        """Return the node's fields as a JSON object; what is not set is null."""
+        """Return the node's fields as a JSON object; unset ones are null."""
         return {
             "task_name": self.task_name,
             "description": self.description,

@@ -45,7 +45,7 @@ class SettingsSeal:
 
     def __init__(self) -> None:
         self._keys: dict[str, _Row | None] = {}
-        """By id; None for a key made by a version that did not seal its scopes."""
+        """The keys by id; None for one made by a version that did not seal its scopes."""
         self._revoked: dict[str, int] = {}
         self._budgets: dict[str, str] = {}
         self._nodes: dict[str, str] = {}

@@ -43,7 +43,7 @@ class SessionContext:
     pieces: tuple[ContextPiece, ...]
     """Sorted by kind, then by line; secrets are masked."""
     budget_tokens: int
-    """The budget they were fitted to."""
+    """The budget that the pieces were fitted to, in tokens."""
     left_out: int
     """The number of facts dropped for lack of room."""
     shortened: int

@@ -48,7 +48,7 @@ class IntegrationFinding:
     """`hooks`, `statusline` or `mcp`; `integration` where nothing is installed."""
     is_ok: bool
     detail: str
-    """The detail that was found; for a fault, also what to do."""
+    """The finding in words; for a fault, also what to do."""
 
 
 @dataclass(frozen=True, slots=True)

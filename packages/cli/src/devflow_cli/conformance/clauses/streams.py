@@ -19,7 +19,7 @@ think.
 CLEAR_SPAN_S = 0.5
 """Seconds over which text must come to prove that it was not held back, late as it may begin."""
 MIN_TOTAL_S = 0.25
-"""A faster reply may come in one piece from a gateway that holds nothing back."""
+"""Seconds below which a reply may come in one piece although nothing holds it back."""
 _COUNTING = "Count from 1 to {count}, one number per line, and write nothing else."
 _NO_STAND_IN = (
     "not seen from outside: run the gateway over `devflow sandbox` and give its root as --stand-in"
