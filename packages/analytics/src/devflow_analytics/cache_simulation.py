@@ -24,7 +24,7 @@ class Turn:
     model: str
     usage: Usage
     cost_usd: Decimal | None = None
-    """Recorded cost of the call; None if only the tokens were recorded."""
+    """The recorded cost of the call; None if only the tokens were recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

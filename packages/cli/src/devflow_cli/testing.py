@@ -38,7 +38,7 @@ class CommandResult:
     """The result of a command that has ended."""
 
     status: int
-    """Exit status; negative for the signal that ended it."""
+    """The exit status; negative for the signal that ended it."""
     out: str
     err: str
 

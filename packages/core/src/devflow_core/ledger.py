@@ -38,7 +38,7 @@ class ModelShare:
 
     model: str
     reserved_usd: Decimal | None = None
-    """None if it is unknown."""
+    """The most that it may cost; None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class AttemptStart:
     """The number of the attempt, from 1, over all retries and fallbacks of one request."""
     model: str
     started_at: datetime
-    """UTC."""
+    """When the attempt began, in UTC."""
     reserved_usd: Decimal | None
     """The worst case, held in every budget that applies; None if it is unknown."""
     task_type: str
@@ -120,7 +120,7 @@ class LedgerEntry:
 
     entry_id: str
     started_at: datetime
-    """UTC."""
+    """When the request arrived, in UTC."""
     requested_model: str
     outcome: Outcome
     attempts: tuple[Attempt, ...]

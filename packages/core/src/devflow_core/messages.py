@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Role = Literal["system", "user", "assistant"]
-"""Tool results are parts of a user message, as in Anthropic's format; `developer` is `system`."""
+"""The author of a message; tool results are the user's, and `developer` is `system`."""
 
 WireName = str
 """The name of a dialect; each declares its own, and `devflow_core.wire.table` lists them all."""

@@ -22,9 +22,9 @@ class SelectionCriteria:
     task_type: TaskType | None = None
     complexity: Complexity | None = None
     cost_priority: float = 0.5
-    """0..1: how much a saved dollar weighs against expected quality."""
+    """The weight of a saved dollar against expected quality, from 0 to 1."""
     performance_priority: float = 0.2
-    """0..1: how much a saved second weighs against expected quality."""
+    """The weight of a saved second against expected quality, from 0 to 1."""
     context_tokens: int | None = None
     """The input tokens to plan for, if the caller knows better than our estimate."""
 
@@ -109,7 +109,7 @@ class Candidate:
     first_fees_usd: Decimal = Decimal(0)
     """The most that steps before the model may cost; they are billed even if the model fails."""
     unreadable_media: tuple[str, ...] = ()
-    """Kinds of media in the request that it cannot take: a note is sent in the place of each."""
+    """The kinds of media in the request that it cannot take; a note replaces each."""
     provider: Mapping[str, Any] | None = None
     """The `provider` preferences to send with the request, for the providers behind a router."""
 

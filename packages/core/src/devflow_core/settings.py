@@ -149,9 +149,9 @@ class Settings(BaseModel):
     preferred_models: Annotated[tuple[str, ...], Taste()] = ()
     """Models that are tried first if they are able."""
     cost_priority: Annotated[float, Taste()] = Field(default=0.5, ge=0, le=1)
-    """0..1: how much a saved dollar weighs against expected quality."""
+    """The weight of a saved dollar against expected quality, from 0 to 1."""
     performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
-    """0..1: how much a saved second weighs against expected quality."""
+    """The weight of a saved second against expected quality, from 0 to 1."""
     fallback_models: Annotated[tuple[str, ...], Taste()] = ()
     """Models that are tried last if the request names a model, after its own fallbacks."""
     fallbacks: Annotated[Mapping[str, tuple[str, ...]], Taste()] = {}

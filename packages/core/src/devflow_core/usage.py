@@ -230,28 +230,28 @@ class PriceTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Prices in USD per token. Zero means free; what None means is said at each field."""
+    """Prices in USD, per token unless a field says otherwise; zero means free."""
 
     prompt: Decimal
     completion: Decimal
     cache_read: Decimal | None = None
-    """Tokens read from a prompt cache; None: the provider charges them like other input."""
+    """The price of tokens read from a prompt cache; None if it is that of other input."""
     cache_write: Decimal | None = None
-    """Tokens written to a prompt cache; None: they cost the same as other input."""
+    """The price of tokens written to a prompt cache; None if it is that of other input."""
     cache_write_1h: Decimal | None = None
-    """Tokens written to be kept for an hour; None: like `cache_write`."""
+    """The price of tokens written to be kept for an hour; None if it is `cache_write`."""
     reasoning: Decimal | None = None
-    """Reasoning; None: it costs the same as other output."""
+    """The price of reasoning; None if it is that of other output."""
     request: Decimal = _ZERO
-    """USD per request, in addition to the tokens."""
+    """The price of a request, in addition to its tokens."""
     audio: Decimal | None = None
-    """The price of audio input; None: like other input."""
+    """The price of audio input; None if it is that of other input."""
     image_output: Decimal | None = None
-    """The price of image output; None: like other output."""
+    """The price of image output; None if it is that of other output."""
     audio_output: Decimal | None = None
-    """The price of audio output; None: like other output."""
+    """The price of audio output; None if it is that of other output."""
     web_search: Decimal | None = None
-    """USD per search by the model's own provider; None if it cannot search."""
+    """The price of a search by the model's own provider; None if it cannot search."""
     tiers: tuple[PriceTier, ...] = ()
     """The price tiers, in ascending order of `min_prompt_tokens`."""
     version: str = ""

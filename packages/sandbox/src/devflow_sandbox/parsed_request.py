@@ -48,7 +48,7 @@ class Block:
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens: four characters each, as no tokenizer is shipped."""
+        """The estimated tokens: four characters each, as no tokenizer is shipped."""
         if self.media is None:
             return (len(self.text) + 3) // 4
         return MEDIA_TOKENS * (1 if self.document is None else self.document.pages)
@@ -103,7 +103,7 @@ class ParsedRequest:
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the whole prompt, with a few tokens of framing for each piece."""
+        """The tokens of the whole prompt, with a few tokens of framing for each piece."""
         # the framing, about as OpenAI's: 3 tokens a piece, and a few for the start of the reply
         return sum(block.tokens for block in self.blocks) + 3 * len(self.blocks) + 4
 

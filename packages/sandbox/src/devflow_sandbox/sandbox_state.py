@@ -26,7 +26,7 @@ class Setup:
     seed: int = 0
     """Determines replies, ids and keys; nothing is random."""
     credits_usd: Decimal = Decimal(100)
-    """Credits of the default account."""
+    """The credits of the default account, in USD."""
     tokens_per_s: float | None = None
     """Events of a stream per second, about a token each; None: as fast as the client reads."""
     ttft_s: float = 0.0
@@ -36,7 +36,7 @@ class Setup:
     totals_delay_s: float = 0.0
     """Seconds until `GET /key` counts a call."""
     byok: frozenset[str] = frozenset()
-    """Slugs of providers for which the default account has its own keys."""
+    """The slugs of the providers for which the default account has its own keys."""
     tool_uses: int | None = None
     """Uses of each tool that OpenRouter runs, within the request's limits; models behind tools then
     write as much as they may. None: 1 to 3 times, by the seed.
@@ -48,7 +48,7 @@ class Setup:
     models: Sequence[JsonObject] = ()
     """More catalogue rows, in the form of `GET /models`; they replace rows of the same id."""
     clock: Callable[[], float] = time.time
-    """Unix time in seconds; decides about caches, limits and days."""
+    """Returns the Unix time in seconds, which decides about caches, limits and days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,7 +46,7 @@ _FORWARDING_HEADERS = frozenset(
 # far longer than our keys and those of providers; bounds what is hashed for each request
 _MAX_KEY_CHARS = 512
 _MIN_KEY_CHARS = 16
-"""Shorter texts are taken for placeholders, which stay readable in logs."""
+"""The shortest text taken for a key; shorter ones are placeholders, readable in logs."""
 
 
 class ClientKey(Protocol):

@@ -54,7 +54,7 @@ class GuessBrake:
         self._clock = clock
         self._sleep = sleep
         self._failures: dict[str, tuple[float, float]] = {}
-        """By address: the number of wrong keys, and the time for which it is computed."""
+        """The number of wrong keys by address, and the time for which it is computed."""
         self._delayed = 0
         self._since_log = 0
         self._logged_s = clock() - _LOG_INTERVAL_S

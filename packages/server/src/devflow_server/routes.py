@@ -75,7 +75,7 @@ class HttpRoute:
     path: str
     handler: Callable[[RequestContext], Awaitable[None]]
     access: Access | None = None
-    """None is refused at the start, so that no route is open by mistake."""
+    """The callers let in; None is refused at the start, so that no route is open by mistake."""
     group: str = "read"
     """The scope of a client key that includes it: one of `devflow_store.ROUTE_GROUPS`."""
     max_body_bytes: int = MAX_SMALL_BODY_BYTES

@@ -62,9 +62,9 @@ class ClientKey:
     """The permissions of the key, as given at its creation (`routes`, `models`)."""
     created_at: datetime
     expires_at: datetime | None = None
-    """None if the key never expires."""
+    """When the key expires; None if it never does."""
     revoked_at: datetime | None = None
-    """None if the key was not revoked; it may still have expired."""
+    """When the key was revoked; None if it was not, though it may have expired."""
 
 
 class ClientKeys:

@@ -39,7 +39,7 @@ class KeyFailure:
     """Why a provider does not serve a key."""
 
     status: int
-    """401: it is refused; 402: it may spend no more; 429: it is throttled."""
+    """401 if the key is refused, 402 if it may spend no more, 429 if it is throttled."""
     words: str | None
     """The provider's own words; None if it gave none."""
     error_type: str | None

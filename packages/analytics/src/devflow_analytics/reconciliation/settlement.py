@@ -19,9 +19,9 @@ class BillingWindow:
     name: str
     """`2026-11-20` for a day in UTC; `2026-11` for a month."""
     since: datetime
-    """Inclusive, UTC."""
+    """The start of the period in UTC, inclusive."""
     until: datetime
-    """Exclusive, UTC."""
+    """The end of the period in UTC, exclusive."""
     theirs_usd: Decimal
     """The amount that the provider billed in the period."""
 

@@ -70,7 +70,7 @@ class Examination:
     """The model to ask in every dialect; None: a cheap one of the dialect's own."""
     limit_usd: Decimal = DEFAULT_LIMIT_USD
     stand_in: str | None = None
-    """Root URL of the stand-in that is the gateway's upstream; None skips clauses that need it."""
+    """The root URL of the stand-in upstream of the gateway; None skips clauses that need it."""
 
 
 async def examine(order: Examination, on_clause: Progress = lambda _: None) -> list[Finding]:

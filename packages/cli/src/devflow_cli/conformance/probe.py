@@ -40,7 +40,7 @@ class Probe:
     effort: Effort = field(default_factory=Effort)
     """The most that the clause under check may ask of a model."""
     calls: int = 0
-    """Requests that a model was to answer, of the clause under check."""
+    """The number of requests for a model's answer that the clause under check has made."""
     _kept: dict[str, Any] = field(default_factory=dict[str, Any])
 
     async def ask(self, inquiry: Inquiry) -> Utterance:

@@ -47,7 +47,7 @@ class Recording:
     headers: httpx.Headers
     body: bytes
     events: tuple[TimedEvent, ...]
-    """Empty unless the answer is a stream of events."""
+    """The events of a stream; empty for any other answer."""
     sent_s: float
     """When the request was sent, on the monotonic clock."""
     ended_s: float

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from devflow_core.masking.invisible import ZERO_WIDTH, strip_zero_width
 
 MIN_SECRET_CHARS = 8
-"""Shorter values appear in too many words to be masked by value."""
+"""The shortest value that is masked; shorter ones appear in too many words."""
 MAX_REMEMBERED = 256
 """The number of values that `remember` keeps; the oldest are dropped first."""
 KEY_IN_USE = "[masked key in use]"

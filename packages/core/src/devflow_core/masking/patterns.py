@@ -233,4 +233,4 @@ PATTERNS = (
         _is_key_value,
     ),
 )  # fmt: skip
-"""In the order in which they are tried: the most certain first."""
+"""The patterns in the order in which they are tried, the most certain first."""

@@ -124,7 +124,7 @@ class _Failure:
     """The fields of a failure, wherever the body holds them."""
 
     status: int | None
-    """None if neither the reply nor the body gives a status."""
+    """The HTTP status; None if neither the reply nor the body gives one."""
     message: str
     codes: tuple[str, ...]
     """`error_type`, `type` and `code`: all names of the kind, the most specific first."""

@@ -52,7 +52,7 @@ _UNTRAINED_SCRIPT_WEIGHT = 0.3
 It applies only if no rule matches; otherwise the rules decide alone.
 """
 MAX_NON_ASCII_SHARE = 1.0
-"""Above this share of non-ASCII bytes, times ten, a text counts as another script."""
+"""The share of non-ASCII bytes, times ten, above which a text counts as another script."""
 
 Floats = NDArray[np.float32]
 

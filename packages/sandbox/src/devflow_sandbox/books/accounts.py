@@ -132,7 +132,7 @@ class Account:
     in_flight_usd: Decimal = Decimal(0)
     """The worst case of the calls in progress."""
     byok: frozenset[str] = frozenset()
-    """Slugs of the providers for which the account has its own keys."""
+    """The slugs of the providers for which the account has its own keys."""
     byok_used_usd: Decimal = Decimal(0)
     is_zdr: bool = False
     """Whether only providers with zero data retention are allowed."""
@@ -147,7 +147,7 @@ class Account:
 
     @property
     def free_per_day(self) -> int:
-        """Allowed `:free` calls per day."""
+        """The number of `:free` calls allowed per day."""
         bought = self.credits_usd >= MIN_PURCHASE_USD
         return FREE_PER_DAY_AFTER_PURCHASE if bought else FREE_PER_DAY
 

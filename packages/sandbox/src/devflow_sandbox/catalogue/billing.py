@@ -80,7 +80,7 @@ class Charge:
     fees: Decimal = _ZERO
     """OpenRouter's own services: searches, PDF pages, models called by a tool."""
     byok_fee: Decimal | None = None
-    """With the user's own provider key, all that OpenRouter charges; otherwise None."""
+    """The fee for a call with the user's own provider key, the only charge then; otherwise None."""
 
     @property
     def inference(self) -> Decimal:
@@ -107,11 +107,11 @@ class Prices:
     """The prompt's price; -1 for routers, whose price depends on the model that answers."""
     completion: Decimal
     cache_read: Decimal | None = None
-    """Cached tokens; None: they cost as much as others, even at the price of a long prompt."""
+    """The price of cached tokens; None: as other tokens, even where a long prompt costs more."""
     cache_write: Decimal | None = None
-    """Written tokens; None: they cost as much as others."""
+    """The price of tokens written to the cache; None: as other tokens."""
     cache_write_1h: Decimal | None = None
-    """Tokens written for an hour; None: the same as `cache_write`."""
+    """The price of tokens written for an hour; None: as `cache_write`."""
     request: Decimal = _ZERO
     """The price of a call, whatever its length."""
     web_search: Decimal | None = None

@@ -23,7 +23,7 @@ _MAX_RESULTS = 25
 _MAX_PERPLEXITY_RESULTS = 20
 """The most results of one search by Perplexity; a request for more gets this many."""
 _CHARACTERS_PER_TOKEN = 4
-"""As in `Block.tokens`: no tokenizer is shipped."""
+"""The characters that count as one token, as in `Block.tokens`."""
 _TIERS: dict[str, Tier] = {
     "flex": "flex",
     "priority": "priority",
@@ -82,7 +82,7 @@ class Order:
     is_tier_pinned: bool = False
     """Whether the default tier was requested by name, so that no suffix changes it."""
     modalities: frozenset[str] = frozenset()
-    """Requested forms of the reply: `text`, `image`, `audio`; empty means text."""
+    """The requested forms of the reply: `text`, `image`, `audio`; empty means text."""
     choices: int = 1
     """The number of replies that are asked for (`n`)."""
 

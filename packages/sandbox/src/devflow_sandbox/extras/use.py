@@ -30,7 +30,7 @@ CALL_TOKENS = 20
 _SHORT_PROMPT_TOKENS = 120
 """Tokens a model writes to an advisor, subagent or painter: a guess from the recorded costs."""
 _MAX_BY_DRAW = 3
-"""Uses of a tool are drawn from 1 to this."""
+"""The most uses of a tool, whose number is drawn from 1 upwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Extra:
     is_first: bool = False
     """Whether the service ran before the model: it is billed even if the model then fails."""
     results: int = 0
-    """Results of searches; 0 for other items and for a provider's own engine."""
+    """The number of search results; 0 for other items and for a provider's own engine."""
 
     def to_row(self) -> JsonObject:
         """Return the item as a row of the bill; the amount is decimal text in USD."""

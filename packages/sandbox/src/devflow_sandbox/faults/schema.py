@@ -33,14 +33,14 @@ class FaultCondition(_FaultScriptForm):
     stream: bool | None = None
     """Whether the reply is streamed."""
     nth: Count | list[Count] | None = None
-    """Only the n-th request that meets the conditions above, counted from 1.
+    """Restricts the fault to the n-th request that meets the conditions above, counted from 1.
 
     With it, `first` and `every` are ignored.
     """
     first: Count | None = None
-    """Only from the n-th such request on."""
+    """Restricts the fault to the n-th such request and later ones."""
     every: Count | None = None
-    """Only every n-th such request."""
+    """Restricts the fault to every n-th such request."""
     times: Count | None = None
     """The most times that the fault applies."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -275,7 +275,7 @@ class EndlessFault(_FaultScriptForm):
 
 
 class BillingFault(_FaultScriptForm):
-    """Only changes what a cancelled call costs (U22)."""
+    """Changes only the cost of a cancelled call (U22)."""
 
     kind: Literal["billing"]
 

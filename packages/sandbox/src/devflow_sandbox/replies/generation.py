@@ -21,7 +21,7 @@ class Generation:
 
     id: str
     created: int
-    """Unix time in seconds; also decides the prices."""
+    """The Unix time in seconds, which also decides the prices."""
     resolved: ResolvedModel
     provider: Provider
     request: ParsedRequest

@@ -26,7 +26,7 @@ class TurnCondition(_ReplyScriptForm):
     model: str | None = None
     """A pattern with `*` for the requested model."""
     contains: str | None = None
-    """Text that the prompt contains."""
+    """A text that the prompt contains."""
     has_tools: bool | None = None
     tool: str | None = None
     """The name of a tool that the request offers."""

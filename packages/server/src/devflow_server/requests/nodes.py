@@ -48,9 +48,9 @@ class Node:
     model: str | None = None
     """A model id or `auto…`; None keeps the model that the client asks for."""
     cost_priority: float | None = None
-    """From 0 to 1; None keeps the request's own weight."""
+    """The weight from 0 to 1; None keeps the request's own."""
     performance_priority: float | None = None
-    """From 0 to 1; None keeps the request's own weight."""
+    """The weight from 0 to 1; None keeps the request's own."""
 
     def as_json(self) -> dict[str, object]:
         """Return the node's fields as a JSON object; unset ones are null."""

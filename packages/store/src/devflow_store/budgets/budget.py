@@ -37,7 +37,7 @@ class Budget:
     value: str | None = None
     """The name within the scope, such as a session's id; `*` for each one; None if global."""
     timezone: str = "UTC"
-    """IANA name; hours, days, weeks (from Monday) and months begin in this zone."""
+    """The IANA name of the zone in which hours, days, weeks (from Monday) and months begin."""
     thresholds: tuple[float, ...] = (0.8, 1.0)
     """Shares of the limit at which an alert is raised, each once per window."""
     allow_unknown_price: bool = False
@@ -78,11 +78,11 @@ class BudgetState:
     """The key, session… that it applies to; empty if global."""
     spent_usd: Decimal
     reserved_usd: Decimal
-    """Reserved for calls in flight, at their worst case."""
+    """The amount reserved for calls in flight, at their worst case."""
     window_start: datetime
-    """In UTC, inclusive."""
+    """The start of the window in UTC, inclusive."""
     window_end: datetime
-    """In UTC, exclusive."""
+    """The end of the window in UTC, exclusive."""
 
     @property
     def left_usd(self) -> Decimal:

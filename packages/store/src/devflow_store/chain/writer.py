@@ -42,7 +42,7 @@ class WriteJob(Generic[T]):
     key: str | None = None
     recover: Callable[[Transaction], T] = _return_none
     is_read: bool = False
-    """Whether it only reads, so that it is also run while the disk is full."""
+    """Whether the job only reads, so that it is also run while the disk is full."""
 
 
 _QueuedJob = tuple[WriteJob[Any], "asyncio.Future[Any]"]

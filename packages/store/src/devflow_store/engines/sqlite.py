@@ -32,9 +32,9 @@ from devflow_store.integrity.presence import has_content, refuse_successor, requ
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite opens for one database."""
 _PRAGMAS = ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0")
-"""Of every connection."""
+"""The pragmas that every connection sets."""
 _MAX_OPENINGS = 100
-"""How often the ledger is opened while other processes close it; each time takes a millisecond."""
+"""The most tries to open the ledger while other processes close it; each takes a millisecond."""
 CHECKPOINT_PAGES = 4_000
 """Pages of the WAL per checkpoint, 16 MB: fewer stalls than with SQLite's default of 4 MB."""
 MAX_FOLDER_WAIT_S = 20.0

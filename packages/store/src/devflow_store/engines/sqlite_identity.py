@@ -18,7 +18,7 @@ from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import corruption_error
 
 _UNKNOWN = (0, 0)
-"""Neither a device nor an inode."""
+"""Stands for a file whose identity has not been read yet: no device, no inode."""
 _MAGIC = b"SQLite format 3\0"
 _LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _OWNER_MAY_WRITE = 0o200

@@ -27,7 +27,7 @@ _SHORT_WAITS = 50
 _PROGRESS_STEPS = 20_000
 """Steps of SQLite's virtual machine between two looks at the clock."""
 _MAX_TOUCHES = 1_000_000
-"""`user_version` restarts from 0 here, since SQLite keeps it in a signed 32-bit number."""
+"""The value at which `user_version` restarts from 0: SQLite keeps it in a signed 32-bit number."""
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY_ERRNOS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 

@@ -37,9 +37,9 @@ class EntryFilter:
     """Selects the entries that match every field that is set."""
 
     since: datetime | None = None
-    """Inclusive, by the time the request arrived."""
+    """The start of the period in which the request arrived, inclusive."""
     until: datetime | None = None
-    """Exclusive, by the time the request arrived."""
+    """The end of the period in which the request arrived, exclusive."""
     session_id: str | None = None
     project: str | None = None
 

@@ -49,9 +49,9 @@ class ReplyLimits:
     """The size limits of a reply."""
 
     max_head_bytes: int = 64 * 1024
-    """For the status line with all headers, and for each trailer."""
-    max_headers: int = 128
     """The most bytes of the status line with all headers, and of each trailer."""
+    max_headers: int = 128
+    """The most lines of the head after the status line."""
     max_body_bytes: int = 64 * 1024 * 1024
     """The most bytes of the whole body, with the trailers of a chunked one."""
 

@@ -19,7 +19,7 @@ from devflow_claude_code.reading.transcript import Transcript, gc_paused
 DEFAULT_BUDGET_TOKENS = 8_000
 """The budget of a session whose caller sets none."""
 _SHORTENED_CHARS = 480
-"""Facts are shortened to this length before any is dropped."""
+"""The length to which facts are shortened before any is dropped."""
 _ELLIPSIS_CHARS = 48
 """The characters kept free for the note that says how much was left out."""
 _MAX_SECRET_CHARS = 512
@@ -49,13 +49,13 @@ class SessionContext:
     shortened: int
     """The number of facts reduced to their beginning and end."""
     masked: tuple[str, ...]
-    """Kinds of secrets that were masked, with their counts."""
+    """The kinds of secrets that were masked, with their counts."""
     notes: tuple[str, ...] = ()
     """Notes on what is missing or was repaired in the transcript."""
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens of all pieces; never more than the budget."""
+        """The estimated tokens of all pieces; never more than the budget."""
         return sum(piece.tokens for piece in self.pieces)
 
     def as_json(self) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class HandoffReport:
     left_out: tuple[str, ...]
     """The things that the request lacks, each with its number."""
     masked: tuple[str, ...]
-    """Kinds of secrets that were masked, with their counts."""
+    """The kinds of secrets that were masked, with their counts."""
     damage: Damage = field(default_factory=Damage)
     """The damage of the transcript: what is missing, and what was repaired."""
 

@@ -38,7 +38,7 @@ class SettingsChange:
     backup: bytes | None
     """Content of the backup that allows the undo; None: no backup remains afterwards."""
     backup_path: Path
-    """In the data folder, out of reach of anyone who can write beside the file."""
+    """The backup: in the data folder, out of reach of anyone who can write beside the file."""
 
     @property
     def is_needed(self) -> bool:

@@ -66,7 +66,7 @@ class TranscriptRow(NamedTuple):
     billing: Billing | None
     """Facts that affect the cost besides the tokens; None for an ordinary reply."""
     forked_from: tuple[str, str] | None
-    """Session and row that this one was copied from, if the client says so."""
+    """The session and row that this one was copied from, if the client says so."""
 
 
 def decode_line(line: bytes) -> Json | None:

@@ -179,7 +179,7 @@ class RecordedTurn(NamedTuple):
 
     @property
     def usage(self) -> Usage:
-        """Token counts of the call."""
+        """The token counts of the call."""
         return as_usage(self.call.tokens)
 
 

@@ -48,9 +48,9 @@ class Transcript:
         self.rows: list[TranscriptRow] = []
         """All records and the gaps between them, in order; their spans cover the file."""
         self.metadata: dict[str, str] = {}
-        """Latest values of `version`, `cwd`, `gitBranch` and `sessionId`."""
+        """The latest values of `version`, `cwd`, `gitBranch` and `sessionId`."""
         self.titles: dict[tuple[str, str], str] = {}
-        """Title texts by kind and owner: a session's id, or a `leafUuid`."""
+        """The titles by kind and owner: a session's id, or a `leafUuid`."""
         self.folders: dict[str, None] = {}
         """The shell's folders in order of time, each once; at most the first `MAX_FOLDERS`."""
         self._mended_lines: list[int] = []

@@ -26,11 +26,11 @@ class Inquiry:
     stream: bool = False
     system: str | None = None
     late_system: str | None = None
-    """Text of a system or developer message inside the conversation."""
+    """The text of a system or developer message inside the conversation."""
     tools: Sequence[str] = ()
     """Names of the tools on offer; a tool's input is the end of its name: `left` of `read_left`."""
     results: Sequence[tuple[str, str]] = ()
-    """For each tool in order: the id of a call that was made, and its result."""
+    """The id of a call that was made, and its result, for each tool in order."""
     max_tokens: int = MAX_OUTPUT_TOKENS
     stop: str | None = None
     """The text at which the reply has to stop; for `messages` only."""
