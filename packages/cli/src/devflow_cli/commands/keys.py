@@ -30,6 +30,7 @@ async def status(run: Run) -> None:
     from devflow_cli.views.tables import print_table
 
     settings = run.settings()
+    # before the ledger is opened, and perhaps created, for nothing
     settings.require_keys()
     async with wiring.open_gateway(settings) as gateway:
         with run.progress.status("Asking the provider …"):
@@ -141,6 +142,7 @@ async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState
     note = ""
     try:
         data = (await gateway.api.key_status(key)).get("data")
+    # a key that the provider refuses must not hide the others
     except DevFlowError as error:
         note = str(error)
     else:

@@ -22,6 +22,7 @@ GAP_S = 0.01
 MAX_SETTLING_S = 30.0
 """Seconds that a call may take to appear on the bill: it takes as long as its reply."""
 _POLL_S = 0.02
+"""Seconds between two looks at the bill."""
 
 
 class StandIn:

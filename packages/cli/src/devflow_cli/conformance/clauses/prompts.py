@@ -28,6 +28,7 @@ CLEARER = (
 READ_BOTH = ("read_left", "read_right")
 # characters of one to four bytes, and some that are joined from several
 _ECHO = "Zürich, 東京, Київ: 🙂🚀🧑‍🚀🇨🇭 naïve café ☕ 数学 Ωμέγα 🧡🧡"
+# as OpenAI's strict mode demands: every property is required, and no other is allowed
 _CITY = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "inhabitants": {"type": "integer"}},
@@ -153,6 +154,7 @@ async def structured(probe: Probe) -> str:
     """A reply fits the JSON schema that the request demands."""
     inquiry = Inquiry(question="Describe Paris in one short sentence.", schema=_CITY)
     found = await probe.try_to_send(inquiry)
+    # the statuses with which vendors and routers refuse what a model cannot do
     if found.status in (400, 404, 422):
         raise ClauseNotShown(f"the model cannot do it here: {found.excerpt}")
     require(found.status == 200, f"the answer has status {found.status}: {found.excerpt}")

@@ -88,6 +88,7 @@ async def cancel(probe: Probe) -> str:
     inquiry = Inquiry(question=_COUNTING.format(count=120), stream=True)
     body = probe.speech.write(inquiry, probe.model)
     async with _slowed(probe, probe.stand_in):
+        # before the call is made, so that it is the first one after these
         since = await probe.stand_in.count_calls()
         await leave_at_text(
             probe.client, probe.speech.path, body, probe.speech.headers, probe.speech.find_text
@@ -122,6 +123,7 @@ async def hear_hello(probe: Probe, *, stream: bool) -> Recording:
 
 
 def _slowed(probe: Probe, stand_in: StandIn) -> AbstractAsyncContextManager[None]:
+    # a fault's path is below the API's root, and has no query
     path = probe.speech.path.removeprefix("/v1").split("?")[0]
     return stand_in.playing({"kind": "slow", "gap_s": GAP_S}, path)
 

@@ -24,6 +24,7 @@ _ANSWERS = ("answers",)
 def _common(group: Group) -> tuple[Clause, ...]:
     """Return the clauses that every dialect has."""
     return (
+        # first: without an answer the clauses that need it are skipped, and cost nothing
         Clause(group, streams.answers, _ONCE),
         Clause(group, streams.usage, _TWICE, _ANSWERS),
         Clause(group, streams.in_time, _TWICE, _ANSWERS),
@@ -48,6 +49,7 @@ _THINKING = Effort(calls=2, output_tokens=messages.MAX_THINKING_TOKENS)
 _SMALL = Effort(output_tokens=64)
 
 CLAUSES: tuple[Clause, ...] = (
+    # first: the clauses that ask a model are skipped if it fails
     Clause("gateway", gateway.reachable, _FREE),
     Clause("gateway", gateway.strangers, _FREE),
     *_common("messages"),

@@ -80,6 +80,7 @@ class ChatSpeech:
         text, finish = "", None
         calls: list[JsonObject] = []
         for event in (one.json for one in events):
+            # the usage comes in an event of its own, without choices
             reply |= {"usage": event.get("usage") or reply["usage"]}
             for choice in cast("list[JsonObject]", event.get("choices") or [])[:1]:
                 delta = cast(JsonObject, choice.get("delta") or {})

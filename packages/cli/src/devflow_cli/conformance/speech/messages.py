@@ -41,6 +41,7 @@ class MessagesSpeech:
 
     group: Group = "messages"
     path = "/v1/messages?beta=true"
+    # a gateway may recognize Claude Code by these
     headers: Mapping[str, str] = {
         "anthropic-version": "2023-06-01",
         "anthropic-beta": BETAS,

@@ -79,6 +79,7 @@ class ResponsesSpeech:
         )
 
     def assemble(self, events: Sequence[TimedEvent]) -> JsonObject:
+        # the final event holds the whole reply, so the others need not be added up
         for event in (one.json for one in reversed(events)):
             if event.get("type") in FINAL_EVENTS:
                 return cast(JsonObject, event["response"])
