@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 from devflow_analytics import Report
+from devflow_claude_code import ClaudeCodeSession
 from devflow_core.attribution import Attribution
 from devflow_core.call_arguments import UsdAmount
 from devflow_core.dimensions import GroupBy
@@ -26,6 +27,7 @@ from devflow_upstream.embeddings import Embeddings
 from devflow_upstream.transport.protocol import Transport
 
 from devflow_gateway.async_gateway import AsyncGateway
+from devflow_gateway.handoff import HandedOff
 from devflow_gateway.loop_thread import LoopThread, Relay
 
 T = TypeVar("T")
@@ -272,6 +274,19 @@ class Gateway:
             )
 
         return explain() if self._thread is None else self._thread.run(_call(explain))
+
+    def hand_off(
+        self,
+        session: ClaudeCodeSession,
+        prompt: str | None = None,
+        *,
+        to: str = "auto",
+        max_cost_usd: UsdAmount | None = None,
+    ) -> HandedOff:
+        """Let another model continue a Claude Code session; as `AsyncGateway.hand_off`."""
+        return self._loop().run(
+            self._gateway.hand_off(session, prompt, to=to, max_cost_usd=max_cost_usd)
+        )
 
     def feedback(self, entry_id: str, score: float) -> bool:
         """Learn from a user's rating of an answer; as `AsyncGateway.feedback`."""
