@@ -79,7 +79,7 @@ class Gateway:
         catalogue: the models and their prices; see `AsyncGateway`.
         router: chooses the models; None: one is made from the settings and the catalogue.
         classifier: finds what a request is about; None: the shipped one.
-        transport: carries the calls to OpenRouter; None: chosen by the settings.
+        transport: carries the calls to the main provider; None: chosen by the settings.
         label: completes the labels of each request; see `AsyncGateway`.
 
     Raises:
@@ -303,11 +303,11 @@ class Gateway:
         return self._loop().run(self._gateway.report(by, since=since, until=until))
 
     def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
-        """Fetch OpenRouter's list of models; as `AsyncGateway.refresh_catalogue`."""
+        """Fetch the list of models; as `AsyncGateway.refresh_catalogue`."""
         return self._loop().run(self._gateway.refresh_catalogue())
 
     def learn_limits(self) -> None:
-        """Ask OpenRouter for the limits of the keys; as `AsyncGateway.learn_limits`."""
+        """Ask the provider for the limits of the keys; as `AsyncGateway.learn_limits`."""
         self._loop().run(self._gateway.learn_limits())
 
     def _loop(self) -> LoopThread:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from devflow_gateway.gateway import Gateway
 
 
-class StandIn(Protocol):
+class StandInAddress(Protocol):
     """What the fixtures need of a stand-in for OpenRouter."""
 
     @property
@@ -33,7 +33,7 @@ class StandIn(Protocol):
 
 
 @pytest.fixture
-def devflow_settings(openrouter_sandbox: StandIn, tmp_path: Path) -> Settings:
+def devflow_settings(openrouter_sandbox: StandInAddress, tmp_path: Path) -> Settings:
     """Return settings with the stand-in as OpenRouter and a data folder of the test's own.
 
     Neither the environment nor any `devflow.toml` of the user is read.
