@@ -6,10 +6,12 @@ import inspect
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import anyio
 import pytest
 from devflow_gateway import (
     AsyncGateway,
@@ -221,42 +223,50 @@ def test_several_threads_may_ask_at_once(devflow_gateway: Gateway) -> None:
     assert devflow_gateway.report().as_json()["total"]["requests"] == 16
 
 
-@pytest.fixture
-def interrupted_after_content(
-    openrouter_sandbox: ThreadedSandbox,
-) -> Callable[[Callable[[], object], threading.Event], None]:
-    """Runs work in the main thread, and sends Ctrl-C once the stand-in is answering."""
-    openrouter_sandbox.set_faults(STALL)
+def interrupt_when_asked(settings: Settings) -> threading.Thread:
+    """Send this process Ctrl-C once an attempt is under way, from a thread that is returned."""
 
-    def run(work: Callable[[], object], begun: threading.Event) -> None:
-        def interrupt() -> None:
-            if begun.wait(30):
+    def interrupt() -> None:
+        for _ in range(3_000):
+            if make_store(settings).under_way_since() is not None:
                 os.kill(os.getpid(), signal.SIGINT)
+                return
+            time.sleep(0.01)
 
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        with pytest.raises(KeyboardInterrupt):
-            work()
-        thread.join()
-
-    return run
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    return thread
 
 
 def test_ctrl_c_cancels_the_call_and_books_it(
-    devflow_settings: Settings, interrupted_after_content: Any
+    devflow_settings: Settings, openrouter_sandbox: ThreadedSandbox
 ) -> None:
-    begun = threading.Event()
+    openrouter_sandbox.set_faults(STALL)
     with Gateway(devflow_settings) as gateway:
-
-        def read() -> None:
-            with gateway.stream(ASKED) as reply:
-                for _ in reply:
-                    begun.set()
-
-        interrupted_after_content(read, begun)
-        assert gateway.report().as_json()["total"]["requests"] == 1  # it goes on
+        thread = interrupt_when_asked(devflow_settings)
+        with pytest.raises(KeyboardInterrupt):
+            gateway.complete(ASKED)
+        thread.join()
+        assert gateway.report().as_json()["total"]["requests"] == 1  # booked, and it goes on
     (entry,) = make_store(devflow_settings).entries()
     assert entry.outcome == "cancelled"
+
+
+async def test_a_cancel_scope_books_the_call_before_it_goes_on(
+    devflow_settings: Settings, openrouter_sandbox: ThreadedSandbox
+) -> None:
+    openrouter_sandbox.set_faults(STALL)
+    async with AsyncGateway(devflow_settings) as gateway:
+        with anyio.CancelScope() as scope:
+            async with gateway.stream(ASKED, idempotency_key="k") as reply:
+                async for _ in reply:
+                    scope.cancel()
+        assert scope.cancelled_caught
+        assert make_store(devflow_settings).entry(reply.entry_id) == reply.entry
+        assert reply.entry is not None
+        assert reply.entry.outcome == "cancelled"
+        with pytest.raises(PossiblyAccepted):
+            await gateway.complete(ASKED, idempotency_key="k")
 
 
 def test_closing_ends_the_calls_of_other_threads(
