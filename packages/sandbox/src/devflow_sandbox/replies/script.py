@@ -32,6 +32,8 @@ class TurnCondition(_ReplyScriptForm):
     """The name of a tool that the request offers."""
     after_tool: bool | None = None
     """Whether the prompt ends with a tool result."""
+    has_media: bool | None = None
+    """Whether an image, audio clip or file is anywhere in the prompt."""
 
 
 class ScriptedToolCall(_ReplyScriptForm):
@@ -93,8 +95,10 @@ class ScriptRunner:
 
 
 def _matches_request(when: TurnCondition, request: ParsedRequest) -> bool:
+    has_media = any(block.media for block in request.blocks)
     return (
         (when.dialect is None or when.dialect == request.dialect)
+        and (when.has_media is None or when.has_media == has_media)
         and (when.model is None or any(fnmatchcase(one, when.model) for one in request.models))
         and (when.has_tools is None or when.has_tools == bool(request.tools))
         and (when.tool is None or any(tool.name == when.tool for tool in request.tools))
