@@ -69,6 +69,26 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
     from devflow_core.usage import Price, Usage
     from devflow_openrouter import OpenRouterGateway
+    from devflow_openrouter.inference import (
+        get_llm_text_response,
+        invoke_llm_for_raw_json,
+        stream_llm_response,
+    )
+    from devflow_openrouter.service import (
+        OpenRouterConfigError,
+        OpenRouterPromptRefused,
+        OpenRouterRateLimitError,
+        OpenRouterRejectedError,
+        OpenRouterSchemaError,
+        OpenRouterService,
+        OpenRouterServiceError,
+        OpenRouterTimeoutError,
+        OpenRouterUnavailableError,
+        PromptGuard,
+        ServiceAlert,
+        ServiceOptions,
+        SyncOpenRouterService,
+    )
     from devflow_store.keyed_outcomes import KeyReused, OutcomeUnknown
     from devflow_upstream.embeddings import Embeddings
 
@@ -112,13 +132,23 @@ __all__ = [
     "NoCandidate",
     "NotFound",
     "Opaque",
+    "OpenRouterConfigError",
     "OpenRouterGateway",
+    "OpenRouterPromptRefused",
+    "OpenRouterRateLimitError",
+    "OpenRouterRejectedError",
+    "OpenRouterSchemaError",
+    "OpenRouterService",
+    "OpenRouterServiceError",
+    "OpenRouterTimeoutError",
+    "OpenRouterUnavailableError",
     "OutcomeUnknown",
     "Overloaded",
     "Part",
     "PaymentRequired",
     "PossiblyAccepted",
     "Price",
+    "PromptGuard",
     "ProviderUnavailable",
     "QueueFull",
     "RateLimited",
@@ -134,6 +164,8 @@ __all__ = [
     "Router",
     "RoutingError",
     "SelectionCriteria",
+    "ServiceAlert",
+    "ServiceOptions",
     "SessionContext",
     "SessionError",
     "Settings",
@@ -141,6 +173,7 @@ __all__ = [
     "StoreError",
     "StreamedReply",
     "StructuredOutputInvalid",
+    "SyncOpenRouterService",
     "Task",
     "Tee",
     "Text",
@@ -157,9 +190,12 @@ __all__ = [
     "Usage",
     "UsageTracker",
     "WrittenSession",
+    "get_llm_text_response",
     "hand_off",
+    "invoke_llm_for_raw_json",
     "list_sessions",
     "open_gateway",
+    "stream_llm_response",
     "write_back",
 ]
 
@@ -194,6 +230,15 @@ _HOMES = {
     "devflow_openrouter": "OpenRouterGateway",
     "devflow_store.keyed_outcomes": "KeyReused OutcomeUnknown",
     "devflow_upstream.embeddings": "Embeddings",
+    "devflow_openrouter.inference": (
+        "get_llm_text_response invoke_llm_for_raw_json stream_llm_response"
+    ),
+    "devflow_openrouter.service": (
+        "OpenRouterConfigError OpenRouterPromptRefused OpenRouterRateLimitError"
+        " OpenRouterRejectedError OpenRouterSchemaError OpenRouterService OpenRouterServiceError"
+        " OpenRouterTimeoutError OpenRouterUnavailableError PromptGuard ServiceAlert"
+        " ServiceOptions SyncOpenRouterService"
+    ),
 }
 """Modules with the names that each of them holds."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

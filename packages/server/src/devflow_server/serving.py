@@ -136,7 +136,8 @@ async def run_gateway(
                 tracing=tracing,
                 local_key=local_key,
             )
-            jobs = _run_in_background(readiness.run, *_maintenance_tasks(store, gateway, worker))
+            tasks = _maintenance_tasks(store, gateway, metrics, worker)
+            jobs = _run_in_background(readiness.run, *tasks)
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
 
@@ -183,8 +184,11 @@ def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness
     return Readiness(store.health, nodes.refresh, store.keys.refresh)
 
 
-def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
+def _maintenance_tasks(
+    store: Store, gateway: AsyncGateway, metrics: Metrics, worker: int
+) -> Iterator[Job]:
     """Yield the background jobs; costs are confirmed by the first worker for all."""
+    yield partial(maintenance.watch_budgets, store, metrics)
     yield partial(maintenance.renew_catalogue, gateway)
     has_keys = bool(gateway.settings.server_keys())
     if has_keys:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, cast
@@ -35,6 +36,7 @@ from devflow_upstream.embeddings import (
     EmbeddingsUpstream,
     NamedModelRouter,
 )
+from devflow_upstream.policies.retry import RetryPolicy
 from devflow_upstream.provider import ConnectedProvider
 from devflow_upstream.stack import (
     build_deadlines,
@@ -46,8 +48,9 @@ from devflow_upstream.transport.protocol import Transport
 
 from devflow_openrouter.asking import AskingGateway
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
-from devflow_openrouter.client.api_client import ApiClient, AppIdentity
+from devflow_openrouter.client.api_client import ApiClient
 from devflow_openrouter.client.auth import build_key_pool
+from devflow_openrouter.client.json_calls import AppIdentity
 from devflow_openrouter.models.catalogue import fetch_document
 from devflow_openrouter.opened import OpenedBook
 from devflow_openrouter.parts import (
@@ -85,6 +88,7 @@ class OpenRouterGateway(AskingGateway):
         providers: asked for the models whose ids begin with their names. Closed with the gateway.
         label: completes the labels of each request; None: with the settings' ledger by the git
             repository of the working directory, otherwise they stay as given.
+        retry: how often to try, and how long to wait; None: as the settings say.
 
     Raises:
         ConfigurationError: a setting is wrong, or the saved list of models is damaged.
@@ -102,6 +106,7 @@ class OpenRouterGateway(AskingGateway):
         transport: Transport | None = None,
         providers: Sequence[ConnectedProvider] = (),
         label: Callable[[Attribution], Attribution] | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
         is_durable = opens_ledger(book, ledger)
         self.settings = settings
@@ -123,6 +128,7 @@ class OpenRouterGateway(AskingGateway):
         others = [ledger] if ledger is not None and ledger != "memory" else []
         self._views: list[Ledger] = [self._recent, *others, self.router]
         Tee(*self._views)  # an object that is not a view fails here, not at its first entry
+        self._retry = retry
         self._given_book = build_memory_book(settings) if ledger == "memory" and not book else book
         self._opened: OpenedBook | None = None
         self._closing = AsyncExitStack()
@@ -176,12 +182,13 @@ class OpenRouterGateway(AskingGateway):
         views = list(self._views)
         reader = build_reader(book, views)
         settings = self.settings
+        build = partial(
+            build_executor, settings, keys=self.keys, limiter=self._limiter, retry=self._retry
+        )
         pipeline = Pipeline(
             classifier=self.classifier,
             router=self.router,
-            executor=build_executor(
-                settings, self.api, self.keys, self._limiter, others=self._providers
-            ),
+            executor=build(self.api, others=self._providers),
             book=book,
             ledger=Tee(*views),
             deadline_s=settings.total_timeout_s,
@@ -196,7 +203,7 @@ class OpenRouterGateway(AskingGateway):
             router=NamedModelRouter(
                 RoutingPolicy(aliases=settings.aliases).resolve, self.catalogue.find_priced
             ),
-            executor=build_executor(settings, embedder, self.keys, self._limiter),
+            executor=build(embedder),
             book=book,
             # the router learns from chats alone
             ledger=Tee(*(one for one in views if one is not self.router)),

@@ -10,6 +10,9 @@ import structlog
 from devflow_analytics import Reconciler
 from devflow_core.errors import DevFlowError
 from devflow_gateway.wiring import AsyncGateway
+from devflow_store import Store
+
+from devflow_server.operations.metrics import Metrics
 
 Job = Callable[[], Coroutine[Any, Any, None]]
 """Work that runs alongside the requests, until it ends or is cancelled."""
@@ -22,6 +25,9 @@ The provider knows a cost seconds to minutes after the call, and is asked for 15
 """
 SETTLE_INTERVAL_S = 600.0
 """Seconds between settling old rows: rarely, since only rows older than those 15 minutes are."""
+
+BUDGET_INTERVAL_S = 15.0
+"""How often the budgets are read for `/metrics`: as often as Prometheus usually asks."""
 
 
 async def keep_running(job: Job) -> None:
@@ -49,6 +55,18 @@ async def learn_limits(gateway: AsyncGateway) -> None:
         await gateway.learn_limits()
     except DevFlowError as error:
         _log().info("limits_unknown", error=error.message)
+
+
+async def watch_budgets(
+    store: Store, metrics: Metrics, *, interval_s: float = BUDGET_INTERVAL_S
+) -> None:
+    """Keep the budgets' shares in the metrics current, until cancelled."""
+    while True:
+        try:
+            metrics.set_budgets(await asyncio.to_thread(store.budget_states))
+        except DevFlowError as error:
+            _log().info("budgets_unknown", error=error.message)
+        await asyncio.sleep(interval_s)
 
 
 async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_INTERVAL_S) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from devflow_core.ledger import LedgerEntry
-from devflow_store import Alert, CostDoubtAlert
+from devflow_store import Alert, BudgetState, CostDoubtAlert
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from devflow_server.operations.ledger_metrics import LedgerCollector, ObservedLedger
@@ -76,6 +76,15 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self._retries = Counter(
+            "devflow_retries", "Calls to providers after a request's first", registry=registry
+        )
+        self._budgets = Gauge(
+            "devflow_budget_used_ratio",
+            "The spent share of a budget; of one with several subjects, the highest",
+            ["budget"],
+            registry=registry,
+        )
         self._doubts = Counter(
             "devflow_cost_doubts", "Reported costs that are impossible", ["kind"], registry=registry
         )
@@ -130,12 +139,25 @@ class Metrics:
         """Count a check that found no free descriptor."""
         self._no_descriptors.inc()
 
+    def set_budgets(self, states: Iterable[BudgetState]) -> None:
+        """Set the spent share of every budget; those that are gone are forgotten."""
+        shares: dict[str, float] = {}
+        for state in states:
+            limit, spent = state.budget.limit_usd, state.spent_usd
+            share = float(spent / limit) if limit else 1.0
+            shares[state.budget.id] = max(share, shares.get(state.budget.id, 0.0))
+        self._budgets.clear()
+        for name, share in shares.items():
+            self._budgets.labels(name).set(share)
+
     async def count_alert(self, alert: Alert) -> None:
         """Count a cost doubt (`AlertHook`); alerts of budgets are not counted."""
         if isinstance(alert, CostDoubtAlert):
             self._doubts.labels(alert.doubt).inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
+        if len(entry.attempts) > 1:
+            self._retries.inc(len(entry.attempts) - 1)
         for attempt in entry.attempts:
             model = self._model_label(attempt.model)
             self._attempts.labels(model, attempt.outcome).inc()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import shutil
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
@@ -122,8 +123,12 @@ class WebhookAlerts:
 
     def _post(self, body: bytes) -> None:
         parts = self._parts
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        host, port = parts.hostname or "", parts.port
+        connection = (
+            HTTPSConnection(host, port, timeout=TIMEOUT_S, context=_make_tls_context())
+            if parts.scheme == "https"
+            else HTTPConnection(host, port, timeout=TIMEOUT_S)
+        )
         headers = {
             "Content-Type": "application/json",
             SIGNATURE_HEADER: sign(self._secret, body, int(time.time())),
@@ -138,6 +143,12 @@ class WebhookAlerts:
             connection.close()
         if not 200 <= status < 300:
             raise OSError(f"answered with {status}")
+
+
+def _make_tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class CommandAlerts:

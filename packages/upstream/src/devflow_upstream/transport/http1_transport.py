@@ -31,8 +31,12 @@ _HAPPY_EYEBALLS_S = 0.25
 
 
 def make_tls_context() -> ssl.SSLContext:
-    """Return a TLS context with the system's authorities, or certifi's if the system has none."""
+    """Return a TLS context with the system's authorities, or certifi's if the system has none.
+
+    TLS 1.2 is the least version, whatever the system's own configuration permits.
+    """
     context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not context.cert_store_stats()["x509_ca"]:
         context.load_verify_locations(certifi.where())
     return context

@@ -23,6 +23,7 @@ from devflow_core.errors import (
 from devflow_core.masking import mask
 
 from devflow_upstream.transport.http1_reader import ReplyLimits
+from devflow_upstream.transport.http1_transport import make_tls_context
 from devflow_upstream.transport.machine_limits import machine_error
 from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
 
@@ -104,7 +105,7 @@ def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     try:
-        inner = httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits)
+        inner = httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits, verify=make_tls_context())
     except (ValueError, httpx.InvalidURL):
         raise ConfigurationError(
             f"proxy_url {mask(proxy_url)!r} is not a proxy's address. Write http://host:port."
