@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.routing import Route
 from devflow_core.scope import filter_by_scope
+from devflow_core.shielding import run_to_end
 from devflow_core.usage import Usage
 
 _log = structlog.get_logger("devflow.pipeline")
@@ -173,6 +174,17 @@ class Pipeline:
         self._clocks = clocks or Clocks()
         self._told_names: set[str] = set()
 
+    @property
+    def book(self) -> Book:
+        """The book in which this pipeline's attempts and entries become durable."""
+        return self._book
+
+    def with_book(self, book: Book) -> Pipeline:
+        """Return a pipeline with another book that shares everything else with this one."""
+        other = copy.copy(self)
+        other._book = book  # noqa: SLF001 - its own copy
+        return other
+
     def stream(
         self,
         request: ChatRequest,
@@ -288,10 +300,10 @@ class Pipeline:
         decision = None
         if self._encode_decision is not None and journal.route is not None:
             decision = self._encode_decision(journal.route)
-        writing = asyncio.ensure_future(journal.close(outcome, error=error, decision=decision))
-        try:
-            entry = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            self._ledger.record(await writing)
-            raise
+        await run_to_end(self._write(journal, outcome, error, decision))
+
+    async def _write(
+        self, journal: Journal, outcome: Outcome, error: BaseException | None, decision: str | None
+    ) -> None:
+        entry = await journal.close(outcome, error=error, decision=decision)
         self._ledger.record(entry)
