@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
+
 import os
 import signal
 import subprocess
@@ -160,10 +160,9 @@ async def leave_by_task(batch: Batch) -> None:
 async def test_leaving_early_cancels_the_rest(
     tmp_path: Path, leave: Callable[[Batch], Awaitable[None]]
 ) -> None:
-    slow = {"when": {"nth": 1}, "then": {"kind": "slow", "ttft_s": 0}}
-    rest = {"when": {}, "then": {"kind": "stall", "at": {"event": 3}}}
+    rest = {"when": {"first": 2}, "then": {"kind": "stall", "at": {"event": 3}}}
     async with (
-        Sandbox(faults={"faults": [slow, rest]}) as sandbox,
+        Sandbox(faults={"faults": [rest]}) as sandbox,
         open_gateway(settings_of(sandbox, tmp_path)) as gateway,
     ):
         await leave(Batch(gateway, requests(9), bind, concurrency=4))
@@ -256,10 +255,9 @@ def run_until_killed(sandbox: Sandbox, data: Path, limit: str, answers: int) -> 
 
 async def test_a_killed_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     # the first six are answered at once, later ones hang until the process is killed
-    hang = {"when": {}, "then": {"kind": "stall", "at": {"event": 3}}}
-    quick = {"when": {"first": 6}, "then": {"kind": "slow", "ttft_s": 0}}
+    hang = {"when": {"first": 7}, "then": {"kind": "stall", "at": {"event": 3}}}
     settings_dir, limit = tmp_path / "data", "0.02"
-    async with Sandbox(faults={"faults": [quick, hang]}) as sandbox:
+    async with Sandbox(faults={"faults": [hang]}) as sandbox:
         await asyncio.to_thread(run_until_killed, sandbox, settings_dir, limit, 6)
         async with asyncio.timeout(PATIENCE_S):
             while sandbox.bill()["running"]:
@@ -283,9 +281,9 @@ async def test_a_killed_batch_goes_on_where_it_was(tmp_path: Path) -> None:
         assert batch.spent_usd == booked >= total_of(sandbox)
         # a third run asks nothing, in whatever order; the replies are the same
         assert len(sandbox.bill()["calls"]) - before == 6
-        texts = {one.request.messages: one.unwrap().text for one in results.values()}
-        assert {one.request.messages: one.unwrap().text for one in again.values()} == texts
+        texts = {one.request.messages[-1].text: one.unwrap().text for one in results.values()}
+        assert {one.request.messages[-1].text: one.unwrap().text for one in again.values()} == texts
         assert {type(part) for one in again.values() for part in one.unwrap().parts} == {
             type(part) for one in results.values() for part in one.unwrap().parts
         }
-        json.dumps(texts[requests(12)[0].messages])
+        assert len(texts) == 12

@@ -22,7 +22,7 @@ from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.routing import Route
 from devflow_core.scope import filter_by_scope
-from devflow_core.shielding import run_to_end
+from devflow_core.shielding import finish_despite_cancel
 from devflow_core.usage import Usage
 
 _log = structlog.get_logger("devflow.pipeline")
@@ -300,10 +300,9 @@ class Pipeline:
         decision = None
         if self._encode_decision is not None and journal.route is not None:
             decision = self._encode_decision(journal.route)
-        await run_to_end(self._write(journal, outcome, error, decision))
-
-    async def _write(
-        self, journal: Journal, outcome: Outcome, error: BaseException | None, decision: str | None
-    ) -> None:
-        entry = await journal.close(outcome, error=error, decision=decision)
-        self._ledger.record(entry)
+        writing = journal.close(outcome, error=error, decision=decision)
+        try:
+            await finish_despite_cancel(writing)
+        finally:
+            if journal.entry is not None:
+                self._ledger.record(journal.entry)

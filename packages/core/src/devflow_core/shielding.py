@@ -1,4 +1,4 @@
-"""Lets work that must not stop half-way run to its end in a task that is being cancelled."""
+"""Lets a piece of work end although the task that waits for it is being cancelled."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Run work to its end, then raise a cancellation that came meanwhile; return its result.
+async def finish_despite_cancel(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of the work; if the task was cancelled meanwhile, raise that afterwards.
 
-    A cancellation may come any number of times: a cancel scope of anyio repeats it at every step
-    until its block is left.
+    The work is never cancelled: neither by `Task.cancel` nor by a cancel scope of anyio, which
+    cancels again and again while its task waits.
 
     Raises:
-        asyncio.CancelledError: the caller was cancelled meanwhile; the work is done.
+        asyncio.CancelledError: the waiting task was cancelled; the work has ended by then, and its
+            error, if any, is the cause.
     """
     running = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
@@ -24,10 +25,9 @@ async def run_to_end(work: Coroutine[Any, Any, T]) -> T:
         try:
             await asyncio.shield(running)
         except asyncio.CancelledError as error:
-            if running.cancelled():
-                raise
             cancelled = error
-    result = running.result()
+        except Exception:  # noqa: BLE001 - raised below, by `result`
+            break
     if cancelled is not None:
-        raise cancelled
-    return result
+        raise cancelled from running.exception()
+    return running.result()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from devflow_core.errors import BudgetExceeded, DevFlowError, InvalidRequest
 from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
-from devflow_core.shielding import run_to_end
+from devflow_core.shielding import finish_despite_cancel
 from devflow_openrouter import OpenRouterGateway
 
 from devflow_gateway.calls.kept_replies import KeptReplies, fingerprint
@@ -111,7 +111,7 @@ class BatchRun:
                     asked.discard(ended)
                     yield ended.result()
         finally:
-            await run_to_end(_end_all([*asked, *([fetch] if fetch else [])]))
+            await finish_despite_cancel(_end_all([*asked, *([fetch] if fetch else [])]))
             await items.aclose()
 
     async def _next(self, items: AsyncGenerator[_Item]) -> _Item | None:

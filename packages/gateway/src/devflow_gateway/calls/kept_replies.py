@@ -19,7 +19,7 @@ from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
 from devflow_core.response import ChatResponse
 from devflow_core.routing import Candidate, Route, Task
-from devflow_core.shielding import run_to_end
+from devflow_core.shielding import finish_despite_cancel
 from devflow_routing.decision import task_from_json
 from devflow_store import Claim, Completed, InFlight, Mismatch, NewClaim, Store, UnknownOutcome
 from pydantic import TypeAdapter, ValidationError
@@ -113,9 +113,9 @@ class KeptReplies:
             completion = await carry_out(entry_id)
         except BaseException:
             failure = orjson.dumps({"failed": entry_id})
-            await run_to_end(self._claims.abandon(entry_id, failure))
+            await finish_despite_cancel(self._claims.abandon(entry_id, failure))
             raise
-        await run_to_end(self._claims.finish(entry_id, _encode(completion)))
+        await finish_despite_cancel(self._claims.finish(entry_id, _encode(completion)))
         return completion
 
     def _cost_of(self, entry_id: str) -> Decimal:

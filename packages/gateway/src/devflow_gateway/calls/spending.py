@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
@@ -137,9 +136,7 @@ def limit_spending(gateway: AnyGateway, limit_usd: Decimal) -> tuple[AnyGateway,
     The view shares everything else with the gateway, which stays as it is and closes everything.
     """
     limit = SpendingLimit(gateway.pipeline.book, limit_usd)
-    view = copy.copy(gateway)
-    view.pipeline = gateway.pipeline.with_book(limit)
-    return view, limit
+    return gateway.with_book(limit), limit
 
 
 def is_refused_for_cost(error: DevFlowError) -> bool:
