@@ -12,20 +12,12 @@ from functools import partial
 from devflow_claude_code import ClaudeCodeSession
 from devflow_core.attribution import Attribution
 from devflow_core.errors import ConfigurationError, Conflict
-from devflow_core.ledger import Ledger
-from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
-from devflow_routing import RoutingPolicy
 from devflow_store import Store
 
 from devflow_server.auth import check_bind
-from devflow_server.handlers.embeddings import (
-    EmbeddingsClassifier,
-    EmbeddingsUpstream,
-    NamedModelRouter,
-)
 from devflow_server.http import Limits, Listener
 from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
@@ -127,7 +119,7 @@ async def run_gateway(
                     gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
                 ),
                 idempotency=idempotency,
-                embeddings=_build_embeddings_pipeline(gateway, store, metrics),
+                embeddings=gateway.embeddings,
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 keys=store.keys,
                 nodes=nodes,
@@ -185,21 +177,6 @@ def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness
     store.watch.is_constant = True
     metrics.watch_ledger(store)
     return Readiness(store.health, nodes.refresh, store.keys.refresh)
-
-
-def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledger) -> Pipeline:
-    """Return a pipeline for embeddings, with the same policies as every call."""
-    upstream = EmbeddingsUpstream(gateway.api)
-    return Pipeline(
-        classifier=EmbeddingsClassifier(),
-        router=NamedModelRouter(
-            RoutingPolicy(aliases=gateway.settings.aliases).resolve, gateway.catalogue.find_priced
-        ),
-        executor=wiring.make_executor(gateway, upstream),
-        book=store,
-        ledger=ledger,
-        deadline_s=gateway.settings.total_timeout_s,
-    )
 
 
 def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
