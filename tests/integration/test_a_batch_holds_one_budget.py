@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-
 import os
 import signal
 import subprocess
@@ -16,18 +15,19 @@ from pathlib import Path
 
 import anyio
 import pytest
-from devflow_core import ChatRequest, Completion
+from devflow_core import ChatRequest
 from devflow_core.errors import BudgetExceeded, ConfigurationError, InvalidRequest
 from devflow_core.memory import MemoryBook
 from devflow_core.settings import Settings
-from devflow_gateway import OpenRouterGateway, open_gateway
+from devflow_gateway import AsyncGateway, open_gateway
 from devflow_gateway.calls.batch import Batch
-from devflow_gateway.calls.batch_run import Ask, BatchResult
+from devflow_gateway.calls.batch_run import BatchResult
 from devflow_sandbox import Sandbox
 from devflow_store import Store
 
 MODEL = "openai/gpt-5-mini"
 PATIENCE_S = 60.0
+Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 
 def settings_of(sandbox: Sandbox, folder: Path) -> Settings:
@@ -39,13 +39,6 @@ def settings_of(sandbox: Sandbox, folder: Path) -> Settings:
 def requests(count: int, *, max_output_tokens: int = 200) -> list[ChatRequest]:
     bare = [ChatRequest.from_text(f"Say {number}", model=MODEL) for number in range(count)]
     return [replace(one, max_output_tokens=max_output_tokens) for one in bare]
-
-
-def bind(gateway: OpenRouterGateway) -> Ask:
-    def ask(request: ChatRequest, entry_id: str | None) -> Awaitable[Completion]:
-        return gateway.pipeline.complete(request, entry_id=entry_id)
-
-    return ask
 
 
 async def collect(batch: Batch) -> dict[int, BatchResult]:
@@ -64,7 +57,7 @@ async def test_a_batch_never_overruns_its_budget(tmp_path: Path, concurrency: in
         open_gateway(settings_of(sandbox, tmp_path)) as gateway,
     ):
         limit = Decimal("0.004")
-        batch = Batch(gateway, requests(60), bind, concurrency=concurrency, max_cost_usd=limit)
+        batch = gateway.batch(requests(60), concurrency=concurrency, max_cost_usd=limit)
         results = await collect(batch)
         answered = [one for one in results.values() if one.completion]
         assert sorted(results) == list(range(60))
@@ -87,7 +80,7 @@ async def test_one_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
         Sandbox(faults={"faults": [fault]}) as sandbox,
         open_gateway(settings_of(sandbox, tmp_path)) as gateway,
     ):
-        results = await collect(Batch(gateway, requests(5), bind, concurrency=1))
+        results = await collect(gateway.batch(requests(5), concurrency=1))
         failed = [one for one in results.values() if one.error]
         assert [one.index for one in failed] == [1]
         assert failed[0].was_asked
@@ -102,9 +95,7 @@ async def test_a_dear_request_does_not_end_the_cheap_ones(tmp_path: Path) -> Non
         open_gateway(settings_of(sandbox, tmp_path)) as gateway,
     ):
         dear = replace(ChatRequest.from_text("long", model=MODEL), max_output_tokens=100_000)
-        batch = Batch(
-            gateway, [dear, *requests(4)], bind, concurrency=2, max_cost_usd=Decimal("0.01")
-        )
+        batch = gateway.batch([dear, *requests(4)], concurrency=2, max_cost_usd=Decimal("0.01"))
         results = await collect(batch)
         assert batch.unasked == (0,)
         assert all(results[number].completion for number in range(1, 5))
@@ -121,7 +112,7 @@ async def test_results_come_as_they_end_and_requests_are_read_as_needed(tmp_path
     async with (
         Sandbox() as sandbox,
         open_gateway(settings_of(sandbox, tmp_path)) as gateway,
-        Batch(gateway, source(), bind, concurrency=2) as batch,
+        gateway.batch(source(), concurrency=2) as batch,
     ):
         await anext(batch)
         assert len(read) <= 4
@@ -158,22 +149,18 @@ async def leave_by_task(batch: Batch) -> None:
 
 @pytest.mark.parametrize("leave", [leave_by_break, leave_by_block, leave_by_anyio, leave_by_task])
 async def test_leaving_early_cancels_the_rest(
-    tmp_path: Path, leave: Callable[[Batch], Awaitable[None]]
+    tmp_path: Path, leave: Callable[[Batch], Awaitable[None]], eventually: Eventually
 ) -> None:
     rest = {"when": {"first": 2}, "then": {"kind": "stall", "at": {"event": 3}}}
     async with (
         Sandbox(faults={"faults": [rest]}) as sandbox,
         open_gateway(settings_of(sandbox, tmp_path)) as gateway,
     ):
-        await leave(Batch(gateway, requests(9), bind, concurrency=4))
-        async with asyncio.timeout(PATIENCE_S):
-            while sandbox.bill()["running"]:
-                await asyncio.sleep(0.01)
+        await leave(gateway.batch(requests(9), concurrency=4))
+        await eventually(lambda: not sandbox.bill()["running"])
         book = gateway.pipeline.book
         assert isinstance(book, Store)
-        async with asyncio.timeout(PATIENCE_S):
-            while any(one.cost_usd == 0 for one in book.entries()) or book.under_way_since():
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not book.under_way_since())
         entries = list(book.entries())
         outcomes = [one.outcome for one in entries]
         assert outcomes.count("succeeded") == 1
@@ -191,7 +178,7 @@ async def test_an_error_of_the_source_is_raised(tmp_path: Path) -> None:
         open_gateway(settings_of(sandbox, tmp_path)) as gateway,
     ):
         with pytest.raises(LookupError):
-            await collect(Batch(gateway, source(), bind, concurrency=1))
+            await collect(gateway.batch(source(), concurrency=1))
     gc.collect()
 
 
@@ -202,13 +189,13 @@ async def test_what_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     ):
         for wrong in (0, 10_000):
             with pytest.raises(InvalidRequest, match="concurrency"):
-                Batch(gateway, [], bind, concurrency=wrong)
+                gateway.batch([], concurrency=wrong)
         with pytest.raises(InvalidRequest, match="idempotency_key"):
-            Batch(gateway, [], bind, key="")
-        memory = OpenRouterGateway(settings_of(sandbox, tmp_path), book=MemoryBook())
+            gateway.batch([], idempotency_key="")
+        memory = AsyncGateway(settings_of(sandbox, tmp_path), book=MemoryBook())
         async with memory:
             with pytest.raises(ConfigurationError, match="durable"):
-                Batch(memory, [], bind, key="monday")
+                memory.batch([], idempotency_key="monday")
 
 
 PROGRAM = """
@@ -216,13 +203,13 @@ import asyncio, sys
 from decimal import Decimal
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from integration.test_a_batch_holds_one_budget import Batch, bind, open_gateway, requests, Settings
+from integration.test_a_batch_holds_one_budget import Batch, open_gateway, requests, Settings
 
 async def main():
     settings = Settings.load({{}}, base_url={url!r}, api_key={key!r}, data_dir=Path({data!r}))
     async with open_gateway(settings) as gateway:
-        batch = Batch(gateway, requests(12), bind, concurrency=3, max_cost_usd=Decimal({limit!r}),
-                      key="monday")
+        batch = gateway.batch(requests(12), concurrency=3, max_cost_usd=Decimal({limit!r}),
+                      idempotency_key="monday")
         async for result in batch:
             print(result.index, flush=True)
 
@@ -253,23 +240,21 @@ def run_until_killed(sandbox: Sandbox, data: Path, limit: str, answers: int) -> 
             child.stdout.close()
 
 
-async def test_a_killed_batch_goes_on_where_it_was(tmp_path: Path) -> None:
+async def test_a_killed_batch_goes_on_where_it_was(tmp_path: Path, eventually: Eventually) -> None:
     # the first six are answered at once, later ones hang until the process is killed
     hang = {"when": {"first": 7}, "then": {"kind": "stall", "at": {"event": 3}}}
     settings_dir, limit = tmp_path / "data", "0.02"
     async with Sandbox(faults={"faults": [hang]}) as sandbox:
         await asyncio.to_thread(run_until_killed, sandbox, settings_dir, limit, 6)
-        async with asyncio.timeout(PATIENCE_S):
-            while sandbox.bill()["running"]:
-                await asyncio.sleep(0.01)
+        await eventually(lambda: not sandbox.bill()["running"])
         sandbox.set_faults(None)
         before = len(sandbox.bill()["calls"])
         async with open_gateway(settings_of(sandbox, tmp_path)) as gateway:
-            batch = Batch(
-                gateway, requests(12), bind, concurrency=3, max_cost_usd=Decimal(limit), key="monday"
+            batch = gateway.batch(
+                requests(12), concurrency=3, max_cost_usd=limit, idempotency_key="monday"
             )
             results = await collect(batch)
-            again = await collect(Batch(gateway, requests(12)[::-1], bind, key="monday"))
+            again = await collect(gateway.batch(requests(12)[::-1], idempotency_key="monday"))
             book = gateway.pipeline.book
             assert isinstance(book, Store)
             booked = sum((one.cost_usd for one in book.entries()), Decimal(0))

@@ -18,9 +18,9 @@ from devflow_core.errors import BudgetExceeded, InvalidRequest, UpstreamTimeout
 from devflow_core.messages import Media, Text, ToolCall, ToolResult
 from devflow_core.request import ToolChoice
 from devflow_core.settings import Settings
-from devflow_gateway import OpenRouterGateway
+from devflow_gateway import AsyncGateway
 from devflow_gateway.calls.function_tools import FunctionTool, tool
-from devflow_gateway.calls.tool_rounds import ToolRun, run_tools
+from devflow_gateway.calls.tool_rounds import ToolRun
 from devflow_sandbox import Sandbox
 from devflow_store import Store
 from pydantic import Field
@@ -36,11 +36,11 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 @pytest.fixture
-async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[OpenRouterGateway]:
+async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[AsyncGateway]:
     settings = Settings.load(
         {}, base_url=sandbox.base_url, api_key=sandbox.api_key, data_dir=tmp_path / "data"
     )
-    async with OpenRouterGateway(settings) as opened:
+    async with AsyncGateway(settings) as opened:
         yield opened
 
 
@@ -82,7 +82,10 @@ def weather(city: str, days: int = 1) -> dict[str, Any]:
 
 def test_signature_and_docstring_are_what_the_model_is_told() -> None:
     told = weather.definition
-    assert (told.name, told.description) == ("weather", "Tell the weather.\n\nIt is always the same.")
+    assert (told.name, told.description) == (
+        "weather",
+        "Tell the weather.\n\nIt is always the same.",
+    )
     properties = told.schema["properties"]
     assert properties["city"]["description"] == "where, in English."
     assert properties["days"]["description"] == "how many: 1 to 3."
@@ -165,7 +168,7 @@ def test_what_cannot_be_told_to_a_model_is_refused() -> None:
 
 
 async def test_a_model_calls_tools_until_it_has_answered(
-    sandbox: Sandbox, gateway: OpenRouterGateway
+    sandbox: Sandbox, gateway: AsyncGateway
 ) -> None:
     together = asyncio.Barrier(2)
 
@@ -190,8 +193,7 @@ async def test_a_model_calls_tools_until_it_has_answered(
         ]}
     )  # fmt: skip
     seen: list[int] = []
-    run = await run_tools(
-        gateway,
+    run = await gateway.run_tools(
         asked(),
         [rain, wind, weather],
         max_cost_usd=Decimal("0.05"),
@@ -212,25 +214,23 @@ async def test_a_model_calls_tools_until_it_has_answered(
     assert run.cost_usd == sum(one.cost_usd for one in run.entries) == bill > 0
 
 
-async def test_the_last_round_has_to_answer(sandbox: Sandbox, gateway: OpenRouterGateway) -> None:
+async def test_the_last_round_has_to_answer(sandbox: Sandbox, gateway: AsyncGateway) -> None:
     request = replace(
         asked("use the weather tool"), tool_choice=ToolChoice(mode="tool", name="weather")
     )
-    run = await run_tools(gateway, request, [weather], max_rounds=2)
+    run = await gateway.run_tools(request, [weather], max_rounds=2)
     assert len(run.completions) == 2
     assert not run.completion.tool_calls
 
 
-async def test_one_budget_holds_over_all_rounds(
-    sandbox: Sandbox, gateway: OpenRouterGateway
-) -> None:
+async def test_one_budget_holds_over_all_rounds(sandbox: Sandbox, gateway: AsyncGateway) -> None:
     turn = calls(("weather", '{"city": "Oslo"}'))
     sandbox.set_script({"turns": [turn] * 50})
     limit = Decimal("0.0025")
     runs: list[ToolRun] = []
     with pytest.raises(BudgetExceeded):
-        await run_tools(
-            gateway, asked(), [weather], max_rounds=50, max_cost_usd=limit, on_round=runs.append
+        await gateway.run_tools(
+            asked(), [weather], max_rounds=50, max_cost_usd=limit, on_round=runs.append
         )
     spent = Decimal(str(sandbox.bill()["total_usd"]))
     assert runs[-1].cost_usd == spent <= limit
@@ -238,7 +238,7 @@ async def test_one_budget_holds_over_all_rounds(
 
 
 async def test_a_deadline_or_a_cancellation_ends_tools_and_calls(
-    sandbox: Sandbox, gateway: OpenRouterGateway
+    sandbox: Sandbox, gateway: AsyncGateway
 ) -> None:
     ended = asyncio.Event()
 
@@ -251,11 +251,11 @@ async def test_a_deadline_or_a_cancellation_ends_tools_and_calls(
 
     sandbox.set_script({"turns": [calls(("waits", "{}"))] * 3})
     with pytest.raises(UpstreamTimeout, match="deadline_s"):
-        await run_tools(gateway, asked(), [waits], deadline_s=0.5)
+        await gateway.run_tools(asked(), [waits], deadline_s=0.5)
     assert ended.is_set()
     ended.clear()
     with anyio.move_on_after(0.5) as scope:
-        await run_tools(gateway, asked(), [waits])
+        await gateway.run_tools(asked(), [waits])
     assert scope.cancelled_caught
     assert ended.is_set()
     book = gateway.pipeline.book
@@ -264,14 +264,14 @@ async def test_a_deadline_or_a_cancellation_ends_tools_and_calls(
 
 
 async def test_what_is_wrong_is_said_before_anything_is_paid(
-    sandbox: Sandbox, gateway: OpenRouterGateway
+    sandbox: Sandbox, gateway: AsyncGateway
 ) -> None:
     for arguments, words in (
         ({"max_rounds": 0}, "max_rounds"),
         ({"deadline_s": 0}, "deadline_s"),
         ({"tools": [weather, weather]}, "called 'weather'"),
     ):
-        tools: Any = arguments.pop("tools", [weather])
+        given: dict[str, Any] = {"tools": [weather], **arguments}
         with pytest.raises(InvalidRequest, match=words):
-            await run_tools(gateway, asked(), tools, **arguments)
+            await gateway.run_tools(asked(), **given)
     assert not sandbox.bill()["calls"]

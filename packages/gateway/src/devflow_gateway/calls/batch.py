@@ -7,15 +7,19 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
+from devflow_core.call_arguments import UsdAmount, read_usd
 from devflow_core.errors import ConfigurationError, InvalidRequest
 from devflow_core.ledger import Book
 from devflow_openrouter import OpenRouterGateway
 from devflow_store import Store
 
-from devflow_gateway.calls.batch_run import Ask, BatchResult, BatchRun, Requests
+from devflow_gateway.calls.arguments import RequestAsker
+from devflow_gateway.calls.batch_run import BatchResult, BatchRun, Requests
 from devflow_gateway.calls.kept_replies import KeptReplies
 from devflow_gateway.calls.spending import limit_spending
 
+DEFAULT_CONCURRENCY = 8
+"""How many requests are asked at once, unless the batch says otherwise."""
 MAX_CONCURRENCY = 256
 """The most requests at once; keys and models have limits of their own below that."""
 MAX_KEY_CHARS = 128
@@ -44,10 +48,10 @@ class Batch:
         self,
         gateway: OpenRouterGateway,
         requests: Requests,
-        bind: Callable[[OpenRouterGateway], Ask],
+        bind: Callable[[OpenRouterGateway], RequestAsker],
         *,
-        concurrency: int = 8,
-        max_cost_usd: Decimal | None = None,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        max_cost_usd: UsdAmount | None = None,
         key: str | None = None,
     ) -> None:
         if not 1 <= concurrency <= MAX_CONCURRENCY:
@@ -57,11 +61,11 @@ class Batch:
         kept = None if key is None else KeptReplies(_durable(gateway.pipeline.book))
         limit = None
         if max_cost_usd is not None:
-            gateway, limit = limit_spending(gateway, max_cost_usd)
+            gateway, limit = limit_spending(gateway, read_usd(max_cost_usd, "max_cost_usd"))
         self._run = BatchRun(
             gateway=gateway,
             requests=requests,
-            ask=bind(gateway),
+            ask=bind(gateway).ask,
             concurrency=concurrency,
             limit=limit,
             kept=kept,

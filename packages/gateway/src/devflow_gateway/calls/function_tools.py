@@ -210,10 +210,9 @@ def _parts_of(result: Any) -> tuple[ResultPart, ...]:
     """Return a function's result as parts: text and media as they are, other values as JSON."""
     if isinstance(result, Text | Media):
         return (result,)
-    if isinstance(result, list | tuple):
-        several = cast("Sequence[Any]", result)
-        if several and all(isinstance(one, Text | Media) for one in several):
-            return tuple(several)
+    several: Sequence[Any] = result if isinstance(result, list | tuple) else ()
+    if several and all(isinstance(one, Text | Media) for one in several):
+        return tuple(several)
     if isinstance(result, str):
         return (Text(text=_cut(result)),)
     try:

@@ -36,7 +36,7 @@ class Share(Generic[R]):
 @dataclass(slots=True)
 class _Group(Generic[R]):
     texts: list[str] = field(default_factory=list[str])
-    callers: "list[asyncio.Future[Share[R]]]" = field(default_factory=list)
+    callers: list[asyncio.Future[Share[R]]] = field(default_factory=list)
     chars: int = 0
     is_full: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None

@@ -16,11 +16,15 @@ _DROPPED = ("default", "title", "discriminator", "examples", "deprecated", "read
 """Keywords without a meaning for a reply in which every property is present."""
 _TOLD = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
-    "minLength", "maxLength", "pattern", "format",
+    "minLength", "maxLength", "pattern",
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
 )  # fmt: skip
 """Constraints that not every provider takes in strict mode; the description tells them instead."""
 _RENAMED = {"oneOf": "anyOf"}
+_FORMATS = (
+    "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
+)  # fmt: skip
+"""Formats of text that strict modes take; others are told in the description."""
 _OPEN = ("patternProperties", "propertyNames", "prefixItems", "unevaluatedProperties")
 """Keywords that no strict mode can express."""
 
@@ -78,7 +82,10 @@ def _tighten(
         target = root["$defs"][reference.rpartition("/")[2]]
         beside = {name: value for name, value in node.items() if name != "$ref"}
         return _tighten({**target, **beside}, root, inside | {reference})
-    kept = {name: value for name, value in node.items() if name not in (*_DROPPED, *_TOLD)}
+    told = [name for name in node if name in _TOLD]
+    if node.get("format", _FORMATS[0]) not in _FORMATS:
+        told.append("format")
+    kept = {name: value for name, value in node.items() if name not in (*_DROPPED, *told)}
     tight = {
         _RENAMED.get(name, name): _tighten_value(name, value, root, inside)
         for name, value in kept.items()
@@ -86,7 +93,7 @@ def _tighten(
     if node.get("type") == "object":
         tight["additionalProperties"] = False
         tight["required"] = list(node["properties"])
-    return _describe(tight, {name: node[name] for name in _TOLD if name in node})
+    return _describe(tight, {name: node[name] for name in told})
 
 
 def _tighten_value(name: str, value: Any, root: Mapping[str, Any], inside: frozenset[str]) -> Any:

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Any, cast
+from functools import partial
+from typing import Any, Unpack, cast
 
+from devflow_core.call_arguments import UsdAmount, read_usd
 from devflow_core.errors import InvalidRequest, UpstreamTimeout
 from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import Message, Text, ToolCall, ToolResult
@@ -16,9 +18,14 @@ from devflow_core.ports import ContextInjector
 from devflow_core.request import ChatRequest, ToolChoice
 from devflow_openrouter import OpenRouterGateway
 
+from devflow_gateway.calls.arguments import LabelArguments
 from devflow_gateway.calls.function_tools import FunctionTool, tool
 from devflow_gateway.calls.spending import limit_spending
 
+DEFAULT_ROUNDS = 10
+"""How many requests a run may make, unless it says otherwise."""
+DEFAULT_DEADLINE_S = 600.0
+"""How long a run may take in seconds, unless it says otherwise."""
 MAX_ROUNDS = 100
 """The most requests of one run, whatever is allowed."""
 MAX_PARALLEL = 32
@@ -63,8 +70,8 @@ async def run_tool_rounds(
     request: ChatRequest,
     tools: Sequence[AnyTool],
     *,
-    max_rounds: int = 10,
-    deadline_s: float = 600.0,
+    max_rounds: int = DEFAULT_ROUNDS,
+    deadline_s: float = DEFAULT_DEADLINE_S,
     on_round: Callable[[ToolRun], None] | None = None,
 ) -> ToolRun:
     """Ask, run the tools that the reply calls, and ask again, until a reply calls none.
@@ -178,16 +185,17 @@ def _by_name(request: ChatRequest, tools: Sequence[AnyTool]) -> dict[str, Functi
     return by_name
 
 
-async def run_tools(
+async def run_tools(  # noqa: PLR0913 - the arguments that every call takes
     gateway: OpenRouterGateway,
     request: ChatRequest,
     tools: Sequence[AnyTool],
     *,
-    max_rounds: int = 10,
-    max_cost_usd: Decimal | None = None,
-    deadline_s: float = 600.0,
-    session: ContextInjector | None = None,
+    max_rounds: int = DEFAULT_ROUNDS,
+    deadline_s: float = DEFAULT_DEADLINE_S,
     on_round: Callable[[ToolRun], None] | None = None,
+    session: ContextInjector | None = None,
+    max_cost_usd: UsdAmount | None = None,
+    **labels: Unpack[LabelArguments],
 ) -> ToolRun:
     """Run a conversation with tools through a gateway; see `run_tool_rounds`.
 
@@ -196,10 +204,11 @@ async def run_tools(
         request: what is asked.
         tools: functions, or what `tool` made of them.
         max_rounds: how many requests may be made, 1 to 100.
-        max_cost_usd: the most that all requests may cost together, in USD; None: no limit.
         deadline_s: how long the run may take in all, in seconds.
-        session: adds the context of a session to the first request, and so to all.
         on_round: called after each reply with the run so far, which an error then leaves behind.
+        session: adds the context of a session to the first request, and so to all.
+        max_cost_usd: the most that all requests may cost together, in USD; None: no limit.
+        labels: criteria, project and tags of every request.
 
     Raises:
         InvalidRequest: an argument is out of range; nothing was sent.
@@ -207,16 +216,16 @@ async def run_tools(
         UpstreamTimeout: the deadline passed.
         DevFlowError: a request failed; the tools before it have run.
     """
-    ask: Ask = gateway.complete
-    if session is not None:
-        request = await session.inject(request)
+    ask: Ask = partial(gateway.complete, **labels)
     if max_cost_usd is not None:
-        view, limit = limit_spending(gateway, max_cost_usd)
+        view, limit = limit_spending(gateway, read_usd(max_cost_usd, "max_cost_usd"))
 
         async def ask_within(bounded: ChatRequest) -> Completion:
-            return await view.complete(limit.bound(bounded))
+            return await view.complete(limit.bound(bounded), **labels)
 
         ask = ask_within
+    if session is not None:
+        request = await session.inject(request)
     return await run_tool_rounds(
         ask, request, tools, max_rounds=max_rounds, deadline_s=deadline_s, on_round=on_round
     )
