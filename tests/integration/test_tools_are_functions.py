@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -144,13 +144,18 @@ async def test_what_goes_wrong_in_a_tool_goes_back_to_the_model() -> None:
 
 async def test_results_keep_their_form() -> None:
     picture = Media(kind="image", media_type="image/png", base64="iVBORw0KGgo=")
-    for value, parts in (
+    cases: list[tuple[Any, tuple[Text | Media, ...]]] = [
         ("plain", (Text(text="plain"),)),
         ({"a": 1}, (Text(text='{"a":1}'),)),
         (None, (Text(text="null"),)),
         ([Text(text="see"), picture], (Text(text="see"), picture)),
-    ):
-        made: FunctionTool[..., Any] = tool(lambda value=value: value, name="give")
+    ]
+    for value, parts in cases:
+
+        def give(value: Any = value) -> Any:
+            return value
+
+        made = tool(give)
         result = await made.run(ToolCall(id="c", name="give", arguments="{}"))
         assert (result.parts, result.is_error) == (parts, False)
     long: FunctionTool[..., Any] = tool(lambda: "x" * 200_000, name="long")
@@ -162,7 +167,12 @@ def test_what_cannot_be_told_to_a_model_is_refused() -> None:
     def many(*cities: str) -> None: ...
     def locked(lock: threading.Thread) -> None: ...
 
-    for function, words in ((many, "by name"), (locked, "type"), (lambda: 1, "name")):
+    cases: list[tuple[Callable[..., Any], str]] = [
+        (many, "by name"),
+        (locked, "type"),
+        (lambda: 1, "name"),
+    ]
+    for function, words in cases:
         with pytest.raises(InvalidRequest, match=words):
             tool(function)
 

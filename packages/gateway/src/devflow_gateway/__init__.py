@@ -73,6 +73,12 @@ if TYPE_CHECKING:
     from devflow_upstream.embeddings import Embeddings
 
     from devflow_gateway.async_gateway import AsyncGateway
+    from devflow_gateway.calls.batch import Batch
+    from devflow_gateway.calls.batch_run import BatchResult
+    from devflow_gateway.calls.blocking_batch import BlockingBatch
+    from devflow_gateway.calls.function_tools import FunctionTool, tool
+    from devflow_gateway.calls.parsing import ParsedCompletion
+    from devflow_gateway.calls.tool_rounds import ToolRun
     from devflow_gateway.gateway import Gateway, StreamedReply
     from devflow_gateway.wiring import open_gateway
 
@@ -81,6 +87,9 @@ __all__ = [
     "AssistantReply",
     "AsyncGateway",
     "Attribution",
+    "Batch",
+    "BatchResult",
+    "BlockingBatch",
     "BudgetExceeded",
     "ChatRequest",
     "ChatResponse",
@@ -96,6 +105,7 @@ __all__ = [
     "Embeddings",
     "Event",
     "Finished",
+    "FunctionTool",
     "Gateway",
     "Handoff",
     "HandoffTarget",
@@ -113,6 +123,7 @@ __all__ = [
     "OpenRouterGateway",
     "OutcomeUnknown",
     "Overloaded",
+    "ParsedCompletion",
     "Part",
     "PaymentRequired",
     "PossiblyAccepted",
@@ -148,6 +159,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolChoice",
     "ToolResult",
+    "ToolRun",
     "UnknownModel",
     "UnknownPrice",
     "UpstreamError",
@@ -158,6 +170,7 @@ __all__ = [
     "hand_off",
     "list_sessions",
     "open_gateway",
+    "tool",
     "write_back",
 ]
 
@@ -186,6 +199,12 @@ _HOMES = {
     "devflow_core.settings": "Settings",
     "devflow_core.usage": "Price Usage",
     "devflow_gateway.async_gateway": "AsyncGateway",
+    "devflow_gateway.calls.batch": "Batch",
+    "devflow_gateway.calls.batch_run": "BatchResult",
+    "devflow_gateway.calls.blocking_batch": "BlockingBatch",
+    "devflow_gateway.calls.function_tools": "FunctionTool tool",
+    "devflow_gateway.calls.parsing": "ParsedCompletion",
+    "devflow_gateway.calls.tool_rounds": "ToolRun",
     "devflow_gateway.gateway": "Gateway StreamedReply",
     "devflow_gateway.wiring": "open_gateway",
     "devflow_openrouter": "OpenRouterGateway",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, ParamSpec, TypeVar, cast, get_type_hints, overload
 
 from devflow_core.errors import InvalidRequest
@@ -210,16 +210,16 @@ def _parts_of(result: Any) -> tuple[ResultPart, ...]:
     """Return a function's result as parts: text and media as they are, other values as JSON."""
     if isinstance(result, Text | Media):
         return (result,)
-    several: Sequence[Any] = result if isinstance(result, list | tuple) else ()
+    several = cast("tuple[Any, ...]", tuple(result) if isinstance(result, list | tuple) else ())  # type: ignore[reportUnknownArgumentType]
     if several and all(isinstance(one, Text | Media) for one in several):
-        return tuple(several)
+        return several
     if isinstance(result, str):
         return (Text(text=_cut(result)),)
     try:
-        return (Text(text=_cut(to_json(result).decode())),)
+        return (Text(text=_cut(to_json(cast("object", result)).decode())),)
     except (PydanticSerializationError, ValueError) as error:
         raise TypeError(
-            f"the tool returned {type(result).__name__}, which is not JSON; return text, plain "
+            f"the tool returned {type(cast('object', result)).__name__}, which is not JSON; return text, plain "
             "values, a dataclass, a pydantic model, or Text and Media"
         ) from error
 

@@ -35,8 +35,8 @@ class Share(Generic[R]):
 
 @dataclass(slots=True)
 class _Group(Generic[R]):
+    callers: list[asyncio.Future[Share[R]]]
     texts: list[str] = field(default_factory=list[str])
-    callers: list[asyncio.Future[Share[R]]] = field(default_factory=list)
     chars: int = 0
     is_full: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -76,7 +76,7 @@ class Gatherer(Generic[K, R]):
             self._seal(key, group)
             group = None
         if group is None:
-            group = self._open[key] = _Group[R]()
+            group = self._open[key] = _Group[R]([])
             group.task = asyncio.create_task(self._carry_out(key, group))
             self._tasks.add(group.task)
             group.task.add_done_callback(self._tasks.discard)
