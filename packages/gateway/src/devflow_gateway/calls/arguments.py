@@ -12,9 +12,8 @@ from devflow_core.ports import ContextInjector
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.routing import SelectionCriteria
-from devflow_openrouter import OpenRouterGateway
-from devflow_openrouter.structured_output import complete_structured
 
+from devflow_gateway.calls.base import BaseGateway, complete_structured
 from devflow_gateway.calls.parsing import complete_parsed
 
 
@@ -75,7 +74,7 @@ class RequestAsker:
 
     def __init__(
         self,
-        gateway: OpenRouterGateway,
+        gateway: BaseGateway,
         labels: LabelArguments,
         *,
         session: ContextInjector | None,

@@ -10,10 +10,10 @@ from typing import Self
 from devflow_core.call_arguments import UsdAmount, read_usd
 from devflow_core.errors import ConfigurationError, InvalidRequest
 from devflow_core.ledger import Book
-from devflow_openrouter import OpenRouterGateway
 from devflow_store import Store
 
 from devflow_gateway.calls.arguments import RequestAsker
+from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.batch_run import BatchResult, BatchRun, Requests
 from devflow_gateway.calls.kept_replies import KeptReplies
 from devflow_gateway.calls.spending import limit_spending
@@ -46,9 +46,9 @@ class Batch:
 
     def __init__(
         self,
-        gateway: OpenRouterGateway,
+        gateway: BaseGateway,
         requests: Requests,
-        bind: Callable[[OpenRouterGateway], RequestAsker],
+        bind: Callable[[BaseGateway], RequestAsker],
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
         max_cost_usd: UsdAmount | None = None,

@@ -13,8 +13,8 @@ from devflow_core.errors import BudgetExceeded, DevFlowError, InvalidRequest
 from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
 from devflow_core.shielding import finish_despite_cancel
-from devflow_openrouter import OpenRouterGateway
 
+from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.kept_replies import KeptReplies, fingerprint
 from devflow_gateway.calls.spending import SpendingLimit, is_refused_for_cost
 
@@ -68,7 +68,7 @@ class _Item:
 class BatchRun:
     """One run of a batch."""
 
-    gateway: OpenRouterGateway
+    gateway: BaseGateway
     requests: Requests
     ask: Ask
     concurrency: int

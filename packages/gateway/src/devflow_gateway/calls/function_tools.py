@@ -11,8 +11,15 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, get_type_hints, overl
 from devflow_core.errors import InvalidRequest
 from devflow_core.messages import Media, ResultPart, Text, ToolCall, ToolResult
 from devflow_core.request import Tool
-from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
-from pydantic_core import PydanticSerializationError, to_json
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from devflow_gateway.calls.strict_schema import make_strict
 
@@ -22,6 +29,7 @@ DEFAULT_TIMEOUT_S = 60.0
 """How long one call of a tool may take, in seconds, unless it says otherwise."""
 MAX_RESULT_CHARS = 100_000
 """A longer result is cut: the model is paid for reading it, in this round and in all later ones."""
+_ANY = TypeAdapter[Any](Any)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ARGUMENT = re.compile(r"^\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)$")
 _SECTION = re.compile(r"^(Args|Arguments|Parameters|Returns|Yields|Raises|Example|Examples|Note):$")
@@ -216,10 +224,11 @@ def _parts_of(result: Any) -> tuple[ResultPart, ...]:
     if isinstance(result, str):
         return (Text(text=_cut(result)),)
     try:
-        return (Text(text=_cut(to_json(cast("object", result)).decode())),)
-    except (PydanticSerializationError, ValueError) as error:
+        return (Text(text=_cut(_ANY.dump_json(cast("object", result)).decode())),)
+    except ValueError as error:
+        kind = type(cast("object", result)).__name__
         raise TypeError(
-            f"the tool returned {type(cast('object', result)).__name__}, which is not JSON; return text, plain "
+            f"the tool returned {kind}, which is not JSON; return text, plain "
             "values, a dataclass, a pydantic model, or Text and Media"
         ) from error
 

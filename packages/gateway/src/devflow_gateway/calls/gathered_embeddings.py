@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from devflow_openrouter import OpenRouterGateway
 from devflow_upstream.embeddings import Embeddings
 
+from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.gathering import Gatherer
 
 
@@ -29,7 +29,7 @@ class GatheredEmbeddings(Embeddings):
 class EmbeddingsGroup:
     """All that texts of one call have in common."""
 
-    gateway: OpenRouterGateway
+    gateway: BaseGateway
     """Whose keys, budgets and ledger the call uses."""
     model: str
     dimensions: int | None
@@ -45,7 +45,7 @@ class EmbeddingsGatherer:
 
     async def embed(
         self,
-        gateway: OpenRouterGateway,
+        gateway: BaseGateway,
         text: str,
         *,
         model: str,
@@ -65,7 +65,7 @@ class EmbeddingsGatherer:
 
 
 async def _send(group: EmbeddingsGroup, texts: Sequence[str]) -> Embeddings:
-    return await OpenRouterGateway.embed(
+    return await BaseGateway.embed(
         group.gateway,
         texts,
         model=group.model,

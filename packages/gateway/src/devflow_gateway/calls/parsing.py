@@ -11,9 +11,9 @@ import orjson
 from devflow_core.errors import InvalidRequest, StructuredOutputInvalid
 from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest, ResponseFormat
-from devflow_openrouter.structured_output import build_repair_request
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
+from devflow_gateway.calls.base import build_repair_request
 from devflow_gateway.calls.strict_schema import make_strict
 
 T = TypeVar("T")

@@ -13,12 +13,13 @@ from devflow_core.ledger import Attempt, AttemptStart, Book, LedgerEntry
 from devflow_core.request import ChatRequest
 from devflow_core.scope import unknown_price_message
 from devflow_core.usage import from_pico, to_pico, usd_text
-from devflow_openrouter import OpenRouterGateway
+
+from devflow_gateway.calls.base import BaseGateway
 
 MAX_WAIT_S = 300.0
 """The most seconds that a call waits for others to release what they hold of the limit."""
 
-AnyGateway = TypeVar("AnyGateway", bound=OpenRouterGateway)
+AnyGateway = TypeVar("AnyGateway", bound=BaseGateway)
 
 
 class SpendingLimit(Book):

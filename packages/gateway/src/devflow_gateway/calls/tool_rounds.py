@@ -16,9 +16,9 @@ from devflow_core.messages import Message, Text, ToolCall, ToolResult
 from devflow_core.pipeline import Completion
 from devflow_core.ports import ContextInjector
 from devflow_core.request import ChatRequest, ToolChoice
-from devflow_openrouter import OpenRouterGateway
 
 from devflow_gateway.calls.arguments import LabelArguments
+from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.function_tools import FunctionTool, tool
 from devflow_gateway.calls.spending import limit_spending
 
@@ -186,7 +186,7 @@ def _by_name(request: ChatRequest, tools: Sequence[AnyTool]) -> dict[str, Functi
 
 
 async def run_tools(  # noqa: PLR0913 - the arguments that every call takes
-    gateway: OpenRouterGateway,
+    gateway: BaseGateway,
     request: ChatRequest,
     tools: Sequence[AnyTool],
     *,
