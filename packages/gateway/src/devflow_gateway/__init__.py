@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from devflow_gateway.calls.parsing import ParsedCompletion
     from devflow_gateway.calls.tool_rounds import ToolRun
     from devflow_gateway.gateway import Gateway, StreamedReply
+    from devflow_gateway.handoff import HandedOff
     from devflow_gateway.wiring import open_gateway
 
 __all__ = [
@@ -107,6 +108,7 @@ __all__ = [
     "Finished",
     "FunctionTool",
     "Gateway",
+    "HandedOff",
     "Handoff",
     "HandoffTarget",
     "InvalidRequest",
@@ -206,6 +208,7 @@ _HOMES = {
     "devflow_gateway.calls.parsing": "ParsedCompletion",
     "devflow_gateway.calls.tool_rounds": "ToolRun",
     "devflow_gateway.gateway": "Gateway StreamedReply",
+    "devflow_gateway.handoff": "HandedOff",
     "devflow_gateway.wiring": "open_gateway",
     "devflow_openrouter": "OpenRouterGateway",
     "devflow_store.keyed_outcomes": "KeyReused OutcomeUnknown",

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Unpack, overload
 
+from devflow_claude_code import ClaudeCodeSession, hand_off
+from devflow_claude_code.handoff.request import DEFAULT_PROMPT
 from devflow_core.attribution import Attribution
 from devflow_core.call_arguments import UsdAmount
 from devflow_core.ledger import Book, Ledger
@@ -38,6 +40,7 @@ from devflow_gateway.calls.tool_rounds import (
     ToolRun,
     run_tools,
 )
+from devflow_gateway.handoff import HandedOff, find_handoff_target
 from devflow_gateway.providers.table import connect_providers, list_model_rows
 
 T = TypeVar("T")
@@ -243,4 +246,36 @@ class AsyncGateway(OpenRouterGateway):
             session=session,
             max_cost_usd=max_cost_usd,
             **labels,
+        )
+
+    async def hand_off(
+        self,
+        session: ClaudeCodeSession,
+        prompt: str | None = None,
+        *,
+        to: str = "auto",
+        max_cost_usd: UsdAmount | None = None,
+    ) -> HandedOff:
+        """Let another model continue a Claude Code session, given its history or a brief of it.
+
+        The old transcript is read, never changed; `write_back` of the result leaves a new one.
+
+        Args:
+            session: the session to continue.
+            prompt: what to do next; None: continue where it stopped.
+            to: the model that takes over: an id, an alias, or `auto`.
+            max_cost_usd: the most that it may cost in the worst case, in USD.
+
+        Raises:
+            SessionError: the session holds no conversation, or cannot be read.
+            DevFlowError: see `complete`.
+        """
+        target = find_handoff_target(to, self.catalogue.current)
+        prepared = hand_off(session, prompt or DEFAULT_PROMPT, target=target)
+        reply = await self.complete(prepared.request, max_cost_usd=max_cost_usd)
+        return HandedOff(
+            reply=reply,
+            handoff=prepared,
+            session=session,
+            config_dir=self.settings.claude_dir,
         )

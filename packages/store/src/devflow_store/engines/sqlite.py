@@ -33,6 +33,8 @@ _ENDINGS = ("", "-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite opens for one database."""
 _PRAGMAS = ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0")
 """Of every connection."""
+_MAX_OPENINGS = 100
+"""How often the ledger is opened while other processes close it; each time takes a millisecond."""
 CHECKPOINT_PAGES = 4_000
 """A checkpoint of the WAL every 16 MB: fewer stalls than with SQLite's 4 MB."""
 MAX_FOLDER_WAIT_S = 20.0
@@ -212,6 +214,18 @@ class SqliteEngine:
         return found.st_dev, found.st_ino
 
     def _open_wal(self) -> SqliteSession:
+        """Open a session that writes; it is closed and opened again until its log is in place.
+
+        The last process to close a ledger deletes the log, also one that was just found there.
+        """
+        for _ in range(_MAX_OPENINGS - 1):
+            session = self._connect_for_writing()
+            if session.has_log_in_place():
+                return session
+            session.close()
+        return self._connect_for_writing()  # its first look says what is wrong
+
+    def _connect_for_writing(self) -> SqliteSession:
         session = self._connect(
             apsw.SQLITE_OPEN_READWRITE,
             (

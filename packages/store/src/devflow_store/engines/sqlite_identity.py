@@ -69,6 +69,10 @@ class OpenFiles:
         """Whether the files that SQLite has open were seen under their names."""
         return self._header is not None
 
+    def is_log_in_place(self) -> bool:
+        """Return whether the open log is the file under its name."""
+        return self._is_in_place(1)
+
     def confirm(self, *, has_moved: bool) -> None:
         """Check that SQLite has opened the files that are under their names now.
 
@@ -159,7 +163,7 @@ class OpenFiles:
             OSError: the log cannot be written; if no other process has it open, SQLite still folds
                 it back when the connection closes.
         """
-        if not self._is_file_there():
+        if not self._is_in_place(0):
             return  # the log does not belong to another file
         if not self.has_every_frame():
             return  # a process that has the newer log puts that one back
@@ -184,13 +188,12 @@ class OpenFiles:
         if self._header is not None:
             self._header.xClose()
 
-    def _is_file_there(self) -> bool:
-        """Return whether the file under the ledger's name is the open one."""
+    def _is_in_place(self, number: int) -> bool:
+        """Return whether the file under a name is the open one."""
         try:
-            found = os.stat(self._names[0])
+            return _identify(os.stat(self._names[number])) == self._known[number]
         except OSError:
             return False
-        return _identify(found) == self._known[0]
 
     def _require_same(self, number: int, found: os.stat_result) -> None:
         """Check that a file is the open one."""

@@ -97,6 +97,10 @@ class SqliteSession:
         number = int(self.execute("PRAGMA user_version")[0][0])
         self.execute(f"PRAGMA user_version = {(number + 1) % _MAX_TOUCHES}")
 
+    def has_log_in_place(self) -> bool:
+        """Return whether the log that was found before the connection is still under its name."""
+        return self._files is None or self._files.is_log_in_place()
+
     def look(self, *, is_ahead: bool = False) -> None:
         """Check that the files are still the ones that the first call saw."""
         files = self._files
