@@ -100,10 +100,13 @@ async def test_in_memory_nothing_is_read_or_written(
     user: Installation, ask: Any, make: Any
 ) -> None:
     told(user, "budget", "set", "--limit", "0.0000001")
+    models = user.home / ".local" / "share" / "devflow" / "models.json"
+    models.write_text("damaged, for whoever reads it")
     before = {path: path.stat().st_mtime_ns for path in user.home.rglob("*") if path.is_file()}
     await ask(make, ledger="memory")
     after = {path: path.stat().st_mtime_ns for path in user.home.rglob("*") if path.is_file()}
     assert after == before
+    models.unlink()
     assert told(user, "report")["total"]["requests"] == 0
 
 

@@ -20,14 +20,14 @@ class Recommendation:
     """One recommendation, and the money it would save."""
 
     text: str
-    """For people; names the model, task or session, never the text of a message."""
+    """The text for people; it names the model, task or session, never the text of a message."""
     saves_usd: Decimal
     """An estimate for the report's period, as the text says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Cost and usage of a period; labels and numbers only, no text of messages."""
+    """The cost and usage of a period; labels and numbers only, no text of messages."""
 
     by: GroupBy
     rows: Mapping[str, Summary]
@@ -38,15 +38,15 @@ class Report:
     days: Mapping[str, Summary]
     """The same period by day (UTC), in order; empty unless requested."""
     since: datetime | None
-    """Inclusive, UTC."""
+    """The start of the period, inclusive, in UTC; None: from the beginning."""
     until: datetime | None
-    """Exclusive, UTC."""
+    """The end of the period, exclusive, in UTC; None: up to `made_at`."""
     made_at: datetime
-    """UTC."""
+    """When the report was made, in UTC."""
     baseline: Baseline | None
     """The model that savings are compared with; None if its price is unknown."""
     recommendations: tuple[Recommendation, ...]
-    """Largest saving first."""
+    """The recommendations, largest saving first."""
 
     def savings_of(self, summary: Summary) -> Savings | None:
         """Return what a group of this report saved; None without a baseline."""

@@ -25,7 +25,7 @@ CAVEATS = (
     "other models would have cost.",
     "Prices are the present list prices of the catalogue, for the whole of the record.",
 )
-"""What a repriced record leaves open; part of every result."""
+"""The caveats of a repriced record, which are part of every result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,11 @@ class Alternative:
 
     model: str
     cost_usd: Decimal | None
-    """None if the price is unknown."""
+    """The cost of the work with this model; None if its price is unknown."""
     usage: Usage
     """The tokens of all turns, with the model's own prompt cache; none if the price is unknown."""
     notes: tuple[str, ...]
-    """How the model caches, and what speaks against it."""
+    """Notes on how the model caches, and on what speaks against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,12 @@ class WhatIf:
     """Recorded work, and what it would have cost with other models."""
 
     turns: int
-    """Number of recorded calls."""
+    """The number of recorded calls."""
     recorded: KnownCost
-    """Cost of the recorded work; a lower bound if a price is unknown."""
+    """The cost of the recorded work; a lower bound if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
-    """In the order they were asked for, each once."""
+    """The alternatives in the order in which they were asked for, each once."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values; money is decimal text in USD, and a negative difference is a saving.

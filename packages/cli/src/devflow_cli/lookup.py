@@ -18,14 +18,14 @@ COMPARISON_MODELS = (
     "google/gemini-2.5-flash",
     "deepseek/deepseek-v3.2",
 )
-"""Models to compare recorded work with by default: cheaper ones from four vendors."""
+"""The models that recorded work is compared with by default: cheaper ones from four vendors."""
 
 
 def find_session(settings: Settings, name: str, project: Path | None = None) -> ClaudeCodeSession:
     """Return a Claude Code session, given its id, a unique beginning of it, a path, or `latest`.
 
     Args:
-        settings: give the folder of Claude Code's sessions, and the token budget of the context.
+        settings: hold the folder of Claude Code's sessions, and the token budget of the context.
         name: the session; `latest` is the project's latest.
         project: the project's folder, used for `latest` only; None is the working directory.
 
@@ -56,6 +56,7 @@ def find_project_session(settings: Settings, session_id: str, folder: Path) -> C
     if "/" in session_id or "." in session_id:
         raise SessionError("Give a session by its id or as 'latest' here, not by a path.")
     session = find_session(settings, session_id, folder)
+    # checked on the file that was found, since an id may belong to another project's session
     if not belongs_to(session.path, folder, config_dir=settings.claude_dir):
         raise SessionError(
             f"The session {session_id} does not belong to the project in {folder}."
@@ -84,7 +85,7 @@ def build_whatif_document(
     The JSON values are those of `WhatIf.as_json`.
 
     Args:
-        settings: give the places of the ledger and the catalogue, and the baseline model.
+        settings: hold the places of the ledger and the catalogue, and the baseline model.
         session: the session; None takes the ledger.
         since: start of the ledger's rows; None takes all.
         models: those to compare; if empty, the recorded ones, the baseline and a few well-known

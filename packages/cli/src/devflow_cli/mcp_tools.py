@@ -48,6 +48,7 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
     ) -> str:
         found = find_project_session(settings, session, folder)
         target = find_handoff_target(model, gateway.catalogue.current)
+        # the request holds the whole conversation, so no session is injected as well
         prepared = hand_off(found, prompt, target=target)
         return _format_reply(await gateway.complete(prepared.request), found)
 
@@ -60,6 +61,7 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
             raise InvalidRequest(f"by: {by!r} is none of {', '.join(GROUPINGS)}.")
         try:
             start = parse_time(since)
+        # the MCP server passes on our errors only; one of Typer's would look like a bug
         except typer.BadParameter as error:
             raise InvalidRequest(f"since: {error.message}.") from None
         return to_markdown(wiring.make_report(settings, grouping, since=start))

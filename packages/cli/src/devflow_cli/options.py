@@ -118,6 +118,7 @@ def parse_time(text: str | None) -> datetime | None:
 
     if text is None:
         return None
+    # five digits at most: six could lie before the year 1
     span = re.fullmatch(r"(\d{1,5})([dh])", text)
     if span:
         back = timedelta(days=int(span[1])) if span[2] == "d" else timedelta(hours=int(span[1]))

@@ -52,7 +52,7 @@ class Run:
     as_json: bool = False
     """Whether a single JSON document is printed instead of text for people."""
     data_dir: Path | None = None
-    """Folder of the ledger and the keys; None is the settings'."""
+    """The folder of the ledger and the keys; None is the settings'."""
     config: Path | None = None
     """A settings file that replaces the user's and the folder's; None reads those."""
 
@@ -93,6 +93,7 @@ class Run:
         """The console for people: plain text in a pipe, colours unless `NO_COLOR` is set."""
         from rich.console import Console
 
+        # like `print`: no colours for numbers, and no line broken at the terminal's width
         return Console(highlight=False, soft_wrap=True)
 
     @functools.cached_property
@@ -107,10 +108,11 @@ class Run:
         """Write text for people to standard output; with `--json`, write nothing."""
         if not self.as_json:
             sys.stdout.write(strip_control_chars(text) + end)
+            # a reply is shown as it arrives, which a pipe would hold back
             sys.stdout.flush()
 
     def remark(self, text: str) -> None:
-        """Write a line to standard error, also with `--json`."""
+        """Write a line to standard error, even with `--json`."""
         sys.stderr.write(strip_control_chars(text) + "\n")
 
     def emit(self, document: object) -> None:
@@ -155,6 +157,7 @@ def command(
     def register(
         function: Callable[Concatenate[Run, P], object],
     ) -> Callable[Concatenate[Run, P], object]:
+        # annotations are texts here (`from __future__ import annotations`), and Typer needs types
         hints = typing.get_type_hints(function, include_extras=True)
         own = [
             one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name])
@@ -175,6 +178,7 @@ def command(
             result = function(run, **options)  # type: ignore[call-arg] - typer gives the options
             if inspect.isawaitable(result):
                 result = asyncio.run(_await_result(result))
+            # a bool is an int, too
             if isinstance(result, int) and not isinstance(result, bool) and result != DONE:
                 raise typer.Exit(result)
 

@@ -1,6 +1,6 @@
 """Defines the dimensions of requests: one row for each label, from which everything else follows.
 
-Grouping in Python and in SQL, the columns of exports, what an erasure takes away, the options of
+Grouping in Python and in SQL, the columns of exports, what an erasure removes, the options of
 `devflow report`, the words of the MCP tool, the scopes of budgets and the headers that clients send
 are read from `DIMENSIONS`.
 """
@@ -29,14 +29,14 @@ GroupBy = Literal[
     "error",
     "day",
 ]
-"""What requests can be grouped by; `day` is the day in UTC, `key` the client key's name."""
+"""The names of groupings; `day` is the day in UTC, `key` the client key's name."""
 GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 GROUPING_BY_NAME: Mapping[str, GroupBy] = {one: one for one in GROUPINGS}
 
 BeforeCall = Callable[["Attribution", str, str], str | None]
-"""(labels, model, task) → the value, if it is known before a call is made."""
+"""Takes (labels, model, task) and returns the value if it is known before a call is made."""
 AfterCall = Callable[["LedgerEntry", "Attempt | None"], str | None]
-"""(entry, attempt, or None if no model was asked) → the value."""
+"""Takes (entry, attempt; None if no model was asked) and returns the value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Dimension:
     after: AfterCall
     """Reads its value from the ledger."""
     before: BeforeCall | None = None
-    """Reads its value before a call; None if it is known only later, so no budget is possible."""
+    """Reads its value before a call; None if it is known only later, so no budget can use it."""
     column: str | None = None
     """Its column in the ledger's table of labels; None if it is not kept there as text."""
     export_column: str | None = None
@@ -133,7 +133,7 @@ DIMENSION_BY_NAME = {one.name: one for one in DIMENSIONS}
 BUDGET_SCOPES = tuple(
     one.name for one in DIMENSIONS if one.before is not None and one.column is not None
 )
-"""What a budget can be set for: known before a call, and counted by the ledger."""
+"""Dimensions that can have a budget: known before a call, and counted by the ledger."""
 HEADER_LABELS = {one.export_column or "": one.header for one in DIMENSIONS if one.header}
 """Fields of `Attribution`, each with the header that states it."""
 

@@ -17,7 +17,7 @@ from devflow_core.media_files import (
 )
 
 Role = Literal["system", "user", "assistant"]
-"""Tool results are parts of a user message, as in Anthropic's format; `developer` is `system`."""
+"""The author of a message; tool results are the user's, and `developer` is `system`."""
 
 WireName = str
 """The name of a dialect; each declares its own, and `devflow_core.wire.table` lists them all."""
@@ -32,7 +32,7 @@ class Text:
 
     text: str
     cache_ttl: CacheTtl | None = None
-    """How long the prompt up to and including this part is to be cached."""
+    """How long the prompt up to and including this part should be cached; None: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ ResultPart = Text | Media | OpaquePart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a tool returned for the call `call_id`."""
+    """The content that a tool returned for the call `call_id`."""
 
     call_id: str
     parts: tuple[ResultPart, ...]
@@ -132,7 +132,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoning:
-    """A model's reasoning; if signed or encrypted, it must go back to that model unchanged."""
+    """A model's reasoning; signed or encrypted, it must go back to that model unchanged."""
 
     text: str = ""
     signature: str | None = None

@@ -27,11 +27,11 @@ from devflow_core.usage import Usage
 
 _log = structlog.get_logger("devflow.pipeline")
 _MAX_TOLD_NAMES = 1_000
-"""Bounds the unknown names that are remembered as logged, since callers may name anything."""
+"""The most unknown names remembered as logged; bounded, since callers may send any name."""
 
 
 class Reply:
-    """A reply that has begun: iterate it for its events.
+    """A reply that has begun: iterate over it for its events.
 
     `entry_id`, `request` (with its context) and `route` are known from the start; `entry` is set
     once the reply has ended, before its `Finished` is handed out.
@@ -110,7 +110,7 @@ class Completion:
 
     @property
     def model(self) -> str:
-        """The model that answered, by the id it was asked for with."""
+        """The model that answered, by the id under which it was requested."""
         return self.entry.model
 
     @property
@@ -192,11 +192,11 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context manager whose reply is iterated for its events as they come.
+        """Return a context manager for a reply that yields its events as they come.
 
-        Entering asks, and waits for the first content. The last event is `Finished`, and comes only
-        once the entry is durable. Leaving early cancels the call upstream and writes the entry as
-        cancelled.
+        Entering it makes the call and waits for the first content. The last event is `Finished`,
+        and comes only once the entry is durable. Leaving early cancels the call upstream and writes
+        the entry as cancelled.
 
         Args:
             request: what is asked.
@@ -281,7 +281,7 @@ class Pipeline:
         return reply
 
     def _log_once(self, unknown_name: str, model: str) -> None:
-        """Log that a model is asked in place of an unknown name, unless this was said before."""
+        """Log that a model is asked in place of an unknown name, once for each name."""
         if unknown_name not in self._told_names and len(self._told_names) < _MAX_TOLD_NAMES:
             self._told_names.add(unknown_name)
             _log.warning("model.substituted", requested=unknown_name, model=model)

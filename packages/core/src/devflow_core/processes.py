@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 
 MAX_ORPHAN_S = 45.0
-"""A process whose parent is gone is killed if it has not ended in an orderly way by then."""
+"""Seconds that a process may take to end in order once its parent is gone; then it is killed."""
 _STOP = (signal.SIGTERM, signal.SIGINT)
 HANG_UP: tuple[signal.Signals, ...] = (
     (signal.SIGHUP,) if sys.platform != "win32" else ()  # Windows has none
 )
-"""What a terminal sends when it closes, perhaps several times."""
+"""The signal that a terminal sends when it closes, perhaps several times."""
 _EXEC_WITH_DEATH_SIGNAL = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
@@ -79,7 +79,7 @@ def end_when(is_over: Callable[[], object]) -> None:
 
 
 def read_to_end(descriptor: int) -> None:
-    """Block until the other end of a pipe is closed: by the process that holds it, or its death."""
+    """Block until the other end of a pipe is closed, by its process or by that process's death."""
     while os.read(descriptor, 4096):
         pass
 

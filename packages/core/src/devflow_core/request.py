@@ -36,13 +36,13 @@ class Tool:
 
     @property
     def is_server_tool(self) -> bool:
-        """Whether the upstream runs it, whatever dialect it is declared in."""
+        """Whether the upstream runs the tool, whatever dialect it is declared in."""
         return self.name.startswith(SERVER_TOOL_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoice:
-    """Which tool must, may or must not be called."""
+    """The rule for which tool must, may or must not be called."""
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
@@ -61,7 +61,7 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningOptions:
-    """How much the model should reason; fields that are None keep the model's default."""
+    """The options for how much the model should reason; None keeps the model's default."""
 
     effort: str | None = None
     """`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`."""
@@ -81,8 +81,11 @@ class Origin:
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers that belong to the dialect and are passed on (`anthropic-beta`…)."""
     resumable_as: str | None = None
-    """Set for a client that keeps replies and sends them to Anthropic later: they name this model,
-    and hold no reasoning that Anthropic has not signed. None: the real model, all reasoning."""
+    """The model that replies name for a client that may later send them to Anthropic.
+
+    Such replies hold no reasoning that Anthropic has not signed. None: replies name the real model,
+    and hold all of its reasoning.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +100,7 @@ class ContextPiece:
     source_line: int
     """The line in the transcript, from 1."""
     tokens: int
-    """An estimated count."""
+    """The estimated number of its tokens."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the piece as JSON values; `source` holds path and line in the transcript."""
@@ -132,7 +135,7 @@ class ChatRequest:
     """Fields of the body that the hub has no field for (`provider`, `plugins`, `metadata`…)."""
     attribution: Attribution = field(default_factory=Attribution)
     criteria: SelectionCriteria | None = None
-    """None: the weights of the settings."""
+    """The caller's preferences; None: the weights of the settings."""
     max_cost_usd: Decimal | None = None
     """A ceiling on the worst case of this request, in USD."""
     user_key: str | None = field(default=None, repr=False)
@@ -140,7 +143,7 @@ class ChatRequest:
     allowed_models: tuple[str, ...] | None = None
     """Patterns of the ids of models that may answer, as for file names; None: all."""
     context: tuple[ContextPiece, ...] = ()
-    """What an injector has added, for display."""
+    """The pieces of context that an injector has added, for display."""
     origin: Origin | None = None
 
     @classmethod

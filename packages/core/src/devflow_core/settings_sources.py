@@ -16,10 +16,10 @@ from devflow_core.masking import mask
 SETTINGS_FILE = "devflow.toml"
 """The name of a settings file, in the user's configuration folder and in a working directory."""
 MAX_SETTINGS_BYTES = 1024 * 1024
-"""A larger file is refused."""
+"""The size limit of a settings file."""
 _Table = Mapping[str, object]
 Kind = Literal["text", "list", "table"]
-"""How the text of a variable is parsed: unchanged, as a list (JSON or commas), or as JSON."""
+"""The form of a variable's text: used unchanged, a list (JSON or commas), or JSON."""
 
 
 def find_config_dir(environ: Mapping[str, str]) -> Path | None:
@@ -75,7 +75,7 @@ def parse_settings(path: Path, content: bytes) -> dict[str, object]:
 
 
 def merge_settings(under: _Table, over: _Table) -> dict[str, object]:
-    """Return `under` with the values of `over` put over its own; tables are merged key by key."""
+    """Return `under` overlaid with the values of `over`; tables are merged key by key."""
     merged = dict(under)
     for name, value in over.items():
         below = merged.get(name)
@@ -102,7 +102,7 @@ def read_environment(
         prefix: the prefix of our own variables, which win over aliases.
 
     Raises:
-        ConfigurationError: a variable should be JSON and is not.
+        ConfigurationError: a variable that has to be JSON is not.
     """
     values: dict[str, object] = {}
     for variable, name in aliases:

@@ -23,9 +23,9 @@ class Document:
 
     name: str
     hash: str
-    """Identifies the file, so that a client can send its text back and avoid another read."""
+    """A hash of the file, by which a client can send its text back and avoid another reading."""
     pages: int
-    """At least 1."""
+    """The number of pages, at least 1."""
 
 
 def read_document(part: JsonObject) -> Document | None:

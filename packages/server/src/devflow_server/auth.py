@@ -43,9 +43,10 @@ _FORWARDING_HEADERS = frozenset(
     }
 )
 """Headers that proxies add. Behind a proxy the peer of the socket is the proxy, not the caller."""
+# far longer than our keys and those of providers; bounds what is hashed for each request
 _MAX_KEY_CHARS = 512
 _MIN_KEY_CHARS = 16
-"""Shorter texts are taken for placeholders, which stay readable in logs."""
+"""The shortest text taken for a key; shorter ones are placeholders, readable in logs."""
 
 
 class ClientKey(Protocol):
@@ -116,7 +117,7 @@ ANONYMOUS = Caller(name="anybody", id="anybody", groups=frozenset())
 
 
 class Authenticator:
-    """Decides whom a request is from and whether it is let in.
+    """Decides who sent a request, and whether it is let in.
 
     Args:
         keys: looks client keys up.
@@ -154,8 +155,10 @@ class Authenticator:
                 "This gateway is not addressed under this Host. Add the name to allowed_hosts."
             )
         origin = request.headers.get("origin")
+        # a page of our own sends the address under which it was opened
         if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             raise Forbidden("Pages of other sites may not use this gateway.")
+        # a foreign page's GET may come without an Origin, but browsers mark it with this header
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise Forbidden("Pages of other sites may not use this gateway.")
 
@@ -170,10 +173,12 @@ class Authenticator:
         """
         secret = _read_secret(request.headers)
         is_local = not self._require_key and is_loopback(request.peer)
+        # before any key is checked: SDKs make the user of this machine send one, valid or not
         if is_local and self._is_direct(request.headers):
             return LOCAL_CALLER if secret is None else _local_caller(secret)
         if secret is None:
             raise Unauthorized(_PROXY_NEEDS_KEY if is_local else _KEY_NEEDED)
+        # in constant time, so that the duration of a comparison reveals nothing of the key
         if self._local_key is not None and hmac.compare_digest(secret.encode(), self._local_key):
             return LOCAL_CALLER
         key = self._keys.find_known(secret)
@@ -269,6 +274,7 @@ def is_loopback(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    # a dual-stack socket reports 127.0.0.1 as ::ffff:127.0.0.1
     mapped = getattr(ip, "ipv4_mapped", None)
     return (mapped or ip).is_loopback
 
@@ -293,6 +299,7 @@ def _caller_from_key(key: ClientKey) -> Caller:
     models = key.scopes.get("models")
     return Caller(
         name=key.name,
+        # not the name, which may be reused after a revocation
         id=f"key/{key.id}",
         is_operator=routes is not None and "operate" in routes,
         groups=None if routes is None else frozenset(routes),
@@ -301,8 +308,9 @@ def _caller_from_key(key: ClientKey) -> Caller:
 
 
 def _local_caller(secret: str) -> Caller:
-    """Return the user of this machine, with an id derived from what was sent as a client key."""
+    """Return the user of this machine, with an id derived from the text sent as a client key."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
+    # the main provider's keys begin with this; such a caller pays for the request itself
     is_upstream = secret.startswith("sk-or-")
     return Caller(
         name="local",
@@ -315,6 +323,7 @@ def _local_caller(secret: str) -> Caller:
 def _host_name(host: str) -> str:
     """Return the host without its port, in lower case; empty if the port is malformed."""
     name, colon, port = host.rpartition(":")
+    # the colons of an IPv6 address in brackets do not begin a port
     if not colon or host.endswith("]"):
         name, port = host, ""
     return name.lower() if not port or (port.isascii() and port.isdigit()) else ""

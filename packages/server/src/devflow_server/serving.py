@@ -35,10 +35,12 @@ from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 
 RECORD_TIMEOUT_S = 2.0
-"""A keyed call is cancelled this long before the drain ends, so that its client gets the same
-answer as a client that sends the key again."""
+"""Seconds before the end of the drain at which keyed calls are cancelled.
+
+So the client of such a call gets the same answer as one that sends the key again.
+"""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
-"""What the first key may do: everything."""
+"""The scopes of the first key: everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +62,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        # as for `Listener.listen`: a burst of connections must not be dropped
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigurationError(
@@ -86,7 +89,7 @@ async def run_gateway(
     """Run a gateway in this process and loop, and yield it when it takes requests; drain on exit.
 
     Args:
-        settings: all of them.
+        settings: the gateway's settings.
         bound: a socket to listen on, closed on exit; None binds the settings' host and port.
         local_key: a client key that only this process accepts, for a client that it started.
         worker: number of this worker, from 0.
@@ -98,6 +101,7 @@ async def run_gateway(
         StoreError: the ledger cannot be opened.
     """
     metrics, keep_alive = Metrics(worker), KeepAlive()
+    # the store is entered first and left last, since everything else writes to it
     async with wiring.make_store(settings, metrics.count_alert) as store, AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(
             open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
@@ -155,7 +159,7 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
     """Check that the address may be listened on; create a key if one is needed and missing.
 
     Raises:
-        ConfigurationError: off loopback without keys.
+        ConfigurationError: others could reach the gateway, and there is no client key.
     """
     has_keys = has_own or bool(await store.keys.list())
     check_bind(

@@ -80,6 +80,7 @@ def build_app(components: Components) -> App:
         allowed_hosts=_hosts(settings),
         local_key=components.local_key,
     )
+    # filled after the handler is made, since the description lists its own routes, too
     described: list[HttpRoute] = []
     openapi = OpenApiHandler(lambda: described, version("devflow-gateway-server"))
     described += [*_chat_routes(components), *_system_routes(components), *_docs_routes(openapi)]
@@ -242,6 +243,7 @@ def _system_routes(components: Components) -> list[HttpRoute]:
             handler=handler,
             access=access,
             face=Face.APPLICATION if handler is status else Face.API,
+            # metrics are needed most during an outage
             serves_outages=path == "/metrics",
             summary=summary,
         )

@@ -13,6 +13,7 @@ from devflow_core.errors import (
 )
 from devflow_core.estimates import may_be_billed
 
+# as long as Stripe allows, whose header this is
 _KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
 
 

@@ -43,7 +43,7 @@ from devflow_store.recorder import EntryRecorder
 
 _ERASE_INTERVAL_S = 24 * 3600.0
 LEASE_S = 15.0
-"""How long a silent process counts as alive at most; a lease has five signs of life."""
+"""Seconds for which a silent process counts as alive at most; a lease has five signs of life."""
 
 
 class Store:
@@ -53,7 +53,7 @@ class Store:
     is settled; on exit everything accepted is written and the writing thread has ended.
 
     Reading methods are synchronous, open a separate connection, and may be called from any thread,
-    also outside the context; each raises `StoreError` if the ledger cannot be read.
+    even outside the context; each raises `StoreError` if the ledger cannot be read.
 
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
@@ -133,12 +133,12 @@ class Store:
 
     @property
     def queued(self) -> int:
-        """How many writes wait for their turn."""
+        """The number of writes that wait for their turn."""
         return self._writer.queued
 
     @property
     def emergency_entries(self) -> int:
-        """How many entries wait in the emergency file until the ledger can be written again."""
+        """The number of entries that wait in the emergency file for a working ledger."""
         return self._overflow.count
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
@@ -170,9 +170,9 @@ class Store:
             cost_usd: the cost that replaces the estimate.
             text: the provider's own decimal text.
             usage: the confirmed counts; None keeps the earlier ones.
-            provider: who answered; None keeps what is known.
+            provider: the provider that answered; None keeps what is known.
             generation_id: the provider's id of the call; None keeps what is known.
-            source: where the figure is from; `observed` and `reserved` are figures of our own, and
+            source: the origin of the figure; `observed` and `reserved` are figures of our own, and
                 the attempt stays marked as not confirmed.
 
         Raises:
@@ -269,7 +269,7 @@ class Store:
         return {key: one for (key,), one in self.aggregate((by,), since=since, until=until).items()}
 
     def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
-        """Return every budget with its state in the window of `now`; None is this moment."""
+        """Return every budget with its state in the window of `now`; None means the present."""
         with self._open_reader() as session:
             return list(read_budget_states(session, now or datetime.now(UTC)))
 
@@ -327,7 +327,7 @@ class Store:
         return erased
 
     async def backup(self, target: Path) -> None:
-        """Write a verified copy of an SQLite ledger to a new file, while requests go on.
+        """Write a verified copy of an SQLite ledger to a new file, while requests continue.
 
         Raises:
             InvalidRequest: the file exists already, or the ledger is in PostgreSQL.
@@ -379,7 +379,7 @@ class Store:
 
     async def _erase_expired(self) -> None:
         while self._retention is not None:
-            with suppress(StoreError):  # tomorrow again
+            with suppress(StoreError):  # the next daily run tries again
                 await self.erase(before=datetime.now(UTC) - self._retention)
             await asyncio.sleep(_ERASE_INTERVAL_S)
 

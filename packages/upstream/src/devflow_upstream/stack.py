@@ -27,7 +27,7 @@ from devflow_upstream.transport.protocol import Transport
 MAX_CONNECT_S = 5.0
 
 Policy = Callable[[Upstream], Upstream]
-"""Wraps an upstream in one policy."""
+"""A function that wraps an upstream in one policy."""
 
 
 def build_policies(settings: Settings, keys: KeyPool, limiter: RateLimiter) -> tuple[Policy, ...]:

@@ -27,7 +27,7 @@ class CountedSession:
     copied: Spend
     """Replies that its transcript repeats; they are counted in the session that made them."""
     copied_from: tuple[str, ...]
-    """Ids of the sessions they were copied from, sorted."""
+    """The ids of the sessions they were copied from, sorted."""
 
     def cost_json(self, price_of: PriceOf) -> dict[str, Any]:
         """Return usage and cost of its own replies as JSON values.

@@ -106,7 +106,7 @@ class AskingGateway(ABC):
         idempotency_key: str | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context manager whose reply is iterated for its events as they come.
+        """Return a context manager whose reply is iterated over for its events as they come.
 
         Entering waits for the first content; leaving early cancels the call. `response_format` is
         not checked. See `Pipeline.stream`, and `complete` for the arguments.

@@ -168,7 +168,7 @@ class OpenRouterGateway(AskingGateway):
         trace: TracebackType | None,
     ) -> None:
         self._opened = None
-        async with AsyncExitStack() as stack:  # each is closed, also where another one fails
+        async with AsyncExitStack() as stack:  # each is closed, even if another one fails to close
             stack.push_async_exit(self._closing)  # the ledger last
             for one in (self._transport, *self._providers, self.catalogue):
                 stack.push_async_callback(one.aclose)

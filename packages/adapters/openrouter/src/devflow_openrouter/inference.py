@@ -96,7 +96,7 @@ def stream_llm_response(
     system: str | None = None,
     gateway: OpenRouterGateway | None = None,
 ) -> LlmStream:
-    """Stream the reply: iterate the result, inside `async with` if you may stop early.
+    """Stream the reply: iterate over the result, inside `async with` if you may stop early.
 
     A failed call raises nothing: its last event is `error`.
 

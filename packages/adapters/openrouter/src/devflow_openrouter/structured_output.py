@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 _MAX_VIOLATIONS = 10
-"""More are not listed: a repair sends the list to the model, which is paid by the token."""
+"""The most violations listed: a repair sends them to the model, which is paid by the token."""
 _MAX_MESSAGE_CHARS = 200
-"""A longer message is cut: it quotes the value or schema it is about, however large that is."""
+"""The length to which a message is cut: it quotes a value or a schema, however large that is."""
 
 
 async def complete_structured(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from devflow_analytics.html.markup import Markup, element, join
 
 WIDTH, HEIGHT = 960.0, 240.0
-"""Size of a column chart, in units of its view box; the page scales it to its width."""
+"""The size of a column chart, in units of its view box; the page scales it to its width."""
 _LEFT, _BOTTOM, _TOP = 64.0, 24.0, 10.0
 
 

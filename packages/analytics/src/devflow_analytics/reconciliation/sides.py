@@ -50,7 +50,7 @@ class ReconciliationStore(Protocol):
             cost_usd: its cost.
             text: the provider's own decimal text for it; None if the figure is not the provider's.
             usage: the confirmed counts; None keeps the recorded ones.
-            provider: who answered; None if the provider does not say.
+            provider: the provider that answered; None if the provider does not say.
             source: the evidence: `generation`, `total of …`, `OBSERVED` or `RESERVED`.
         """
         ...

@@ -53,6 +53,7 @@ async def ask(
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
+    # before the prompt is read, which may wait for someone to type it
     settings.require_keys()
     request = ChatRequest.from_text(_read_prompt(prompt), model=model)
     request = apply_options(request, cost_priority, performance_priority, max_cost)

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from devflow_cli import launch
 
 HOOK_TIMEOUT_S = 8.0
-"""Below the 10 s that the installer asks Claude Code to wait for our hook."""
+"""Seconds for a hook: below the 10 s that the installer asks Claude Code to wait for it."""
 STATUS_TIMEOUT_S = 3.0
-"""For each step of a status line; a working ledger answers in milliseconds."""
+"""Seconds for each step of a status line; a working ledger answers in milliseconds."""
 STOP_TIMEOUT_S = 10.0
-"""How long Claude Code may take to end after this process was asked to end."""
+"""Seconds that Claude Code may take to end after this process was asked to end."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""Bytes of an event that are read; a longer one is cut, so it is not valid JSON and is ignored."""
+"""The most bytes of an event that are read; a longer one is cut, and ignored as invalid JSON."""
 
 
 @app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -58,6 +58,7 @@ def claude(
 
     run = Run()
     settings = run.settings()
+    # before the stand-in or the gateway is started in vain
     if shutil.which("claude") is None:
         raise ConfigurationError(
             "Claude Code is not on the PATH: npm install -g @anthropic-ai/claude-code"
@@ -67,6 +68,7 @@ def claude(
             settings = stack.enter_context(run_sandbox()).apply_to(settings)
         else:
             settings.require_keys()
+        # the node's own model would replace the one that was asked for
         if model is not None:
             settings = settings.model_copy(update={"nodes": launch.free_main_node(settings)})
         sessions = launch.SessionWatch(FolderLabels(Path.cwd()).apply)
@@ -121,6 +123,7 @@ async def _wait_for_child(child: Process) -> int:
         await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
     finally:
         asked.cancel()
+        # it may still have the end of its session to write, so it is not killed at once
         if child.returncode is None:
             child.terminate()
             await asyncio.wait((ended,), timeout=STOP_TIMEOUT_S)
@@ -145,6 +148,7 @@ def _answer_hook(run: Run) -> str:
 
     from devflow_cli.own_program import find_own_program
 
+    # the folder may have come with a repository, and a hook can ask nobody whether to trust it
     settings = run.settings(reads_folder=False)
     event = sys.stdin.buffer.read(MAX_EVENT_BYTES)
     command = find_own_program().call_words
@@ -197,6 +201,7 @@ async def mcp(run: Run, project: ProjectFolder = None) -> None:
 
     from devflow_cli.mcp_tools import build_mcp_tools
 
+    # as for the hook: nobody can be asked whether to trust the folder
     settings = run.settings(reads_folder=False)
     settings.require_keys()
     folder = project or Path.cwd()

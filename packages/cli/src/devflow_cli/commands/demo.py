@@ -47,6 +47,7 @@ async def demo(
         )
         run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
         shown = await _run_main_job(run, settings, ClaudeCodeSession.open(transcript), model)
+        # while the stand-in still runs, which keeps its bill in memory
         shown["bill"] = _fetch_bill(sandbox.bill_url, shown["generation_id"])
     _check_bill(run, shown)
     report = wiring.make_report(settings, with_days=True)

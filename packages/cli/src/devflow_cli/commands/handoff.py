@@ -52,6 +52,7 @@ async def handoff(
     async with wiring.open_gateway(settings) as gateway:
         target = find_handoff_target(to, gateway.catalogue.current)
         prepared = hand_off(found, prompt or DEFAULT_PROMPT, target=target)
+        # said before anything of the session is sent
         run.remark(describe_session(found))
         run.remark(prepared.report.describe())
         reply = await ask_and_show(

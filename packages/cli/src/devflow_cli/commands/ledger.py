@@ -47,6 +47,7 @@ async def reconcile(
     from devflow_gateway import wiring
 
     settings = run.settings()
+    # before the ledger is opened: without a key nobody can be asked
     settings.require_keys()
     with run.progress.status("Asking the provider …"):
         result = await wiring.reconcile(settings, days=days, patience_s=patience_s)

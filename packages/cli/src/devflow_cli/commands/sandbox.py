@@ -1,4 +1,4 @@
-"""`devflow sandbox`: runs the OpenRouter stand-in by itself."""
+"""`devflow sandbox`: runs the OpenRouter stand-in on its own."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ async def sandbox(
     case = find_case(fault) if fault is not None else None
 
     def announce(ready: Sandbox) -> None:
+        # serve even if the reader of our output is gone
         with writing_quietly():
             show(ready)
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 MIN_WIDTH = 16
-"""The shrinking column keeps at least this width."""
+"""The least width of the shrinking column."""
 UNBOUNDED_WIDTH = 10_000
 """Wider than any table: Rich would otherwise squeeze its smallest columns to nothing."""
 WIDE_TERMINAL = 130
-"""From this many columns on, a report shows every figure; below, only `NARROW_COLUMNS`."""
+"""The columns from which on a report shows every figure; below, only `NARROW_COLUMNS`."""
 MEDIUM_TERMINAL = 100
-"""From this many columns on, an explanation shows every term of a score."""
+"""The columns from which on an explanation shows every term of a score."""
 NARROW_COLUMNS = frozenset({"requests", "errors", "input", "output", "first p50", "cost"})
 
 

@@ -26,10 +26,10 @@ class TurnCondition(_ReplyScriptForm):
     model: str | None = None
     """A pattern with `*` for the requested model."""
     contains: str | None = None
-    """Text that the prompt contains."""
+    """A text that the prompt contains."""
     has_tools: bool | None = None
     tool: str | None = None
-    """Name of a tool that the request offers."""
+    """The name of a tool that the request offers."""
     after_tool: bool | None = None
     """Whether the prompt ends with a tool result."""
 
@@ -39,7 +39,7 @@ class ScriptedToolCall(_ReplyScriptForm):
 
     name: str
     arguments: dict[str, Any] | str = {}
-    """An object, or text that is sent as it is, even if it is not JSON."""
+    """The arguments: an object, or text that is sent as it is, even if it is not JSON."""
 
 
 class ScriptedReply(_ReplyScriptForm):
@@ -62,7 +62,7 @@ class ScriptedTurn(_ReplyScriptForm):
 
 
 class ReplyScript(_ReplyScriptForm):
-    """Turns in order: the first unused match answers; without one, the reply is composed."""
+    """Turns in order: the first unused one that matches answers; else the reply is composed."""
 
     turns: list[ScriptedTurn] = []
 
@@ -79,7 +79,7 @@ class ScriptRunner:
 
     @property
     def remaining(self) -> int:
-        """Number of turns that may still be used; those that repeat always count."""
+        """The number of turns that may still be used; those that repeat always count."""
         return len(self.script.turns) - len(self._used)
 
     def next_reply(self, request: ParsedRequest, provider: Provider) -> GeneratedReply | None:

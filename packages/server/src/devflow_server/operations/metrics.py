@@ -1,4 +1,4 @@
-"""Counts for Prometheus, with labels that cannot grow without bound."""
+"""Counts requests, costs and failures for Prometheus, with labels that cannot grow unbounded."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from devflow_server.operations.ledger_metrics import LedgerCollector, ObservedLedger
 
 MAX_MODELS = 1_000
-"""Distinct values of the label `model`; further ones, and names not in the catalogue, count as
-`other`."""
+"""The most distinct values of the label `model`.
+
+Further ones, and names not in the catalogue, count as `other`.
+"""
+# from a reply of the cache to the usual deadline of a request, 600 s
 _DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -136,6 +139,7 @@ class Metrics:
         for attempt in entry.attempts:
             model = self._model_label(attempt.model)
             self._attempts.labels(model, attempt.outcome).inc()
+            # Prometheus counts in floats; the exact amounts are in the ledger
             self._cost.labels(model).inc(float(attempt.cost_usd))
             usage = attempt.usage
             self._tokens.labels(model, "input").inc(usage.prompt_tokens)

@@ -48,10 +48,10 @@ MAX_KEYED_CALLS = 9_000
 """Keyed calls under way at once; they outlive their clients, so connections do not bound them."""
 _HEADER = "Idempotency-Key"
 _WAIT_TIMEOUT_S = 600.0
-"""How long a request waits for another one with its key before it is refused."""
+"""Seconds that a request waits for another one with its key before it is refused."""
 _MIN_PAUSE_S = 0.2
 _MAX_PAUSE_S = 5.0
-"""Between tries to record what has become of a call, while the ledger cannot be written."""
+"""The longest pause in seconds between tries to record a call, while the ledger is not writable."""
 
 
 class ClaimStore(Protocol):
@@ -116,6 +116,7 @@ class IdempotencyHandler:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        # first: a call that cannot be recorded then stops retrying
         self._is_closing = True
         for task in self._tasks:
             task.cancel()
@@ -127,6 +128,7 @@ class IdempotencyHandler:
         end_s = loop.time() + timeout_s
         while self._tasks and loop.time() < end_s:
             await asyncio.wait(self._tasks, timeout=end_s - loop.time())
+        # a copy, since each task removes itself from the set when it ends
         cut = tuple(self._tasks)
         for task in cut:
             task.cancel()
@@ -166,6 +168,7 @@ class IdempotencyHandler:
         )
         end_s = asyncio.get_running_loop().time() + _WAIT_TIMEOUT_S
         while True:
+            # checked in every round: the wait for another request may have taken minutes
             if len(self._tasks) >= MAX_KEYED_CALLS:
                 raise QueueFull("Too many calls with an Idempotency-Key are under way. Ask again.")
             call = self._start(keyed, context.exchange.keep_body())
@@ -197,6 +200,7 @@ class IdempotencyHandler:
         for secret in keyed.secrets:
             KNOWN_SECRETS.release(secret)
         if call.response is None:
+            # both: one reader may wait for the claim, another for the reply
             call.fail(call.failure or _going_down())
             call.finish(_failed(call.failure or _going_down(), keyed))
 
@@ -236,6 +240,7 @@ class IdempotencyHandler:
             call.failure = InternalError("The gateway has failed.")
         call.metadata = recorder.metadata
         response = recorder.close(call.failure)
+        # once an event has come, the call costs something, however it ended
         is_billed = recorder.has_begun or (not is_cut and may_have_cost(call.failure))
         is_kept = await self._record(call, response, is_billed=is_billed)
         if is_cut and not is_kept:  # no call was sent, so the client may simply retry
@@ -293,6 +298,7 @@ def _going_down() -> Overloaded:
 def _fingerprint(context: RequestContext) -> str:
     """Return a hash of all that determines the reply: route, body, and our headers."""
     request = context.exchange.request
+    # only headers that change the reply or who pays for it; a retry may differ in all others
     named: Any = [
         [name, value]
         for name, value in sorted(request.headers.items())

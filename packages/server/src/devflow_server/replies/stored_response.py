@@ -60,6 +60,7 @@ class StoredResponse:
             is_stream: whether the client asked for a stream.
         """
         if exchange.is_started:
+            # a failure has an event for streams; a complete stream is the body itself
             exchange.write_now(self.event.encode() or self.body)
             exchange.finish()
             return
@@ -126,6 +127,7 @@ class ResponseRecorder:
             return b""
         piece = self._held.encode(event)
         self._pieces.append(piece)
+        # a client may see the end only once the reply is stored, so that a retry gets the same
         return b"" if self.metadata is not None else piece
 
     def close(self, failure: DevFlowError | None) -> StoredResponse:

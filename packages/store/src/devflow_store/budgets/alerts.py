@@ -22,15 +22,18 @@ from devflow_store.budgets.budget import BudgetAlert
 from devflow_store.entries.doubts import CostDoubtAlert
 
 Alert = BudgetAlert | CostDoubtAlert
-"""What hooks are called with; `alert_json` gives both the same form."""
+"""The argument of every hook; `alert_json` gives both kinds the same form."""
 AlertHook = Callable[[Alert], Awaitable[None]]
 """Called once the spending is durable, for at most `TIMEOUT_S`; its exceptions are logged and reach
 no request."""
 
 SIGNATURE_HEADER = "X-DevFlow-Signature"
-"""Its value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
+"""The header that carries the signature.
+
+Its value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`.
+"""
 TIMEOUT_S = 10.0
-"""How long one hook may take, and how long `AlertDispatcher.drain` waits."""
+"""Seconds that one hook may take, and that `AlertDispatcher.drain` waits."""
 _log = structlog.get_logger("devflow.budget")
 
 
@@ -228,7 +231,7 @@ class AlertDispatcher:
 
 
 async def _run_hook(hook: AlertHook, alert: Alert) -> None:
-    """Run a hook in a task, so that its failure or slowness affects no other."""
+    """Run a hook in a task of its own, so that its failure or slowness affects no other hook."""
     task = asyncio.ensure_future(hook(alert))
     try:
         await asyncio.wait([task], timeout=TIMEOUT_S)

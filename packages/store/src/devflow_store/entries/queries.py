@@ -21,7 +21,7 @@ from devflow_store.chain.records import (
 from devflow_store.database.engine import Rows, SqlValue
 
 PAGE_ROWS = 1_000
-"""Rows per query: a reader holds no transaction while its caller works."""
+"""The rows per query; between queries a reader holds no transaction while its caller works."""
 
 
 class Source(Protocol):
@@ -37,9 +37,9 @@ class EntryFilter:
     """Selects the entries that match every field that is set."""
 
     since: datetime | None = None
-    """Inclusive, by the time the request arrived."""
+    """The start of the period in which the request arrived, inclusive."""
     until: datetime | None = None
-    """Exclusive, by the time the request arrived."""
+    """The end of the period in which the request arrived, exclusive."""
     session_id: str | None = None
     project: str | None = None
 

@@ -1,6 +1,6 @@
 """Implements our own transport: HTTP/1.1 directly over asyncio, with a pool of connections.
 
-docs/adr/0003-lean-transport.md measures why it is not a library's.
+docs/adr/0003-lean-transport.md has the measurements that speak against a library.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from devflow_upstream.transport.protocol import HOST_UNUSABLE, HttpRequest, Upst
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HAPPY_EYEBALLS_S = 0.25
-"""The delay before the next address is tried (RFC 8305, section 5)."""
+"""Seconds before the next address is tried (RFC 8305, section 5)."""
 
 
 def _is_address(host: str) -> bool:
@@ -199,4 +199,4 @@ class Http1Transport:
             )
         if isinstance(error, OSError):
             return NotSent(f"{target} cannot be reached: {error.strerror or error}.")
-        return error  # a fault of ours
+        return error  # an error in this program, not of the network

@@ -28,7 +28,7 @@ from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _DRAIN_TIMEOUT_S = 1.0
-"""How long the end of the framing may take after the reply itself was complete."""
+"""Seconds that the end of the framing may take after the reply itself was complete."""
 _NO_REPLY_ERRORS = (httpx.ReadError, httpx.WriteError, httpx.CloseError)
 
 
@@ -36,10 +36,10 @@ class HttpxTransport:
     """A `Transport` over httpx.
 
     Args:
-        base_url: what every request goes below.
+        base_url: scheme, host and path that every request goes below.
         inner: an httpx transport, which `aclose` closes, or an `httpx.AsyncClient`, which its
             owner closes.
-        connect_timeout_s: for one connection.
+        connect_timeout_s: the seconds for making one connection.
         limits: the size limits of a reply's body.
     """
 
@@ -99,7 +99,8 @@ def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
     The caller closes the transport.
 
     Raises:
-        ConfigurationError: this is not a proxy's address; a password in it is not repeated.
+        ConfigurationError: the proxy's address is not valid; the message does not repeat its
+            password.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     try:

@@ -12,7 +12,7 @@ from devflow_claude_code.reading.transcript import Transcript
 def read_agents(transcript: Path, session_id: str) -> tuple[Transcript, ...]:
     """Return the transcripts of a session's sub-agents, read to their ends, at any depth.
 
-    Left out are the warm-up calls of Claude Code 2.0, which belong to no work.
+    The warm-up calls of Claude Code 2.0 are left out, since they belong to no work.
 
     Raises:
         SessionError: one of the files cannot be read.

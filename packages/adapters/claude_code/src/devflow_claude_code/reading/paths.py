@@ -13,7 +13,7 @@ from devflow_core.repository import find_root
 from devflow_core.settings import Settings
 
 _MAX_SLUG_CHARS = 200
-"""Longer names are cut and get a hash, which the CLI and the SDK compute differently."""
+"""The length to which names are cut; the CLI and the SDK hash longer ones differently."""
 _SESSION_ID = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 )
@@ -24,7 +24,7 @@ _SESSION_ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 def configuration_dir() -> Path:
     """Return the folder of Claude Code's own files (`CLAUDE_CONFIG_DIR`, else `~/.claude`).
 
-    Loads the settings at each call; it need not exist.
+    The settings are loaded at each call; the folder need not exist.
 
     Raises:
         ConfigurationError: the user's settings are invalid.

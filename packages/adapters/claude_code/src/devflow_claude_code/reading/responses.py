@@ -48,7 +48,7 @@ def responses_by_session(
 
 
 class _Turns(NamedTuple):
-    """Number of prompts and of tool results seen so far."""
+    """The number of prompts and of tool results seen so far."""
 
     prompts: int
     results: int

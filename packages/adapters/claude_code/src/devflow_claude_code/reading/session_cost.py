@@ -24,13 +24,13 @@ Fast and batch variants are requested as `claude-opus-4-8-fast` and `claude-opus
 """
 
 SYNTHETIC = "<synthetic>"
-"""Model name of replies that the client made itself."""
+"""The model name of replies that the client made itself."""
 UNKNOWN_MODEL = "unknown"
 """The name that stands for the model if a row names none."""
 SEARCH_USD = Decimal("0.01")
-"""Price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
+"""The price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
 US_ONLY_FACTOR = Decimal("1.1")
-"""Factor on all token prices of a call kept within the United States (Anthropic, "Pricing")."""
+"""The factor on all token prices of a call kept within the United States (Anthropic, "Pricing")."""
 _ORDINARY = Billing()
 
 
@@ -38,7 +38,7 @@ class PricedCall(NamedTuple):
     """One billed call of a model; a reply has several if others took part."""
 
     name: str
-    """Name that `PriceOf` is asked for: the model with its speed and tier."""
+    """The name that `PriceOf` is asked for: the model with its speed and tier."""
     tokens: TranscriptTokens
     is_us_only: bool = False
     advisor: str | None = None
@@ -68,9 +68,9 @@ class Response(NamedTuple):
     """One reply of a model, with everything it is billed for."""
 
     model: str | None
-    """As Claude Code recorded it; None if the row names no model."""
+    """The model as Claude Code recorded it; None if the row names none."""
     tokens: TranscriptTokens
-    """Sum over all calls that made the reply."""
+    """The sum over all calls that made the reply."""
     billing: Billing = _ORDINARY
 
     def calls(self) -> Iterator[PricedCall]:
@@ -179,7 +179,7 @@ class RecordedTurn(NamedTuple):
 
     @property
     def usage(self) -> Usage:
-        """Token counts of the call."""
+        """The token counts of the call."""
         return as_usage(self.call.tokens)
 
 

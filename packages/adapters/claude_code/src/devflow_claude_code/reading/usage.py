@@ -13,8 +13,10 @@ Json = dict[str, Any]
 _ORDINARY = (None, "", "standard")
 _ANYWHERE = (None, "", "global", "not_available")
 _FREE_TOOLS = ("web_search_requests", "web_fetch_requests", "tool_search_requests")
-"""Searches have their own price; the other two cost only the tokens they bring (Anthropic,
-"Pricing", read 2026-11).
+"""The counted tools whose cost is known.
+
+Searches have their own price; the other two cost only the tokens they bring (Anthropic, "Pricing",
+read 2026-11).
 """
 
 _COUNTS = (
@@ -39,16 +41,16 @@ NO_TOKENS = TranscriptTokens(0, 0, 0, 0, 0)
 
 
 class Billing(NamedTuple):
-    """What decides the cost of a usage object, beyond the tokens of one ordinary call."""
+    """The facts that decide the cost of a usage object, beyond the tokens of one ordinary call."""
 
     calls: tuple[tuple[str | None, TranscriptTokens], ...] = ()
     """The calls that made the reply, if there were several: the advisor's model (None for the
     reply's own), and its tokens.
     """
     variant: str = ""
-    """How a catalogue marks speed and tier: `-fast`, `:batch`."""
+    """The suffix by which a catalogue marks speed and tier: `-fast`, `:batch`."""
     searches: int = 0
-    """Number of web searches, which are billed per search."""
+    """The number of web searches, which are billed per search."""
     is_us_only: bool = False
     """Whether Anthropic kept the call within the United States, at a higher price."""
     is_impossible: bool = False

@@ -30,7 +30,7 @@ class AppIdentity:
     """The name under which OpenRouter shows this program in its statistics."""
 
     url: str = ""
-    """Empty: none is sent."""
+    """The program's URL; empty: none is sent."""
     title: str = "DevFlow"
 
 

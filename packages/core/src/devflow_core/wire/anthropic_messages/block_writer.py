@@ -72,7 +72,7 @@ class BlockWriter:
         return self._open is not None and self._open.key == key
 
     def _drain(self) -> bytes:
-        """Write what waits, as long as the block before it is complete."""
+        """Write everything that waits, as long as the block before it is complete."""
         written = b""
         while self._waiting and (self._open is None or self._open.is_complete()):
             written += self._write_next()
