@@ -172,51 +172,39 @@ class AsyncGateway(OpenRouterGateway):
             idempotency_key=idempotency_key,
         )
 
-    def batch(  # noqa: PLR0913 - the arguments that every call takes
+    def batch(
         self,
         requests: Requests,
         *,
         concurrency: int = DEFAULT_CONCURRENCY,
-        session: ContextInjector | None = None,
-        max_cost_usd: UsdAmount | None = None,
-        idempotency_key: str | None = None,
-        repairs: int = 0,
         response_model: type[Any] | None = None,
-        **labels: Unpack[LabelArguments],
+        **arguments: Unpack[CompleteArguments],
     ) -> Batch:
         """Ask many requests at once, and return their results as they come: iterate what returns.
 
         Args:
             requests: what is asked: an iterable, asynchronous or not.
             concurrency: how many are asked at once, 1 to 256.
-            session: adds the context of a session to each; None: nothing is added.
-            max_cost_usd: the most that all of them may cost together, in USD, whatever happens.
-                What does not fit any more is not asked, and its result says so.
-            idempotency_key: the same in every run of the batch: a later run, for a day, does not
-                ask again what was answered, and goes on within the same limit.
-            repairs: how often a reply that does not fit is asked for again.
             response_model: the type of every reply; see `complete`.
-            labels: criteria, project and tags of each request.
+            arguments: as of `complete`, for each request, but for two. `max_cost_usd` is the most
+                that all of them may cost together, whatever happens: what does not fit any more is
+                not asked, and its result says so. `idempotency_key` is the same in every run of the
+                batch: a later run, for a day, does not ask again what was answered, and goes on
+                within the same limit.
 
         Raises:
             InvalidRequest: an argument is out of range.
             ConfigurationError: the gateway has not been entered, or its ledger is in memory and
                 there is an idempotency key.
         """
-        bind = partial(
-            RequestAsker,
-            labels=labels,
-            session=session,
-            repairs=repairs,
-            response_model=response_model,
-        )
+        bind = partial(RequestAsker, arguments=arguments, response_model=response_model)
         return Batch(
             self,
             requests,
             bind,
             concurrency=concurrency,
-            max_cost_usd=max_cost_usd,
-            key=idempotency_key,
+            max_cost_usd=arguments.get("max_cost_usd"),
+            key=arguments.get("idempotency_key"),
         )
 
     async def run_tools(  # noqa: PLR0913 - the arguments that every call takes

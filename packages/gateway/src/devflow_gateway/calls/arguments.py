@@ -13,7 +13,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.routing import SelectionCriteria
 
-from devflow_gateway.calls.base import BaseGateway, complete_structured
+from devflow_gateway.calls.main_provider import BaseGateway, complete_structured
 from devflow_gateway.calls.parsing import complete_parsed
 
 
@@ -66,25 +66,24 @@ class RequestAsker:
 
     Args:
         gateway: asks; stays open.
-        labels: what all requests have in common.
-        session: adds the context of a session first; None: nothing is added.
-        repairs: how often a reply that does not fit is asked for again.
+        arguments: of each request; the limit and the key are the batch's, and have no effect here.
         response_model: the type of the replies; None: they stay as they are.
     """
 
     def __init__(
         self,
         gateway: BaseGateway,
-        labels: LabelArguments,
-        *,
-        session: ContextInjector | None,
-        repairs: int,
+        arguments: CompleteArguments,
         response_model: type[Any] | None,
     ) -> None:
         self._gateway = gateway
-        self._labels = labels
-        self._session = session
-        self._repairs = repairs
+        self._labels: LabelArguments = {
+            "criteria": arguments.get("criteria"),
+            "project": arguments.get("project"),
+            "tags": arguments.get("tags"),
+        }
+        self._session = arguments.get("session")
+        self._repairs = arguments.get("repairs", 0)
         self._response_model = response_model
 
     async def ask(self, request: ChatRequest, entry_id: str | None = None) -> Completion:

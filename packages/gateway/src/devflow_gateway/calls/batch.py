@@ -13,9 +13,9 @@ from devflow_core.ledger import Book
 from devflow_store import Store
 
 from devflow_gateway.calls.arguments import RequestAsker
-from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.batch_run import BatchResult, BatchRun, Requests
 from devflow_gateway.calls.kept_replies import KeptReplies
+from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import limit_spending
 
 DEFAULT_CONCURRENCY = 8

@@ -14,8 +14,8 @@ from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
 from devflow_core.shielding import finish_despite_cancel
 
-from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.kept_replies import KeptReplies, fingerprint
+from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import SpendingLimit, is_refused_for_cost
 
 _T = TypeVar("_T")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from devflow_upstream.embeddings import Embeddings
 
-from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.gathering import Gatherer
+from devflow_gateway.calls.main_provider import BaseGateway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest, ResponseFormat
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter, ValidationError
 
-from devflow_gateway.calls.base import build_repair_request
+from devflow_gateway.calls.main_provider import build_repair_request
 from devflow_gateway.calls.strict_schema import make_strict
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.scope import unknown_price_message
 from devflow_core.usage import from_pico, to_pico, usd_text
 
-from devflow_gateway.calls.base import BaseGateway
+from devflow_gateway.calls.main_provider import BaseGateway
 
 MAX_WAIT_S = 300.0
 """The most seconds that a call waits for others to release what they hold of the limit."""

@@ -18,8 +18,8 @@ from devflow_core.ports import ContextInjector
 from devflow_core.request import ChatRequest, ToolChoice
 
 from devflow_gateway.calls.arguments import LabelArguments
-from devflow_gateway.calls.base import BaseGateway
 from devflow_gateway.calls.function_tools import FunctionTool, tool
+from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import limit_spending
 
 DEFAULT_ROUNDS = 10
