@@ -38,8 +38,6 @@ ASKED = ChatRequest.from_text("Why does test_login fail?", model=MODEL)
 WITHOUT_A_LOOP_USELESS = {
     "keep_catalogue_fresh", "pipeline", "embeddings", "as_httpx_client", "with_book",
 }  # fmt: skip
-    "with_book"
-}
 """What belongs to programs with an event loop; `Gateway` does without."""
 CALLS = ("complete", "stream", "explain", "embed")
 COMMON = {"criteria", "session", "max_cost_usd", "project", "tags", "idempotency_key"}
