@@ -182,7 +182,7 @@ class UpstreamError(DevFlowError):
     status_hint = 502
     disposition = Disposition.RETRY
     is_unbilled: bool = False
-    """Whether the answer shows that no reply was made (an error, a redirect); False: unknown."""
+    """Whether the answer is an error or a redirect: before any event, then no reply was made."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,

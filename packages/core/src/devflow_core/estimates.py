@@ -33,7 +33,7 @@ from devflow_core.tokens import TextCounter, TokenizerFamily, family_of
 from devflow_core.usage import Price, ReportedCost, ReportedUsage, Usage
 
 _MAX_CHARS_PER_TOKEN = 2.48
-""" The characters per token assumed for a reply without a count: few, so the bill is never higher.
+"""The characters per token assumed for a reply without a count: few, so the bill is never higher.
 
 German and Polish words have more tokens than the English ones that the estimate was fitted to.
 """

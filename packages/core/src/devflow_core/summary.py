@@ -139,7 +139,7 @@ class LedgerReader(Protocol):
 
 
 class Tally:
-    """A `Summary` under construction: attempts are added one by one, in microseconds."""
+    """A `Summary` under construction: attempts are added one by one, each within microseconds."""
 
     def __init__(self) -> None:
         self._requests = self._attempts = self._cache_hits = self._doubts = 0

@@ -23,7 +23,7 @@ class Document:
 
     name: str
     hash: str
-    """A hash of the file, by which a client can send its text back and avoid another reading."""
+    """The SHA-256 of the data or URL as sent; a PDF whose hash a client sends back is not read."""
     pages: int
     """The number of pages, at least 1."""
 

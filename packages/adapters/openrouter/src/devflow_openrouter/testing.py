@@ -216,7 +216,7 @@ class RequestOutcome:
 
     @property
     def text(self) -> str | None:
-        """The answer; None if there is none."""
+        """The text of the reply; None if the request failed."""
         return self.completion.text if self.completion else None
 
     @property

@@ -60,7 +60,10 @@ class ProviderAccount(Protocol):
     """The provider's side, for all keys of this gateway together."""
 
     def has_key(self, key_id: str | None, /) -> bool:
-        """Return whether the figures below include calls with this key; None is an unknown key."""
+        """Return whether this account's figures include the calls made with a key.
+
+        An unknown key (None) counts as included if the account has any key.
+        """
         ...
 
     async def fetch_generation(

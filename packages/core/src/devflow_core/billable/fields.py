@@ -1,8 +1,10 @@
-"""Lists the tools and plugins that are known to cost nothing besides their tokens.
+"""Lists the types and fields of tools and plugins whose effect on the cost is known.
 
-The lists come from the router's API description of 2026-08-22, those of Anthropic and OpenAI of the
-same date, and what Claude Code, Codex and the vendors' SDKs were seen to send. A tool that is on no
-list may still be sent; it is refused only where a limit has to be kept, since its cost is unknown.
+Client tools and free plugins cost nothing besides their tokens, searches cost a fee, and model keys
+name other models that may be asked. The lists come from the router's API description of 2026-08-22,
+those of Anthropic and OpenAI of the same date, and what Claude Code, Codex and the vendors' SDKs
+were seen to send. A tool that is known neither here nor in `tools` may still be sent; it is refused
+only where a limit has to be kept, since its cost is unknown.
 """
 
 from __future__ import annotations

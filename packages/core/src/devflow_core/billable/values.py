@@ -20,7 +20,7 @@ class Searches:
 
     path: str
     max_count: int
-    """ The upper bound on the number of searches; 0 if there is none, which is also a doubt.
+    """The upper bound on the number of searches; 0 if there is none, which is also a doubt.
 
     If the provider itself searches, only Anthropic's models respect it.
     """

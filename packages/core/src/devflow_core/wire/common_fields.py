@@ -15,7 +15,7 @@ FREE_FIELDS = frozenset({
     "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier",
     "usage", "store", "transforms", "verbosity", "debug", "thinking",
 })  # fmt: skip
-""" Fields that cost nothing besides their tokens, in any dialect.
+"""Fields that cost nothing besides their tokens, in any dialect.
 
 Fields that `devflow_core.billable` reads for their cost are not included.
 """

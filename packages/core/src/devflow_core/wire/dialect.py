@@ -28,7 +28,7 @@ class Dialect:
     output_limit_field: str
     """The field of a body that limits the tokens of the reply."""
     free_fields: frozenset[str]
-    """ Fields of a body that cost nothing besides their tokens.
+    """Fields of a body that cost nothing besides their tokens.
 
     Other fields are sent as well; but where a cost limit must be kept, a request with a field of
     unknown cost is refused.

@@ -286,7 +286,7 @@ class _Performer:
         return CALL_TOKENS if image else text
 
     def _count_rounds(self) -> None:
-        """Count the rounds: after each tool call, the model gets prompt and result again."""
+        """Add the tokens of all rounds: each call's result is sent with all that came before."""
         first = self.request.prompt_tokens + self.use.prompt_tokens
         sent = first
         for content in self.contents:

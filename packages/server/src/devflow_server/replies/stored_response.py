@@ -30,10 +30,10 @@ class StoredResponse:
     status: int
     request_id: str
     metadata: Mapping[str, str]
-    """Its headers, besides those of every reply."""
+    """Its headers, besides the content type and the ids that every reply has."""
     body: bytes
     event: str = ""
-    """The failure as a stream's last event, for a stream that a ping has begun; else empty."""
+    """A failed stream's last event, for a client to whom a ping was sent; empty: none is needed."""
 
     def encode(self) -> bytes:
         """Return the reply for the store: a line of JSON without the body, then the body."""

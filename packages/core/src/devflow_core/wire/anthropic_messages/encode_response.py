@@ -39,16 +39,16 @@ _NATIVE_STOP_REASONS = frozenset(
      "model_context_window_exceeded"}
 )  # fmt: skip
 STATUSES = {Refused.code: 400}
-""" Error code → status, where clients misunderstand the error's own status.
+"""Error code → status, where clients misunderstand the error's own status.
 
 Claude Code reports any 403 as a failed authentication, but the refusal of a prompt has nothing
 to do with its key.
 """
 _FILTERED = "Output blocked by content filtering policy"
-""" The wording of Anthropic's API for a refusal.
+"""The wording of Anthropic's API for a refusal.
 
-After a 400 in other words Claude Code (2.1.332) asks up to five times again, each time without
-another beta.
+After a 400 with any other wording Claude Code (2.1.332) repeats the request up to five times, and
+leaves out one more beta each time.
 """
 _ERROR_TYPES = {
     401: "authentication_error",

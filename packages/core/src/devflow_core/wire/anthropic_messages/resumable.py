@@ -24,7 +24,7 @@ from devflow_core.wire.body import dump
 from devflow_core.wire.reasoning import seal, unseal, vendor_of, vendor_of_model
 
 HOME_MODEL = "claude-sonnet-4-0"
-""" The model's name in replies to a client that asked for another vendor's model.
+"""The model's name in replies to a client that asked for another vendor's model.
 
 Claude Code 2.1.197 and later continues with the model that the last reply names, if it knows the
 name and Anthropic still has the model; 2.1.332 otherwise continues with the requested model, unless
