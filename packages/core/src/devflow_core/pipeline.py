@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -172,6 +173,17 @@ class Pipeline:
         self._label = label
         self._clocks = clocks or Clocks()
         self._told_names: set[str] = set()
+
+    @property
+    def book(self) -> Book:
+        """The book in which this pipeline's attempts and entries become durable."""
+        return self._book
+
+    def with_book(self, book: Book) -> Pipeline:
+        """Return a pipeline with another book that shares everything else with this one."""
+        other = copy.copy(self)
+        other._book = book  # noqa: SLF001 - its own copy
+        return other
 
     def stream(
         self,

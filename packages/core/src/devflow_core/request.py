@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, Self
@@ -10,6 +11,7 @@ from devflow_core.attribution import Attribution
 from devflow_core.messages import (
     CacheTtl,
     JsonObject,
+    Media,
     Message,
     Text,
     WireName,
@@ -145,12 +147,26 @@ class ChatRequest:
     origin: Origin | None = None
 
     @classmethod
-    def from_text(cls, text: str, *, model: str = "auto", system: str | None = None) -> Self:
-        """Make a request with one user message and, if given, a system prompt before it."""
+    def from_text(
+        cls,
+        text: str,
+        *,
+        model: str = "auto",
+        system: str | None = None,
+        media: Sequence[Media] = (),
+    ) -> Self:
+        """Make a request with one user message and, if given, a system prompt before it.
+
+        Args:
+            text: what the user says.
+            model: a model id, an alias, or `auto` and its modes.
+            system: the system prompt; None: none.
+            media: images and files that the text is about, put before it.
+        """
         messages: list[Message] = []
         if system is not None:
             messages.append(Message(role="system", parts=(Text(text=system),)))
-        messages.append(Message(role="user", parts=(Text(text=text),)))
+        messages.append(Message(role="user", parts=(*media, Text(text=text))))
         return cls(model=model, messages=tuple(messages))
 
     def with_messages(self, messages: tuple[Message, ...]) -> Self:

@@ -93,6 +93,12 @@ if TYPE_CHECKING:
     from devflow_upstream.embeddings import Embeddings
 
     from devflow_gateway.async_gateway import AsyncGateway
+    from devflow_gateway.calls.batch import Batch
+    from devflow_gateway.calls.batch_run import BatchResult
+    from devflow_gateway.calls.blocking_batch import BlockingBatch
+    from devflow_gateway.calls.function_tools import FunctionTool, tool
+    from devflow_gateway.calls.parsing import ParsedCompletion
+    from devflow_gateway.calls.tool_rounds import ToolRun
     from devflow_gateway.gateway import Gateway, StreamedReply
     from devflow_gateway.handoff import HandedOff
     from devflow_gateway.wiring import open_gateway
@@ -102,6 +108,9 @@ __all__ = [
     "AssistantReply",
     "AsyncGateway",
     "Attribution",
+    "Batch",
+    "BatchResult",
+    "BlockingBatch",
     "BudgetExceeded",
     "ChatRequest",
     "ChatResponse",
@@ -117,6 +126,7 @@ __all__ = [
     "Embeddings",
     "Event",
     "Finished",
+    "FunctionTool",
     "Gateway",
     "HandedOff",
     "Handoff",
@@ -144,6 +154,7 @@ __all__ = [
     "OpenRouterUnavailableError",
     "OutcomeUnknown",
     "Overloaded",
+    "ParsedCompletion",
     "Part",
     "PaymentRequired",
     "PossiblyAccepted",
@@ -183,6 +194,7 @@ __all__ = [
     "ToolCallDelta",
     "ToolChoice",
     "ToolResult",
+    "ToolRun",
     "UnknownModel",
     "UnknownPrice",
     "UpstreamError",
@@ -196,6 +208,7 @@ __all__ = [
     "list_sessions",
     "open_gateway",
     "stream_llm_response",
+    "tool",
     "write_back",
 ]
 
@@ -224,6 +237,12 @@ _HOMES = {
     "devflow_core.settings": "Settings",
     "devflow_core.usage": "Price Usage",
     "devflow_gateway.async_gateway": "AsyncGateway",
+    "devflow_gateway.calls.batch": "Batch",
+    "devflow_gateway.calls.batch_run": "BatchResult",
+    "devflow_gateway.calls.blocking_batch": "BlockingBatch",
+    "devflow_gateway.calls.function_tools": "FunctionTool tool",
+    "devflow_gateway.calls.parsing": "ParsedCompletion",
+    "devflow_gateway.calls.tool_rounds": "ToolRun",
     "devflow_gateway.gateway": "Gateway StreamedReply",
     "devflow_gateway.handoff": "HandedOff",
     "devflow_gateway.wiring": "open_gateway",

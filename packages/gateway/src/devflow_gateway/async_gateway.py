@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from devflow_claude_code import ClaudeCodeSession, hand_off
 from devflow_claude_code.handoff.request import DEFAULT_PROMPT
 from devflow_core.attribution import Attribution
 from devflow_core.call_arguments import UsdAmount
 from devflow_core.ledger import Book, Ledger
-from devflow_core.ports import Classifier, Router
+from devflow_core.pipeline import Completion
+from devflow_core.ports import Classifier, ContextInjector, Router
+from devflow_core.request import ChatRequest
+from devflow_core.routing import SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.parts import choose_catalogue, opens_ledger
 from devflow_routing import LiveCatalogue
+from devflow_upstream.embeddings import Embeddings
 from devflow_upstream.transport.protocol import Transport
 
+from devflow_gateway.calls.arguments import (
+    CompleteArguments,
+    LabelArguments,
+    NumberedAsker,
+    RequestAsker,
+)
+from devflow_gateway.calls.batch import DEFAULT_CONCURRENCY, Batch
+from devflow_gateway.calls.batch_run import Requests
+from devflow_gateway.calls.gathered_embeddings import EmbeddingsGatherer
+from devflow_gateway.calls.parsing import ParsedCompletion, complete_parsed
+from devflow_gateway.calls.tool_rounds import (
+    DEFAULT_DEADLINE_S,
+    DEFAULT_ROUNDS,
+    AnyTool,
+    ToolRun,
+    run_tools,
+)
 from devflow_gateway.handoff import HandedOff, find_handoff_target
 from devflow_gateway.providers.table import connect_providers, list_model_rows
+
+T = TypeVar("T")
 
 
 class AsyncGateway(OpenRouterGateway):
@@ -65,6 +90,150 @@ class AsyncGateway(OpenRouterGateway):
             transport=transport,
             providers=connect_providers(settings),
             label=label,
+        )
+        self._gatherer = EmbeddingsGatherer()
+
+    @overload
+    async def complete(
+        self,
+        request: ChatRequest,
+        *,
+        response_model: None = None,
+        **arguments: Unpack[CompleteArguments],
+    ) -> Completion: ...
+    @overload
+    async def complete(
+        self,
+        request: ChatRequest,
+        *,
+        response_model: type[T],
+        **arguments: Unpack[CompleteArguments],
+    ) -> ParsedCompletion[T]: ...
+    async def complete(
+        self,
+        request: ChatRequest,
+        *,
+        response_model: type[Any] | None = None,
+        **arguments: Unpack[CompleteArguments],
+    ) -> Completion:
+        """Return the whole reply; see `OpenRouterGateway.complete`.
+
+        Args:
+            request: what is asked; with `response_model` without tools and without a format.
+            response_model: the type of the reply: a pydantic model, a dataclass, or another type
+                that pydantic's `TypeAdapter` takes. The result then has the value as `parsed`, and
+                `repairs` asks again for a reply that is no value of the type.
+            arguments: criteria, session, max_cost_usd, project, tags, idempotency_key, repairs.
+
+        Raises:
+            InvalidRequest: an argument is invalid, or the type has no JSON schema.
+            StructuredOutputInvalid: the last reply does not fit the type or the request's format.
+            DevFlowError: as of `OpenRouterGateway.complete`.
+        """
+        if response_model is None:
+            return await super().complete(request, **arguments)
+        ask = NumberedAsker(super().complete, arguments)
+        repairs = arguments.get("repairs", 0)
+        return await complete_parsed(ask, request, response_model, repairs=repairs)
+
+    async def embed(  # noqa: PLR0913 - the arguments that every call takes
+        self,
+        texts: str | Sequence[str],
+        *,
+        model: str,
+        dimensions: int | None = None,
+        criteria: SelectionCriteria | None = None,
+        session: ContextInjector | None = None,
+        max_cost_usd: UsdAmount | None = None,
+        project: str | Path | None = None,
+        tags: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Embeddings:
+        """Return the vectors of texts; see `OpenRouterGateway.embed`.
+
+        One text waits up to 10 ms for others with the same model, dimensions and labels, and goes
+        with them in one call: `entry` is that call's, `cost_usd` the text's part of its cost. A
+        text with a session, a limit or an idempotency key goes alone.
+        """
+        is_bare = session is None and max_cost_usd is None and idempotency_key is None
+        if isinstance(texts, str) and texts and is_bare:
+            return await self._gatherer.embed(
+                self, texts, model=model, dimensions=dimensions, project=project, tags=tags
+            )
+        return await super().embed(
+            texts,
+            model=model,
+            dimensions=dimensions,
+            criteria=criteria,
+            session=session,
+            max_cost_usd=max_cost_usd,
+            project=project,
+            tags=tags,
+            idempotency_key=idempotency_key,
+        )
+
+    def batch(
+        self,
+        requests: Requests,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        response_model: type[Any] | None = None,
+        **arguments: Unpack[CompleteArguments],
+    ) -> Batch:
+        """Ask many requests at once, and return their results as they come: iterate what returns.
+
+        Args:
+            requests: what is asked: an iterable, asynchronous or not.
+            concurrency: how many are asked at once, 1 to 256.
+            response_model: the type of every reply; see `complete`.
+            arguments: as of `complete`, for each request, but for two. `max_cost_usd` is the most
+                that all of them may cost together, whatever happens: what does not fit any more is
+                not asked, and its result says so. `idempotency_key` is the same in every run of the
+                batch: a later run, for a day, does not ask again what was answered, and goes on
+                within the same limit.
+
+        Raises:
+            InvalidRequest: an argument is out of range.
+            ConfigurationError: the gateway has not been entered, or its ledger is in memory and
+                there is an idempotency key.
+        """
+        bind = partial(RequestAsker, arguments=arguments, response_model=response_model)
+        return Batch(
+            self,
+            requests,
+            bind,
+            concurrency=concurrency,
+            max_cost_usd=arguments.get("max_cost_usd"),
+            key=arguments.get("idempotency_key"),
+        )
+
+    async def run_tools(  # noqa: PLR0913 - the arguments that every call takes
+        self,
+        request: ChatRequest,
+        tools: Sequence[AnyTool],
+        *,
+        max_rounds: int = DEFAULT_ROUNDS,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        on_round: Callable[[ToolRun], None] | None = None,
+        session: ContextInjector | None = None,
+        max_cost_usd: UsdAmount | None = None,
+        **labels: Unpack[LabelArguments],
+    ) -> ToolRun:
+        """Let the model call functions until it has answered; see `run_tools` for the arguments.
+
+        Raises:
+            InvalidRequest, BudgetExceeded, UpstreamTimeout, DevFlowError: as there.
+        """
+        return await run_tools(
+            self,
+            request,
+            tools,
+            max_rounds=max_rounds,
+            deadline_s=deadline_s,
+            on_round=on_round,
+            session=session,
+            max_cost_usd=max_cost_usd,
+            **labels,
         )
 
     async def hand_off(

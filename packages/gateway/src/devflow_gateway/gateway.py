@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from devflow_analytics import Report
 from devflow_claude_code import ClaudeCodeSession
@@ -27,6 +27,16 @@ from devflow_upstream.embeddings import Embeddings
 from devflow_upstream.transport.protocol import Transport
 
 from devflow_gateway.async_gateway import AsyncGateway
+from devflow_gateway.calls.arguments import CompleteArguments, LabelArguments
+from devflow_gateway.calls.batch import DEFAULT_CONCURRENCY, Batch
+from devflow_gateway.calls.blocking_batch import BlockingBatch
+from devflow_gateway.calls.parsing import ParsedCompletion
+from devflow_gateway.calls.tool_rounds import (
+    DEFAULT_DEADLINE_S,
+    DEFAULT_ROUNDS,
+    AnyTool,
+    ToolRun,
+)
 from devflow_gateway.handoff import HandedOff
 from devflow_gateway.loop_thread import LoopThread, Relay
 
@@ -156,29 +166,82 @@ class Gateway:
         """The models and their prices."""
         return self._gateway.catalogue
 
-    def complete(  # noqa: PLR0913 - the arguments that every call takes
+    @overload
+    def complete(
         self,
         request: ChatRequest,
         *,
-        criteria: SelectionCriteria | None = None,
-        session: ContextInjector | None = None,
-        max_cost_usd: UsdAmount | None = None,
-        project: str | Path | None = None,
-        tags: Mapping[str, str] | None = None,
-        idempotency_key: str | None = None,
-        repairs: int = 0,
+        response_model: None = None,
+        **arguments: Unpack[CompleteArguments],
+    ) -> Completion: ...
+    @overload
+    def complete(
+        self,
+        request: ChatRequest,
+        *,
+        response_model: type[T],
+        **arguments: Unpack[CompleteArguments],
+    ) -> ParsedCompletion[T]: ...
+    def complete(
+        self,
+        request: ChatRequest,
+        *,
+        response_model: type[Any] | None = None,
+        **arguments: Unpack[CompleteArguments],
     ) -> Completion:
         """Return the whole reply; arguments and errors as of `AsyncGateway.complete`."""
         return self._loop().run(
-            self._gateway.complete(
+            self._gateway.complete(request, response_model=response_model, **arguments)
+        )
+
+    def batch(
+        self,
+        requests: Iterable[ChatRequest],
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        response_model: type[Any] | None = None,
+        **arguments: Unpack[CompleteArguments],
+    ) -> BlockingBatch:
+        """Ask many requests at once, and return their results as they come.
+
+        Iterate what returns, inside `with` if you may stop early. Arguments and errors as of
+        `AsyncGateway.batch`.
+        """
+        thread = self._loop()
+
+        def make() -> Batch:
+            return self._gateway.batch(
+                requests, concurrency=concurrency, response_model=response_model, **arguments
+            )
+
+        return BlockingBatch(thread, thread.run(_call(make)))
+
+    def run_tools(  # noqa: PLR0913 - the arguments that every call takes
+        self,
+        request: ChatRequest,
+        tools: Sequence[AnyTool],
+        *,
+        max_rounds: int = DEFAULT_ROUNDS,
+        deadline_s: float = DEFAULT_DEADLINE_S,
+        on_round: Callable[[ToolRun], None] | None = None,
+        session: ContextInjector | None = None,
+        max_cost_usd: UsdAmount | None = None,
+        **labels: Unpack[LabelArguments],
+    ) -> ToolRun:
+        """Let the model call functions until it has answered; as `AsyncGateway.run_tools`.
+
+        Functions that are not `async` run in threads of their own, `on_round` in the gateway's.
+        """
+        return self._loop().run(
+            self._gateway.run_tools(
                 request,
-                criteria=criteria,
+                tools,
+                max_rounds=max_rounds,
+                deadline_s=deadline_s,
+                on_round=on_round,
                 session=session,
                 max_cost_usd=max_cost_usd,
-                project=project,
-                tags=tags,
-                idempotency_key=idempotency_key,
-                repairs=repairs,
+                **labels,
             )
         )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -225,6 +227,24 @@ class OpenRouterGateway(AskingGateway):
                 " (or `enter_async_context`), which opens its ledger and its budgets."
             )
         return self._opened
+
+    def with_book(self, book: Book) -> Self:
+        """Return a view of this open gateway whose calls are booked in another book.
+
+        It shares everything else, and is closed with this one.
+
+        Raises:
+            ConfigurationError: the gateway has not been entered.
+        """
+        opened = self._require_open()
+        view = copy.copy(self)
+        view._opened = replace(  # noqa: SLF001 - a copy of itself
+            opened,
+            book=book,
+            pipeline=opened.pipeline.with_book(book),
+            embeddings=opened.embeddings.with_book(book),
+        )
+        return view
 
     @property
     def pipeline(self) -> Pipeline:
