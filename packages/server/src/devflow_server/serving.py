@@ -12,20 +12,13 @@ from functools import partial
 from devflow_claude_code import ClaudeCodeSession
 from devflow_core.attribution import Attribution
 from devflow_core.errors import ConfigurationError, Conflict
-from devflow_core.ledger import Ledger
-from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
-from devflow_routing import RoutingPolicy
 from devflow_store import Store
 
-from devflow_server.auth import check_bind
-from devflow_server.handlers.embeddings import (
-    EmbeddingsClassifier,
-    EmbeddingsUpstream,
-    NamedModelRouter,
-)
+from devflow_server.auth import check_bind, make_authenticator
+from devflow_server.handlers.embeddings import build_embeddings_pipeline
 from devflow_server.http import Limits, Listener
 from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
@@ -127,9 +120,9 @@ async def run_gateway(
                     gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
                 ),
                 idempotency=idempotency,
-                embeddings=_build_embeddings_pipeline(gateway, store, metrics),
+                embeddings=build_embeddings_pipeline(gateway, store, metrics),
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
-                keys=store.keys,
+                callers=make_authenticator(settings, store.keys, local_key=local_key),
                 nodes=nodes,
                 catalogue=gateway.catalogue,
                 has_server_key=lambda: bool(settings.server_keys()),
@@ -138,7 +131,6 @@ async def run_gateway(
                 descriptors=DescriptorWatch(metrics.count_descriptor_shortage),
                 problem=readiness.problem,
                 tracing=tracing,
-                local_key=local_key,
             )
             jobs = _run_in_background(readiness.run, *_maintenance_tasks(store, gateway, worker))
             async with _listen(components, bound) as listening, jobs:
@@ -185,21 +177,6 @@ def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness
     store.watch.is_constant = True
     metrics.watch_ledger(store)
     return Readiness(store.health, nodes.refresh, store.keys.refresh)
-
-
-def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledger) -> Pipeline:
-    """Return a pipeline for embeddings, with the same policies as every call."""
-    upstream = EmbeddingsUpstream(gateway.api)
-    return Pipeline(
-        classifier=EmbeddingsClassifier(),
-        router=NamedModelRouter(
-            RoutingPolicy(aliases=gateway.settings.aliases).resolve, gateway.catalogue.find_priced
-        ),
-        executor=wiring.make_executor(gateway, upstream),
-        book=store,
-        ledger=ledger,
-        deadline_s=gateway.settings.total_timeout_s,
-    )
 
 
 def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 import orjson
 from devflow_core.errors import InvalidRequest, ProtocolError
 from devflow_core.events import Event, Finished, Opaque, Started
+from devflow_core.ledger import Book, Ledger
 from devflow_core.masking import Masker
 from devflow_core.messages import JsonObject, Message, Text
 from devflow_core.pipeline import Pipeline
@@ -22,7 +23,9 @@ from devflow_core.usage import Usage, parse_token_count
 from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire.common_fields import TEXT_SCHEMA
 from devflow_core.wire.usage import parse_cost
-from devflow_routing import ModelConfig
+from devflow_gateway import wiring
+from devflow_gateway.wiring import AsyncGateway
+from devflow_routing import ModelConfig, RoutingPolicy
 
 from devflow_server.error_responses import id_headers
 from devflow_server.replies.reply import metadata_from_entry
@@ -145,6 +148,27 @@ async def _reply_events(reply: JsonObject) -> AsyncIterator[Event]:
     yield Opaque(kind=_EVENT_KIND, body=reply)
     yield Finished(
         finish_reason="stop", usage=_parse_usage(reported), cost=parse_cost(reported, b"")
+    )
+
+
+def build_embeddings_pipeline(gateway: AsyncGateway, book: Book, ledger: Ledger) -> Pipeline:
+    """Return a pipeline for embeddings, with the same policies as every call.
+
+    Args:
+        gateway: lends its keys, its policies and its list of models.
+        book: where attempts and entries become durable.
+        ledger: receives each entry once it is durable.
+    """
+    upstream = EmbeddingsUpstream(gateway.api)
+    return Pipeline(
+        classifier=EmbeddingsClassifier(),
+        router=NamedModelRouter(
+            RoutingPolicy(aliases=gateway.settings.aliases).resolve, gateway.catalogue.find_priced
+        ),
+        executor=wiring.make_executor(gateway, upstream),
+        book=book,
+        ledger=ledger,
+        deadline_s=gateway.settings.total_timeout_s,
     )
 
 
