@@ -104,7 +104,7 @@ async def run_gateway(
             open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
         )
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
-        gateway = await wiring.build_gateway(store, settings, metrics, label=label)
+        gateway = wiring.build_gateway(store, settings, metrics, label=label)
         async with (
             gateway,
             SharedCalls(gateway.pipeline) as calls,

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Literal, NamedTuple, Self, cast
 
 from devflow_analytics import Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
-from devflow_core.errors import DevFlowError, NotFound, StructuredOutputInvalid
-from devflow_core.ledger import Book, Ledger, Tee
-from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.errors import ConfigurationError, DevFlowError, NotFound, StructuredOutputInvalid
+from devflow_core.ledger import Book, Ledger, Tee, replay
+from devflow_core.memory import MemoryLedger
 from devflow_core.messages import JsonObject
 from devflow_core.pipeline import Completion, Pipeline, Reply
 from devflow_core.ports import Classifier, ContextInjector, Router
@@ -24,17 +24,10 @@ from devflow_core.repository import FolderLabels
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
-from devflow_core.summary import EntriesReader, LedgerReader
-from devflow_core.usage import to_pico
-from devflow_routing import (
-    CatalogueChange,
-    LiveCatalogue,
-    RoutingPolicy,
-    TaskClassifier,
-    encode_route,
-)
-from devflow_routing import Router as OwnRouter
-from devflow_upstream.provider import ConnectedProvider
+from devflow_core.summary import LedgerReader
+from devflow_routing import CatalogueChange, LiveCatalogue, TaskClassifier, encode_route
+from devflow_store import Store, make_store, set_settings_budget
+from devflow_upstream.provider import ConnectedProvider, ModelRows
 from devflow_upstream.stack import (
     build_deadlines,
     build_executor,
@@ -47,31 +40,51 @@ from devflow_openrouter.billing_on_cancel import bills_on_cancel
 from devflow_openrouter.client.api_client import ApiClient, AppIdentity
 from devflow_openrouter.client.auth import build_key_pool
 from devflow_openrouter.models.catalogue import fetch_document, make_catalogue, open_catalogue
+from devflow_openrouter.parts import build_memory_book, build_reader, build_router
 from devflow_openrouter.structured_output import (
     build_repair_request,
     parse_structured,
     validate_schema,
 )
 
+LOOKBACK = timedelta(days=1)
+"""How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
 _MAX_RECENT_ENTRIES = 1_000
 """The number of recent entries that feedback can be given on."""
+
+
+class _Opened(NamedTuple):
+    """What works with an open book."""
+
+    book: Book
+    reader: LedgerReader
+    pipeline: Pipeline
 
 
 class OpenRouterGateway:
     """OpenRouter behind one object: `async with` it, then `complete` or `stream`.
 
+    Entering opens the ledger and the budgets of the settings, the same that `devflow ask` uses, and
+    rebuilds from the last day what the router has learned. Leaving closes all of it. `explain`
+    needs no entering.
+
     Args:
-        settings: keys, limits, deadlines, weights.
-        book: where attempts and entries become durable; its owner closes it. None: they are kept in
-            memory.
-        ledger: receives every entry besides the gateway's own views.
-        catalogue: the models and their prices; None: the shipped list with the settings'
-            corrections; fetched lists are then kept in memory. Closed with the gateway.
+        settings: keys, limits, deadlines, weights, and where the ledger is.
+        book: an open book in place of the settings' ledger; its owner closes it.
+        ledger: `"memory"`: entries, the settings' budget and fetched lists of models are kept in
+            memory, and nothing in the data folder is read or written. Otherwise a view that
+            receives every entry besides the gateway's own.
+        catalogue: the models and their prices; None: with the settings' ledger the list last
+            fetched into the data folder, otherwise the shipped one. Closed with the gateway.
         router: chooses the models; None: one is made from the settings and the catalogue.
         classifier: finds what a request is about; None: the shipped one.
         transport: carries the calls; None: chosen by the settings. Closed with the gateway.
         providers: asked for the models whose ids begin with their names. Closed with the gateway.
-        label: completes the labels of each request; None: they stay as given.
+        label: completes the labels of each request; None: with the settings' ledger by the git
+            repository of the working directory, otherwise they stay as given.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the saved list of models is damaged.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that a program may bring along
@@ -79,7 +92,7 @@ class OpenRouterGateway:
         settings: Settings,
         *,
         book: Book | None = None,
-        ledger: Ledger | None = None,
+        ledger: Ledger | Literal["memory"] | None = None,
         catalogue: LiveCatalogue | None = None,
         router: Router | None = None,
         classifier: Classifier | None = None,
@@ -87,10 +100,12 @@ class OpenRouterGateway:
         providers: Sequence[ConnectedProvider] = (),
         label: Callable[[Attribution], Attribution] | None = None,
     ) -> None:
+        is_durable = book is None and ledger != "memory"
         self.settings = settings
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
-        self.catalogue = catalogue or make_catalogue(settings)
+        make = open_catalogue if is_durable else make_catalogue
+        self.catalogue = catalogue or make(settings, rows=self._model_rows(settings))
         self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings, settings.base_url)
@@ -101,31 +116,24 @@ class OpenRouterGateway:
             app=AppIdentity(url=settings.app_url, title=settings.app_title),
             timeout_s=settings.timeout_ms / 1000,
         )
+        self._label = label or (FolderLabels(Path.cwd()).apply if is_durable else None)
         self._recent = MemoryLedger(max_entries=_MAX_RECENT_ENTRIES)
-        views: list[Ledger] = [self._recent, *([ledger] if ledger else []), self.router]
-        book = book or build_memory_book(settings)
-        self._reader = _ledger_reader(book, views)
-        self.pipeline = Pipeline(
-            classifier=self.classifier,
-            router=self.router,
-            executor=build_executor(
-                settings, self.api, self.keys, self._limiter, others=self._providers
-            ),
-            book=book,
-            ledger=Tee(*views),
-            deadline_s=settings.total_timeout_s,
-            bills_on_cancel=bills_on_cancel,
-            encode_decision=encode_route,
-            find_served=self.catalogue.find_served,
-            label=label,
-        )
+        others = [ledger] if ledger is not None and ledger != "memory" else []
+        self._views: list[Ledger] = [self._recent, *others, self.router]
+        Tee(*self._views)  # an object that is not a view fails here, not at its first entry
+        self._given_book = build_memory_book(settings) if ledger == "memory" and not book else book
+        self._opened: _Opened | None = None
+        self._closing = AsyncExitStack()
 
     @classmethod
-    def from_env(cls, *, book: Book | None = None, ledger: Ledger | None = None) -> Self:
-        """Build a gateway from the environment and `devflow.toml`.
+    def from_env(
+        cls, *, book: Book | None = None, ledger: Ledger | Literal["memory"] | None = None
+    ) -> Self:
+        """Build a gateway from the environment and `devflow.toml`; enter it to use it.
 
-        Its requests are labelled with the git repository of the working directory, and it uses the
-        list of models that was last fetched into the data folder.
+        Args:
+            book: see the class.
+            ledger: see the class.
 
         Raises:
             ConfigurationError: a setting is wrong, the list of models is damaged, or there is no
@@ -133,11 +141,20 @@ class OpenRouterGateway:
         """
         settings = Settings.load()
         settings.require_keys()
-        label = FolderLabels(Path.cwd()).apply
-        catalogue = open_catalogue(settings)
-        return cls(settings, book=book, ledger=ledger, catalogue=catalogue, label=label)
+        return cls(settings, book=book, ledger=ledger)
 
     async def __aenter__(self) -> Self:
+        if self._opened is not None:
+            raise ConfigurationError("The gateway is open already; enter it once.")
+        async with AsyncExitStack() as stack:
+            book = self._given_book
+            if book is None:
+                book = await stack.enter_async_context(make_store(self.settings))
+            if isinstance(book, Store):
+                await set_settings_budget(self.settings, book)
+                replay(book.entries(since=datetime.now(UTC) - LOOKBACK), self.router)
+            self._opened = self._open(book)
+            self._closing = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -146,9 +163,55 @@ class OpenRouterGateway:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._opened = None
         async with AsyncExitStack() as stack:  # each is closed, also where another one fails
+            stack.push_async_exit(self._closing)  # the ledger last
             for one in (self._transport, *self._providers, self.catalogue):
                 stack.push_async_callback(one.aclose)
+
+    @staticmethod
+    def _model_rows(settings: Settings) -> ModelRows:
+        """Return the corrections to every list of models, which may add models."""
+        return settings.models
+
+    def _open(self, book: Book) -> _Opened:
+        """Return what works with this book."""
+        views = list(self._views)
+        reader = build_reader(book, views)
+        pipeline = Pipeline(
+            classifier=self.classifier,
+            router=self.router,
+            executor=build_executor(
+                self.settings, self.api, self.keys, self._limiter, others=self._providers
+            ),
+            book=book,
+            ledger=Tee(*views),
+            deadline_s=self.settings.total_timeout_s,
+            bills_on_cancel=bills_on_cancel,
+            encode_decision=encode_route,
+            find_served=self.catalogue.find_served,
+            label=self._label,
+        )
+        return _Opened(book, reader, pipeline)
+
+    def _require_open(self) -> _Opened:
+        """Return what works with the book, which a program brought or entering has opened."""
+        if self._opened is None:
+            name = type(self).__name__
+            raise ConfigurationError(
+                f"The gateway is not open. Use it inside `async with {name}.from_env() as gateway:`"
+                " (or `enter_async_context`), which opens its ledger and its budgets."
+            )
+        return self._opened
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline of every call.
+
+        Raises:
+            ConfigurationError: the gateway has not been entered.
+        """
+        return self._require_open().pipeline
 
     async def complete(
         self,
@@ -279,7 +342,7 @@ class OpenRouterGateway:
             StoreError: the ledger cannot be read.
         """
         reporter = Reporter(
-            self._reader,
+            self._require_open().reader,
             price_of=self.catalogue.price_of,
             baseline_model=self.settings.baseline_model,
         )
@@ -298,45 +361,3 @@ class OpenRouterGateway:
         if criteria is not None:
             request = replace(request, criteria=criteria)
         return self.router.explain(request, self.classifier.classify(request))
-
-
-def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
-    """Return the source of reports: the book if it can add up, otherwise entries from now on."""
-    if isinstance(book, LedgerReader):
-        return book
-    if isinstance(book, MemoryBook):
-        ledger = book.ledger
-    else:
-        ledger = MemoryLedger()
-        views.append(ledger)
-    return EntriesReader(lambda: ledger.entries)
-
-
-def build_router(settings: Settings, catalogue: LiveCatalogue) -> OwnRouter:
-    """Return a router with the settings' names and weights, which gets every new list of models."""
-    policy = RoutingPolicy(
-        aliases=settings.aliases,
-        preferred_models=settings.preferred_models,
-        fallbacks=settings.fallbacks,
-        fallback_models=settings.fallback_models,
-        nodes=settings.nodes,
-        learn_quality=settings.learn_quality,
-        criteria=SelectionCriteria(
-            cost_priority=settings.cost_priority,
-            performance_priority=settings.performance_priority,
-        ),
-        # if a budget applies, the book refuses an unknown price as well
-        allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
-    )
-    router = OwnRouter(catalogue.current, policy=policy)
-    catalogue.subscribe(router.set_catalogue)
-    return router
-
-
-def build_memory_book(settings: Settings) -> MemoryBook:
-    """Return a book that lives as long as the process, with the settings' budget as its limit."""
-    budget = settings.cost_budget_usd
-    return MemoryBook(
-        limit_pico=None if budget is None else to_pico(budget),
-        allow_unknown_price=settings.allow_unknown_price,
-    )

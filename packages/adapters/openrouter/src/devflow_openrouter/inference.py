@@ -7,7 +7,7 @@ fails at once if there is no key.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict
@@ -151,19 +151,19 @@ async def _stream_events(
 ) -> AsyncGenerator[StreamEvent]:
     texts: list[str] = []
     try:
-        async with gateway.stream(request) as reply:
+        async with (
+            gateway if is_own else nullcontext(gateway) as opened,
+            opened.stream(request) as reply,
+        ):
             async for event in reply:
                 if isinstance(event, TextDelta):
                     texts.append(event.text)
                     yield {"event": "message_chunk", "data": event.text}
-        yield {"event": "final_response", "data": "".join(texts)}
-        if reply.entry is not None:
-            yield {"event": "usage", "data": _usage_as_json(reply.entry)}
+            yield {"event": "final_response", "data": "".join(texts)}
+            if reply.entry is not None:
+                yield {"event": "usage", "data": _usage_as_json(reply.entry)}
     except DevFlowError as error:
         yield {"event": "error", "data": {"code": error.code, "message": error.message}}
-    finally:
-        if is_own:
-            await gateway.__aexit__(None, None, None)
 
 
 def _usage_as_json(entry: LedgerEntry) -> dict[str, object]:

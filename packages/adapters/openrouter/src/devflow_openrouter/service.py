@@ -70,7 +70,8 @@ class OpenRouterService:
         self._system_prompt = default_system_prompt
         self._response_format = default_response_format
         transport = HttpxTransport(base_url, http_client) if http_client else None
-        self._gateway = OpenRouterGateway(settings, transport=transport)
+        self._gateway = OpenRouterGateway(settings, ledger="memory", transport=transport)
+        self._is_open = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -103,6 +104,9 @@ class OpenRouterService:
         if self._response_format is not None:
             body.setdefault("response_format", self._response_format)
         request = OPENAI_CHAT.decode_request(body, {})
+        if not self._is_open:  # its users need no `async with`
+            self._is_open = True
+            await self._gateway.__aenter__()
         return await self._gateway.complete(request)
 
     async def generate_completion(self, prompt: str, **parameters: Any) -> str:

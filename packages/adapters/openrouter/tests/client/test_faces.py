@@ -1,6 +1,7 @@
 """Structured output, the two small faces, and the other endpoints."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -189,8 +190,9 @@ async def test_a_stream_that_breaks_ends_with_its_error(
 
 
 async def test_without_a_key_they_fail_when_they_are_built(
-    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
+    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream, tmp_path: Path
 ) -> None:
+    monkeypatch.setenv("DEVFLOW_DATA_DIR", str(tmp_path))
     for name in ("OPENROUTER_API_KEYS", "OPENROUTER_API_KEY", "OPEN_ROUTER_API_KEY",
                  "OPENROUTER_SYSTEM_KEY", "DEVFLOW_API_KEY", "DEVFLOW_API_KEYS"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
@@ -209,7 +211,7 @@ async def test_without_a_key_they_fail_when_they_are_built(
 async def test_reports_are_made_of_what_was_asked(upstream: ScriptedUpstream) -> None:
     upstream.add_script(streamed_reply())
     settings = Settings.model_validate({"base_url": upstream.base_url, "api_key": CANARY})
-    async with OpenRouterGateway(settings) as gateway:
+    async with OpenRouterGateway(settings, ledger="memory") as gateway:
         request = a_request(model="anthropic/claude-haiku-4.5")
         assert gateway.explain(request).chosen.model == "anthropic/claude-haiku-4.5"
         await gateway.complete(request)
@@ -306,7 +308,8 @@ async def test_feedback_is_given_on_a_request_that_is_remembered(
 ) -> None:
     upstream.add_script(streamed_reply())
     values = {"base_url": upstream.base_url, "api_key": CANARY}
-    async with OpenRouterGateway(Settings.model_validate(values)) as gateway:
+    settings = Settings.model_validate(values)
+    async with OpenRouterGateway(settings, ledger="memory") as gateway:
         done = await gateway.complete(a_request(model="anthropic/claude-haiku-4.5"))
         assert gateway.feedback(done.entry.entry_id, 1.0) is False  # learning is off
         with pytest.raises(ValueError, match="score"):

@@ -1,0 +1,65 @@
+"""Offers the gateway over every configured provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from devflow_core.attribution import Attribution
+from devflow_core.ledger import Book, Ledger
+from devflow_core.ports import Classifier, Router
+from devflow_core.settings import Settings
+from devflow_openrouter import OpenRouterGateway
+from devflow_routing import LiveCatalogue
+from devflow_upstream.provider import ModelRows
+from devflow_upstream.transport.protocol import Transport
+
+from devflow_gateway.providers.table import connect_providers, list_model_rows
+
+
+class AsyncGateway(OpenRouterGateway):
+    """OpenRouter and every other configured provider behind one object; see `OpenRouterGateway`.
+
+    Args:
+        settings: keys of all providers, limits, deadlines, weights, and where the ledger is.
+        book: an open book in place of the settings' ledger; its owner closes it.
+        ledger: `"memory"`, or a view that receives every entry besides the gateway's own.
+        catalogue: the models and their prices; None: chosen as in `OpenRouterGateway`, with the
+            models of the other providers. Closed with the gateway.
+        router: chooses the models; None: one is made from the settings and the catalogue.
+        classifier: finds what a request is about; None: the shipped one.
+        transport: carries the calls to OpenRouter; None: chosen by the settings. Closed with the
+            gateway.
+        label: completes the labels of each request; None: chosen as in `OpenRouterGateway`.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the saved list of models is damaged.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts that a program may bring along
+        self,
+        settings: Settings,
+        *,
+        book: Book | None = None,
+        ledger: Ledger | Literal["memory"] | None = None,
+        catalogue: LiveCatalogue | None = None,
+        router: Router | None = None,
+        classifier: Classifier | None = None,
+        transport: Transport | None = None,
+        label: Callable[[Attribution], Attribution] | None = None,
+    ) -> None:
+        super().__init__(
+            settings,
+            book=book,
+            ledger=ledger,
+            catalogue=catalogue,
+            router=router,
+            classifier=classifier,
+            transport=transport,
+            providers=connect_providers(settings),
+            label=label,
+        )
+
+    @staticmethod
+    def _model_rows(settings: Settings) -> ModelRows:
+        return list_model_rows(settings)
