@@ -12,8 +12,7 @@ import openai
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from devflow_core.ledger import LedgerEntry
-from devflow_core.settings import Settings
-from devflow_gateway import OpenRouterGateway, open_gateway
+from devflow_gateway import AsyncGateway, Settings
 from devflow_gateway.interop.httpx_client import make_async_client, make_client
 from devflow_sandbox import Sandbox
 from devflow_sandbox.threaded import ThreadedSandbox
@@ -60,35 +59,35 @@ def make_settings(sandbox: Sandbox | ThreadedSandbox, folder: Path, **more: Any)
 
 
 @pytest.fixture
-async def gateway(settings: Settings) -> AsyncIterator[OpenRouterGateway]:
-    async with open_gateway(settings) as opened:
+async def gateway(settings: Settings) -> AsyncIterator[AsyncGateway]:
+    async with AsyncGateway(settings) as opened:
         yield opened
 
 
 @pytest.fixture
-async def to_openai(gateway: OpenRouterGateway) -> AsyncIterator[openai.AsyncOpenAI]:
-    http = make_async_client(gateway)
+async def to_openai(gateway: AsyncGateway) -> AsyncIterator[openai.AsyncOpenAI]:
+    http = gateway.as_httpx_client()
     async with openai.AsyncOpenAI(http_client=http, base_url=ADDRESS, api_key="sk-wrong") as client:
         yield client
 
 
 @pytest.fixture
-async def to_anthropic(gateway: OpenRouterGateway) -> AsyncIterator[anthropic.AsyncAnthropic]:
-    http = make_async_client(gateway)
+async def to_anthropic(gateway: AsyncGateway) -> AsyncIterator[anthropic.AsyncAnthropic]:
+    http = gateway.as_httpx_client()
     async with anthropic.AsyncAnthropic(
         http_client=http, base_url=ADDRESS, api_key="sk-wrong"
     ) as client:
         yield client
 
 
-def entries_of(gateway: OpenRouterGateway) -> list[LedgerEntry]:
+def entries_of(gateway: AsyncGateway) -> list[LedgerEntry]:
     book = gateway.pipeline.book
     assert isinstance(book, Store)
     return list(book.entries())
 
 
 async def test_a_text_comes_whole_and_in_pieces_and_its_cost_is_in_the_ledger(
-    to_openai: openai.AsyncOpenAI, gateway: OpenRouterGateway
+    to_openai: openai.AsyncOpenAI, gateway: AsyncGateway
 ) -> None:
     raw = await to_openai.chat.completions.with_raw_response.create(model=MODEL, messages=ASK)
     assert raw.parse().choices[0].message.content == "OK"
@@ -107,7 +106,7 @@ async def test_a_text_comes_whole_and_in_pieces_and_its_cost_is_in_the_ledger(
 
 
 async def test_responses_embeddings_and_models_are_answered(
-    to_openai: openai.AsyncOpenAI, gateway: OpenRouterGateway
+    to_openai: openai.AsyncOpenAI, gateway: AsyncGateway
 ) -> None:
     whole = await to_openai.responses.create(model=MODEL, input="Reply with exactly: OK")
     assert whole.output_text == "OK"
@@ -134,7 +133,7 @@ async def test_tools_and_structured_output_work(to_openai: openai.AsyncOpenAI) -
 
 
 async def test_anthropics_messages_tools_and_counts_work(
-    to_anthropic: anthropic.AsyncAnthropic, gateway: OpenRouterGateway
+    to_anthropic: anthropic.AsyncAnthropic, gateway: AsyncGateway
 ) -> None:
     whole = await to_anthropic.messages.create(model=MODEL, max_tokens=100, messages=ASK)
     assert whole.content[0].type == "text"
@@ -182,7 +181,7 @@ async def test_errors_are_the_sdks_own_classes(
 
 
 async def test_who_leaves_a_stream_early_cancels_the_call(
-    to_openai: openai.AsyncOpenAI, sandbox: Sandbox, gateway: OpenRouterGateway
+    to_openai: openai.AsyncOpenAI, sandbox: Sandbox, gateway: AsyncGateway
 ) -> None:
     sandbox.set_faults(STALL)
     async with await to_openai.chat.completions.create(
@@ -198,7 +197,7 @@ async def test_a_clients_time_out_ends_the_call(
     to_openai: openai.AsyncOpenAI,
     to_anthropic: anthropic.AsyncAnthropic,
     sandbox: Sandbox,
-    gateway: OpenRouterGateway,
+    gateway: AsyncGateway,
     eventually: Eventually,
 ) -> None:
     sandbox.set_faults(SILENT)
@@ -225,7 +224,7 @@ async def test_a_clients_time_out_ends_the_call(
 
 
 async def test_labels_and_idempotency_keys_of_headers_hold(
-    to_openai: openai.AsyncOpenAI, gateway: OpenRouterGateway, sandbox: Sandbox
+    to_openai: openai.AsyncOpenAI, gateway: AsyncGateway, sandbox: Sandbox
 ) -> None:
     headers = {"Idempotency-Key": "once", "X-DevFlow-Project": "shop"}
     first, second = [
@@ -243,8 +242,8 @@ async def test_labels_and_idempotency_keys_of_headers_hold(
 
 async def test_a_ledger_in_memory_refuses_idempotency_keys(settings: Settings) -> None:
     async with (
-        OpenRouterGateway(settings) as gateway,
-        openai.AsyncOpenAI(http_client=make_async_client(gateway), api_key="any") as client,
+        AsyncGateway(settings, ledger="memory") as gateway,
+        openai.AsyncOpenAI(http_client=gateway.as_httpx_client(), api_key="any") as client,
     ):
         reply = await client.chat.completions.create(model=MODEL, messages=ASK)
         assert reply.choices[0].message.content == "OK"
@@ -283,8 +282,8 @@ async def test_the_same_request_has_the_same_answer_over_a_socket_and_without(
     async with (
         run_gateway(settings) as server,
         httpx.AsyncClient(base_url=server.url, timeout=60, trust_env=False) as over_socket,
-        open_gateway(settings) as gateway,
-        make_async_client(gateway, library="httpx") as in_process,
+        AsyncGateway(settings) as gateway,
+        gateway.as_httpx_client(library="httpx") as in_process,
     ):
         for method, path, body in ASKED:
             theirs = await over_socket.request(method, path, json=body)
@@ -298,9 +297,9 @@ async def test_the_same_request_has_the_same_answer_over_a_socket_and_without(
 BASE_URLS = ("http://a.invalid/v1", "http://a.invalid", "https://api.openai.com/v1", ADDRESS)
 
 
-async def test_any_base_url_will_do(gateway: OpenRouterGateway) -> None:
+async def test_any_base_url_will_do(gateway: AsyncGateway) -> None:
     for url in BASE_URLS:
-        http = make_async_client(gateway)
+        http = gateway.as_httpx_client()
         async with openai.AsyncOpenAI(http_client=http, base_url=url, api_key="any") as client:
             assert (await client.models.retrieve(MODEL)).id == MODEL
 
@@ -315,7 +314,7 @@ def test_blocking_sdks_ask_through_the_loop_of_another_thread(
     openrouter_sandbox: ThreadedSandbox, portal: BlockingPortal, tmp_path: Path
 ) -> None:
     settings = make_settings(openrouter_sandbox, tmp_path)
-    with portal.wrap_async_context_manager(open_gateway(settings)) as gateway:
+    with portal.wrap_async_context_manager(AsyncGateway(settings)) as gateway:
         with (
             openai.OpenAI(http_client=make_client(gateway, portal), api_key="any") as to_openai,
             anthropic.Anthropic(
@@ -346,7 +345,7 @@ async def test_an_asynchronous_client_reaches_a_gateway_in_another_thread(
     openrouter_sandbox: ThreadedSandbox, portal: BlockingPortal, tmp_path: Path
 ) -> None:
     settings = make_settings(openrouter_sandbox, tmp_path)
-    with portal.wrap_async_context_manager(open_gateway(settings)) as gateway:
+    with portal.wrap_async_context_manager(AsyncGateway(settings)) as gateway:
         http = make_async_client(gateway, portal=portal)
         async with openai.AsyncOpenAI(http_client=http, api_key="any") as client:
             stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
@@ -355,10 +354,10 @@ async def test_an_asynchronous_client_reaches_a_gateway_in_another_thread(
     assert text == "OK"
 
 
-async def test_clients_are_of_the_library_that_is_asked_for(gateway: OpenRouterGateway) -> None:
+async def test_clients_are_of_the_library_that_is_asked_for(gateway: AsyncGateway) -> None:
     async with (
-        make_async_client(gateway) as usual,
-        make_async_client(gateway, library="httpx") as older,
+        gateway.as_httpx_client() as usual,
+        gateway.as_httpx_client(library="httpx") as older,
     ):
         assert isinstance(usual, httpx2.AsyncClient)
         assert isinstance(older, httpx.AsyncClient)

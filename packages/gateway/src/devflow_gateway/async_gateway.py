@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 from devflow_core.attribution import Attribution
 from devflow_core.ledger import Book, Ledger
@@ -15,6 +15,10 @@ from devflow_upstream.provider import ModelRows
 from devflow_upstream.transport.protocol import Transport
 
 from devflow_gateway.providers.table import connect_providers, list_model_rows
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
 
 
 class AsyncGateway(OpenRouterGateway):
@@ -63,3 +67,31 @@ class AsyncGateway(OpenRouterGateway):
     @staticmethod
     def _model_rows(settings: Settings) -> ModelRows:
         return list_model_rows(settings)
+
+    @overload
+    def as_httpx_client(
+        self, *, library: Literal["httpx2"] | None = None
+    ) -> httpx2.AsyncClient: ...
+    @overload
+    def as_httpx_client(self, *, library: Literal["httpx"]) -> httpx.AsyncClient: ...
+    def as_httpx_client(
+        self, *, library: Literal["httpx2", "httpx"] | None = None
+    ) -> httpx2.AsyncClient | httpx.AsyncClient:
+        """Return a client that this gateway answers, as the server does, without a socket.
+
+        Give it to an SDK: `openai.AsyncOpenAI(http_client=gateway.as_httpx_client())`. Which base
+        URL and key the SDK is given does not matter. Enter the gateway before the first request;
+        close the client (or the SDK's, which does it) before leaving the gateway.
+
+        Args:
+            library: whose client is returned; None: httpx2 if it is installed, as the SDKs of
+                OpenAI and Anthropic have it, otherwise httpx.
+
+        Raises:
+            ConfigurationError: the package `devflow-gateway-server` is not installed.
+        """
+        from devflow_gateway.interop.httpx_client import make_async_client
+
+        if library == "httpx":
+            return make_async_client(self, library="httpx")
+        return make_async_client(self, library=library)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
-    from devflow_gateway.wiring import AsyncGateway
+    from devflow_gateway.async_gateway import AsyncGateway
 
 Library = Literal["httpx2", "httpx"]
 BASE_URL = "http://devflow.invalid/v1"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
 from devflow_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from devflow_gateway.wiring import AsyncGateway
+    from devflow_gateway.async_gateway import AsyncGateway
 
 ENTRY_POINTS = "devflow_gateway.local_server"
 """The group of entry points in which a package offers a `LocalServer`; ours has the name below.
