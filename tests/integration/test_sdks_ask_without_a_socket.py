@@ -1,6 +1,7 @@
 """OpenAI's and Anthropic's SDKs ask through `as_httpx_client()` as they would ask the server."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,8 @@ import httpx
 import httpx2
 import openai
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
 from devflow_core.ledger import LedgerEntry
-from devflow_gateway import AsyncGateway, Settings
-from devflow_gateway.interop.httpx_client import make_async_client, make_client
+from devflow_gateway import AsyncGateway, ConfigurationError, Gateway, Settings
 from devflow_sandbox import Sandbox
 from devflow_sandbox.threaded import ThreadedSandbox
 from devflow_server import run_gateway
@@ -304,54 +303,62 @@ async def test_any_base_url_will_do(gateway: AsyncGateway) -> None:
             assert (await client.models.retrieve(MODEL)).id == MODEL
 
 
-@pytest.fixture
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal() as started:
-        yield started
-
-
-def test_blocking_sdks_ask_through_the_loop_of_another_thread(
-    openrouter_sandbox: ThreadedSandbox, portal: BlockingPortal, tmp_path: Path
+def test_blocking_sdks_ask_through_a_synchronous_gateway(
+    openrouter_sandbox: ThreadedSandbox, tmp_path: Path
 ) -> None:
     settings = make_settings(openrouter_sandbox, tmp_path)
-    with portal.wrap_async_context_manager(AsyncGateway(settings)) as gateway:
-        with (
-            openai.OpenAI(http_client=make_client(gateway, portal), api_key="any") as to_openai,
-            anthropic.Anthropic(
-                http_client=make_client(gateway, portal), api_key="any"
-            ) as to_anthropic,
-        ):
-            whole = to_openai.chat.completions.create(model=MODEL, messages=ASK)
-            assert whole.choices[0].message.content == "OK"
-            with to_anthropic.messages.stream(model=MODEL, max_tokens=99, messages=ASK) as stream:
-                assert "".join(stream.text_stream) == "OK"
-            with pytest.raises(openai.NotFoundError):
-                to_openai.chat.completions.create(model="no/such", messages=ASK)
-            openrouter_sandbox.set_faults(STALL)
-            with to_openai.chat.completions.create(
-                model=MODEL, messages=COUNT, stream=True
-            ) as left:
-                next(iter(left))
-            openrouter_sandbox.set_faults(SILENT)
-            with pytest.raises(openai.APITimeoutError):
-                to_openai.with_options(timeout=0.05, max_retries=0).chat.completions.create(
-                    model=MODEL, messages=ASK
-                )
-        outcomes = [entry.outcome for entry in entries_of(gateway)]
-    assert outcomes[:4] == ["succeeded", "succeeded", "failed", "cancelled"]
+    with (
+        Gateway(settings) as gateway,
+        openai.OpenAI(http_client=gateway.as_httpx_client(), api_key="any") as to_openai,
+        anthropic.Anthropic(http_client=gateway.as_httpx_client(), api_key="any") as to_anthropic,
+    ):
+        whole = to_openai.chat.completions.create(model=MODEL, messages=ASK)
+        assert whole.choices[0].message.content == "OK"
+        with to_anthropic.messages.stream(model=MODEL, max_tokens=99, messages=ASK) as stream:
+            assert "".join(stream.text_stream) == "OK"
+        with pytest.raises(openai.NotFoundError):
+            to_openai.chat.completions.create(model="no/such", messages=ASK)
+        openrouter_sandbox.set_faults(STALL)
+        with to_openai.chat.completions.create(model=MODEL, messages=COUNT, stream=True) as left:
+            next(iter(left))
+        openrouter_sandbox.set_faults(SILENT)
+        with pytest.raises(openai.APITimeoutError):
+            to_openai.with_options(timeout=0.05, max_retries=0).chat.completions.create(
+                model=MODEL, messages=ASK
+            )
+    outcomes = [entry.outcome for entry in Store(settings.data_dir / "ledger.db").entries()]
+    assert outcomes == ["succeeded", "succeeded", "failed", "cancelled", "cancelled"]
 
 
-async def test_an_asynchronous_client_reaches_a_gateway_in_another_thread(
-    openrouter_sandbox: ThreadedSandbox, portal: BlockingPortal, tmp_path: Path
+async def test_an_asynchronous_client_of_a_synchronous_gateway_serves_any_loop(
+    openrouter_sandbox: ThreadedSandbox, tmp_path: Path, eventually: Eventually
 ) -> None:
     settings = make_settings(openrouter_sandbox, tmp_path)
-    with portal.wrap_async_context_manager(AsyncGateway(settings)) as gateway:
-        http = make_async_client(gateway, portal=portal)
+    ledger = Store(settings.data_dir / "ledger.db")
+    with Gateway(settings) as gateway:
+        http = gateway.as_async_httpx_client()
         async with openai.AsyncOpenAI(http_client=http, api_key="any") as client:
             stream = await client.chat.completions.create(model=MODEL, messages=ASK, stream=True)
             chunks = [chunk async for chunk in stream]
+            openrouter_sandbox.set_faults(SILENT)
+            asking = asyncio.create_task(client.chat.completions.create(model=MODEL, messages=ASK))
+            await eventually(lambda: len(openrouter_sandbox.bill()["calls"]) == 2)
+            asking.cancel()
+            await eventually(lambda: len(list(ledger.entries())) == 2)
     text = "".join(one.choices[0].delta.content or "" for one in chunks if one.choices)
     assert text == "OK"
+    assert [entry.outcome for entry in ledger.entries()] == ["succeeded", "cancelled"]
+
+
+def test_a_client_may_be_closed_after_its_gateway(
+    openrouter_sandbox: ThreadedSandbox, tmp_path: Path
+) -> None:
+    with Gateway(make_settings(openrouter_sandbox, tmp_path)) as gateway:
+        client = openai.OpenAI(http_client=gateway.as_httpx_client(), api_key="any")
+        assert client.models.retrieve(MODEL).id == MODEL
+    with pytest.raises(ConfigurationError, match="closed"):
+        client.models.retrieve(MODEL)
+    client.close()
 
 
 async def test_clients_are_of_the_library_that_is_asked_for(gateway: AsyncGateway) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,3 +22,5 @@ class Attribution:
     """The name of the gateway's client key; never the key itself."""
     node: str | None = None
     """The task of the gateway's configuration that the request was named after."""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Short labels of the caller's own; booked and exported, and not grouped by."""

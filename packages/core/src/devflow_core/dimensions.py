@@ -66,6 +66,11 @@ class Dimension:
         return self.after(entry, attempt) or ""
 
 
+def _tags(entry: LedgerEntry, _attempt: Attempt | None) -> str:
+    """Return the caller's own labels in one text, as in `customer=42 team=web`."""
+    return " ".join(f"{name}={value}" for name, value in entry.attribution.tags.items())
+
+
 def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
     """Return why the request failed; only the attempt that decided the outcome carries it."""
     if entry.outcome == "succeeded" or attempt is not entry.final_attempt:
@@ -116,6 +121,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     _label("agent", column="agent"),
     _label("key", field="client_key", column="client_key"),
     _label("node", column="node"),
+    Dimension(name="tags", export_column="tags", after=_tags, is_personal=True),
     Dimension(name="error", column="error", after=_error),
     Dimension(
         name="day",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.routing import Route
 from devflow_core.scope import filter_by_scope
+from devflow_core.shielding import finish_despite_cancel
 from devflow_core.usage import Usage
 
 _log = structlog.get_logger("devflow.pipeline")
@@ -289,10 +289,9 @@ class Pipeline:
         decision = None
         if self._encode_decision is not None and journal.route is not None:
             decision = self._encode_decision(journal.route)
-        writing = asyncio.ensure_future(journal.close(outcome, error=error, decision=decision))
+        writing = journal.close(outcome, error=error, decision=decision)
         try:
-            entry = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            self._ledger.record(await writing)
-            raise
-        self._ledger.record(entry)
+            await finish_despite_cancel(writing)
+        finally:
+            if journal.entry is not None:
+                self._ledger.record(journal.entry)

@@ -69,8 +69,11 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
     from devflow_core.usage import Price, Usage
     from devflow_openrouter import OpenRouterGateway
+    from devflow_store.keyed_outcomes import KeyReused, OutcomeUnknown
+    from devflow_upstream.embeddings import Embeddings
 
     from devflow_gateway.async_gateway import AsyncGateway
+    from devflow_gateway.gateway import Gateway, StreamedReply
     from devflow_gateway.wiring import open_gateway
 
 __all__ = [
@@ -90,12 +93,15 @@ __all__ = [
     "ContextTooLong",
     "CostTracker",
     "DevFlowError",
+    "Embeddings",
     "Event",
     "Finished",
+    "Gateway",
     "Handoff",
     "HandoffTarget",
     "InvalidRequest",
     "KeyRefused",
+    "KeyReused",
     "KeysExhausted",
     "LedgerCorrupt",
     "LedgerEntry",
@@ -105,6 +111,7 @@ __all__ = [
     "NotFound",
     "Opaque",
     "OpenRouterGateway",
+    "OutcomeUnknown",
     "Overloaded",
     "Part",
     "PaymentRequired",
@@ -130,6 +137,7 @@ __all__ = [
     "Settings",
     "Started",
     "StoreError",
+    "StreamedReply",
     "StructuredOutputInvalid",
     "Task",
     "Tee",
@@ -178,8 +186,11 @@ _HOMES = {
     "devflow_core.settings": "Settings",
     "devflow_core.usage": "Price Usage",
     "devflow_gateway.async_gateway": "AsyncGateway",
+    "devflow_gateway.gateway": "Gateway StreamedReply",
     "devflow_gateway.wiring": "open_gateway",
     "devflow_openrouter": "OpenRouterGateway",
+    "devflow_store.keyed_outcomes": "KeyReused OutcomeUnknown",
+    "devflow_upstream.embeddings": "Embeddings",
 }
 """Modules with the names that each of them holds."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -10,8 +10,8 @@ from devflow_core.ledger import Book, Ledger
 from devflow_core.ports import Classifier, Router
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
+from devflow_openrouter.parts import choose_catalogue, opens_ledger
 from devflow_routing import LiveCatalogue
-from devflow_upstream.provider import ModelRows
 from devflow_upstream.transport.protocol import Transport
 
 from devflow_gateway.providers.table import connect_providers, list_model_rows
@@ -56,17 +56,16 @@ class AsyncGateway(OpenRouterGateway):
             settings,
             book=book,
             ledger=ledger,
-            catalogue=catalogue,
+            catalogue=catalogue
+            or choose_catalogue(
+                settings, is_durable=opens_ledger(book, ledger), rows=list_model_rows(settings)
+            ),
             router=router,
             classifier=classifier,
             transport=transport,
             providers=connect_providers(settings),
             label=label,
         )
-
-    @staticmethod
-    def _model_rows(settings: Settings) -> ModelRows:
-        return list_model_rows(settings)
 
     @overload
     def as_httpx_client(

@@ -11,7 +11,6 @@ from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
 from devflow_core.ledger import Ledger
-from devflow_core.ports import Executor, Upstream
 from devflow_core.repository import FolderLabels
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
@@ -27,7 +26,6 @@ from devflow_store import (
     make_store,
 )
 from devflow_store.opening import LEDGER_FILE, SETTINGS_BUDGET_ID
-from devflow_upstream.stack import build_executor
 
 from devflow_gateway.async_gateway import AsyncGateway
 from devflow_gateway.providers.table import list_model_rows
@@ -39,7 +37,6 @@ __all__ = [
     "build_gateway",
     "has_ledger",
     "make_alert_hooks",
-    "make_executor",
     "make_ledger_reader",
     "make_reconciler",
     "make_report",
@@ -116,11 +113,6 @@ def make_router(settings: Settings) -> Router:
         ConfigurationError: the saved list is damaged, or a setting is wrong.
     """
     return build_router(settings, open_catalogue(settings))
-
-
-def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
-    """Return the stack of policies around another innermost upstream, with the gateway's keys."""
-    return build_executor(gateway.settings, upstream, gateway.keys)
 
 
 @asynccontextmanager

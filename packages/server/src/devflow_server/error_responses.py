@@ -8,7 +8,6 @@ import orjson
 from devflow_core.errors import (
     AllCandidatesFailed,
     ConfigurationError,
-    Conflict,
     DevFlowError,
     KeysExhausted,
     LedgerCorrupt,
@@ -24,18 +23,6 @@ MAX_CLIENT_WAIT_S = 60.0
 """SDKs ignore a longer `retry-after` and retry at once instead."""
 
 _DO_NOT_RETRY: Header = ("x-should-retry", "false")
-
-
-class KeyReused(Conflict):
-    """An idempotency key that was already used with another request."""
-
-    status_hint = 422
-
-
-class OutcomeUnknown(Conflict):
-    """An idempotency key whose call may have been made by a process that was killed."""
-
-    code = "outcome_unknown"
 
 
 class InternalError(DevFlowError):

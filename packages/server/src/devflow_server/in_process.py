@@ -20,7 +20,6 @@ from devflow_store import Store
 
 from devflow_server.app import App
 from devflow_server.auth import LOCAL_CALLER, Caller
-from devflow_server.handlers.embeddings import build_embeddings_pipeline
 from devflow_server.http import ClientDisconnected, Exchange, Request
 from devflow_server.http.message import Header
 from devflow_server.operations.metrics import Metrics
@@ -303,7 +302,7 @@ async def _open_app(gateway: AsyncGateway) -> AsyncGenerator[App]:
                     pipeline, calls=calls, cache=cache, book=book, ledger=metrics
                 ),
                 idempotency=idempotency,
-                embeddings=build_embeddings_pipeline(gateway, book, metrics),
+                embeddings=gateway.embeddings,
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 callers=_ThisProgram(),
                 nodes=nodes,

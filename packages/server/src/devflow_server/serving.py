@@ -18,7 +18,6 @@ from devflow_gateway.wiring import AsyncGateway
 from devflow_store import Store
 
 from devflow_server.auth import check_bind, make_authenticator
-from devflow_server.handlers.embeddings import build_embeddings_pipeline
 from devflow_server.http import Limits, Listener
 from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
@@ -120,7 +119,7 @@ async def run_gateway(
                     gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
                 ),
                 idempotency=idempotency,
-                embeddings=build_embeddings_pipeline(gateway, store, metrics),
+                embeddings=gateway.embeddings,
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 callers=make_authenticator(settings, store.keys, local_key=local_key),
                 nodes=nodes,

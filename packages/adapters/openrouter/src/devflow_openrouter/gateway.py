@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import replace
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, NamedTuple, Self, cast
+from typing import Literal, Self, cast
 
 from devflow_analytics import Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
-from devflow_core.errors import ConfigurationError, DevFlowError, NotFound, StructuredOutputInvalid
+from devflow_core.errors import ConfigurationError, DevFlowError, NotFound
 from devflow_core.ledger import Book, Ledger, Tee, replay
 from devflow_core.memory import MemoryLedger
 from devflow_core.messages import JsonObject
-from devflow_core.pipeline import Completion, Pipeline, Reply
-from devflow_core.ports import Classifier, ContextInjector, Router
+from devflow_core.pipeline import Pipeline
+from devflow_core.ports import Classifier, Router
 from devflow_core.repository import FolderLabels
-from devflow_core.request import ChatRequest
-from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
-from devflow_core.summary import LedgerReader
-from devflow_routing import CatalogueChange, LiveCatalogue, TaskClassifier, encode_route
+from devflow_routing import (
+    CatalogueChange,
+    LiveCatalogue,
+    RoutingPolicy,
+    TaskClassifier,
+    encode_route,
+)
 from devflow_store import Store, make_store, set_settings_budget
-from devflow_upstream.provider import ConnectedProvider, ModelRows
+from devflow_store.keyed_replies import KeyedReplies, MemoryClaims
+from devflow_upstream.embeddings import (
+    EmbeddingsClassifier,
+    EmbeddingsUpstream,
+    NamedModelRouter,
+)
+from devflow_upstream.provider import ConnectedProvider
 from devflow_upstream.stack import (
     build_deadlines,
     build_executor,
@@ -36,15 +44,18 @@ from devflow_upstream.stack import (
 )
 from devflow_upstream.transport.protocol import Transport
 
+from devflow_openrouter.asking import AskingGateway
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
 from devflow_openrouter.client.api_client import ApiClient, AppIdentity
 from devflow_openrouter.client.auth import build_key_pool
-from devflow_openrouter.models.catalogue import fetch_document, make_catalogue, open_catalogue
-from devflow_openrouter.parts import build_memory_book, build_reader, build_router
-from devflow_openrouter.structured_output import (
-    build_repair_request,
-    parse_structured,
-    validate_schema,
+from devflow_openrouter.models.catalogue import fetch_document
+from devflow_openrouter.opened import OpenedBook
+from devflow_openrouter.parts import (
+    build_memory_book,
+    build_reader,
+    build_router,
+    choose_catalogue,
+    opens_ledger,
 )
 
 LOOKBACK = timedelta(days=1)
@@ -53,15 +64,7 @@ _MAX_RECENT_ENTRIES = 1_000
 """The number of recent entries that feedback can be given on."""
 
 
-class _Opened(NamedTuple):
-    """What works with an open book."""
-
-    book: Book
-    reader: LedgerReader
-    pipeline: Pipeline
-
-
-class OpenRouterGateway:
+class OpenRouterGateway(AskingGateway):
     """OpenRouter behind one object: `async with` it, then `complete` or `stream`.
 
     Entering opens the ledger and the budgets of the settings, the same that `devflow ask` uses, and
@@ -100,12 +103,11 @@ class OpenRouterGateway:
         providers: Sequence[ConnectedProvider] = (),
         label: Callable[[Attribution], Attribution] | None = None,
     ) -> None:
-        is_durable = book is None and ledger != "memory"
+        is_durable = opens_ledger(book, ledger)
         self.settings = settings
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
-        make = open_catalogue if is_durable else make_catalogue
-        self.catalogue = catalogue or make(settings, rows=self._model_rows(settings))
+        self.catalogue = catalogue or choose_catalogue(settings, is_durable=is_durable)
         self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings, settings.base_url)
@@ -122,7 +124,7 @@ class OpenRouterGateway:
         self._views: list[Ledger] = [self._recent, *others, self.router]
         Tee(*self._views)  # an object that is not a view fails here, not at its first entry
         self._given_book = build_memory_book(settings) if ledger == "memory" and not book else book
-        self._opened: _Opened | None = None
+        self._opened: OpenedBook | None = None
         self._closing = AsyncExitStack()
 
     @classmethod
@@ -169,32 +171,45 @@ class OpenRouterGateway:
             for one in (self._transport, *self._providers, self.catalogue):
                 stack.push_async_callback(one.aclose)
 
-    @staticmethod
-    def _model_rows(settings: Settings) -> ModelRows:
-        """Return the corrections to every list of models, which may add models."""
-        return settings.models
-
-    def _open(self, book: Book) -> _Opened:
+    def _open(self, book: Book) -> OpenedBook:
         """Return what works with this book."""
         views = list(self._views)
         reader = build_reader(book, views)
+        settings = self.settings
         pipeline = Pipeline(
             classifier=self.classifier,
             router=self.router,
             executor=build_executor(
-                self.settings, self.api, self.keys, self._limiter, others=self._providers
+                settings, self.api, self.keys, self._limiter, others=self._providers
             ),
             book=book,
             ledger=Tee(*views),
-            deadline_s=self.settings.total_timeout_s,
+            deadline_s=settings.total_timeout_s,
             bills_on_cancel=bills_on_cancel,
             encode_decision=encode_route,
             find_served=self.catalogue.find_served,
             label=self._label,
         )
-        return _Opened(book, reader, pipeline)
+        embedder = EmbeddingsUpstream(self.api)
+        embeddings = Pipeline(
+            classifier=EmbeddingsClassifier(),
+            router=NamedModelRouter(
+                RoutingPolicy(aliases=settings.aliases).resolve, self.catalogue.find_priced
+            ),
+            executor=build_executor(settings, embedder, self.keys, self._limiter),
+            book=book,
+            # the router learns from chats alone
+            ledger=Tee(*(one for one in views if one is not self.router)),
+            deadline_s=settings.total_timeout_s,
+            label=self._label,
+        )
+        claims = book.idempotency if isinstance(book, Store) else MemoryClaims()
+        keyed = KeyedReplies(claims, timeout_s=settings.total_timeout_s)
+        return OpenedBook(
+            book=book, reader=reader, pipeline=pipeline, embeddings=embeddings, keyed=keyed
+        )
 
-    def _require_open(self) -> _Opened:
+    def _require_open(self) -> OpenedBook:
         """Return what works with the book, which a program brought or entering has opened."""
         if self._opened is None:
             name = type(self).__name__
@@ -213,71 +228,14 @@ class OpenRouterGateway:
         """
         return self._require_open().pipeline
 
-    async def complete(
-        self,
-        request: ChatRequest,
-        *,
-        session: ContextInjector | None = None,
-        repairs: int = 0,
-    ) -> Completion:
-        """Return the whole reply, with its route, its cost and its entry in the ledger.
-
-        Args:
-            request: what is asked; its `response_format` is checked once the reply is complete,
-                unless the reply calls tools.
-            session: adds the context of a session first; None: nothing is added.
-            repairs: how often a reply that fails that check is asked for again, each time as a
-                separate paid request that names the violations.
+    @property
+    def embeddings(self) -> Pipeline:
+        """The pipeline of every call for embeddings.
 
         Raises:
-            InvalidRequest: the schema of the format is invalid; nothing was sent or booked.
-            StructuredOutputInvalid: the last reply is complete but does not match the format.
-            DevFlowError: no model answered, or the reply broke off; the entry is durable by then.
-            StoreError: the entry could not be made durable.
+            ConfigurationError: the gateway has not been entered.
         """
-        wanted = request.response_format
-        if wanted is None:
-            return await self.pipeline.complete(request, session=session)
-        validate_schema(wanted)
-        while True:
-            completion = await self.pipeline.complete(request, session=session)
-            try:
-                if not completion.tool_calls:
-                    parse_structured(wanted, completion.text, model=completion.model)
-            except StructuredOutputInvalid as error:
-                if repairs <= 0:
-                    raise
-                repairs, request = repairs - 1, build_repair_request(request, error)
-            else:
-                return completion
-
-    def stream(
-        self,
-        request: ChatRequest,
-        *,
-        session: ContextInjector | None = None,
-        criteria: SelectionCriteria | None = None,
-        entry_id: str | None = None,
-    ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context manager whose reply is iterated for its events as they come.
-
-        Entering waits for the first content; leaving early cancels the call. `response_format` is
-        not checked. See `Pipeline.stream`.
-
-        Args:
-            request: what is asked.
-            session: adds the context of a session first; None: nothing is added.
-            criteria: weights in place of the request's own; None keeps those.
-            entry_id: the id to book under; None: a new one.
-
-        Raises:
-            DevFlowError: on entry if no model began to answer, from the iterator if the reply broke
-                off.
-            StoreError: the entry could not be made durable.
-        """
-        if criteria is not None:
-            request = replace(request, criteria=criteria)
-        return self.pipeline.stream(request, session=session, entry_id=entry_id)
+        return self._require_open().embeddings
 
     async def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
         """Fetch OpenRouter's list of models into the shared catalogue; return what has changed.
@@ -347,17 +305,3 @@ class OpenRouterGateway:
             baseline_model=self.settings.baseline_model,
         )
         return await asyncio.to_thread(reporter.report, by, since=since, until=until)
-
-    def explain(self, request: ChatRequest, criteria: SelectionCriteria | None = None) -> Route:
-        """Return the route that a request would take now, with all reasons; no model is called.
-
-        Args:
-            request: what would be asked.
-            criteria: weights in place of the request's own; None keeps those.
-
-        Raises:
-            DevFlowError: the router has no model for the request.
-        """
-        if criteria is not None:
-            request = replace(request, criteria=criteria)
-        return self.router.explain(request, self.classifier.classify(request))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from devflow_core.ledger import Book, Ledger
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.routing import SelectionCriteria
@@ -9,6 +11,31 @@ from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import to_pico
 from devflow_routing import LiveCatalogue, Router, RoutingPolicy
+from devflow_upstream.provider import ModelRows
+
+from devflow_openrouter.models.catalogue import make_catalogue, open_catalogue
+
+
+def opens_ledger(book: Book | None, ledger: Ledger | Literal["memory"] | None) -> bool:
+    """Return whether a gateway made with these opens the settings' ledger when it is entered."""
+    return book is None and ledger != "memory"
+
+
+def choose_catalogue(
+    settings: Settings, *, is_durable: bool, rows: ModelRows | None = None
+) -> LiveCatalogue:
+    """Return the list last fetched into the data folder, or the shipped one, kept in memory.
+
+    Args:
+        settings: the data folder and the corrections.
+        is_durable: whether the data folder is used.
+        rows: applied to every list instead of the settings' corrections, which they include.
+
+    Raises:
+        ConfigurationError: the saved list is damaged, or a correction is wrong.
+    """
+    make = open_catalogue if is_durable else make_catalogue
+    return make(settings, rows=rows)
 
 
 def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:

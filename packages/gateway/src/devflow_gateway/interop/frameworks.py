@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from devflow_core.errors import ConfigurationError
 
-from devflow_gateway.interop.httpx_client import make_async_client, make_client
+from devflow_gateway.async_gateway import AsyncGateway
+from devflow_gateway.interop.httpx_client import make_client
 
 if TYPE_CHECKING:
-    from devflow_gateway.async_gateway import AsyncGateway
-    from devflow_gateway.interop.local_server import Portal
+    from devflow_gateway.gateway import Gateway
 
 UNUSED_KEY = "answered-in-this-process"
 """What SDKs are given as a key, which they cannot be made without; it is never sent."""
@@ -44,27 +45,25 @@ def load_framework(module: str, package: str) -> Any:
         ) from error
 
 
-def make_clients(gateway: AsyncGateway, portal: Portal | None = None) -> Clients:
+def make_clients(gateway: AsyncGateway | Gateway) -> Clients:
     """Return clients that a gateway answers; who closes them does it before the gateway.
 
-    Without a portal the blocking one refuses every request: it would wait for the event loop that
-    it holds up.
+    An `AsyncGateway`'s blocking one refuses every request: it would wait for the event loop that it
+    holds up.
     """
-    asynchronous = make_async_client(gateway, portal=portal)
-    blocking = make_client(gateway, portal or _NoPortal())
-    return Clients(blocking, asynchronous)
+    if isinstance(gateway, AsyncGateway):
+        return Clients(make_client(gateway, _NoPortal()), gateway.as_httpx_client())
+    return Clients(gateway.as_httpx_client(), gateway.as_async_httpx_client())
 
 
 class _NoPortal:
     """Says what to do where a blocking call meets an asynchronous gateway."""
 
-    def call(self, function: Any, /, *args: Any) -> Any:
-        if function.__name__ == "aclose":
-            return None
+    def run(self, work: Coroutine[Any, Any, Any], /) -> Any:
+        work.close()
         raise ConfigurationError(
             "An AsyncGateway answers in its own event loop, which a blocking call would hold up."
             " Await the asynchronous method (`ainvoke`, `acompletion`, …), or bring a Gateway."
         )
 
-    def start_task_soon(self, function: Any, /, *args: Any) -> Any:
-        return self.call(function, *args)
+    submit = run

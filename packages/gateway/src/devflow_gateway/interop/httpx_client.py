@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
+
+from devflow_core.errors import ConfigurationError
 
 from devflow_gateway.interop.local_server import (
     BridgedServer,
@@ -191,11 +194,12 @@ class _Transport:
 
     def handle_request(self, request: Any) -> Any:
         sending = _Sending(self._http, self._server, request)
-        self._portal.call(sending.open, request.read())
+        self._portal.run(sending.open(request.read()))
         return sending.to_response(_make_stream(self._http)(sending, self._portal))
 
     def close(self) -> None:
-        self._portal.call(self._server.aclose)
+        with suppress(ConfigurationError):  # its gateway is closed, and has ended what ran
+            self._portal.run(self._server.aclose())
 
     def __enter__(self) -> Self:
         return self
@@ -228,10 +232,10 @@ def _make_stream(http: Any) -> Any:
             self._portal = portal
 
         def __iter__(self) -> Iterator[bytes]:
-            while (piece := self._portal.call(self._sending.read)) is not None:
+            while (piece := self._portal.run(self._sending.read())) is not None:
                 yield piece
 
         def close(self) -> None:
-            self._portal.call(self._sending.aclose)
+            self._portal.run(self._sending.aclose())
 
     return Stream

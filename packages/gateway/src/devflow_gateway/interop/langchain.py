@@ -13,23 +13,20 @@ from devflow_gateway.interop.httpx_client import BASE_URL
 
 if TYPE_CHECKING:
     from devflow_gateway.async_gateway import AsyncGateway
-    from devflow_gateway.interop.local_server import Portal
+    from devflow_gateway.gateway import Gateway
 
 _PACKAGE = "langchain-openai"
 
 
-def make_chat_model(
-    gateway: AsyncGateway, model: str = "auto", *, portal: Portal | None = None, **options: Any
-) -> Any:
+def make_chat_model(gateway: AsyncGateway | Gateway, model: str = "auto", **options: Any) -> Any:
     """Return a `ChatOpenAI` whose requests the gateway routes, pays for and books.
 
     `response_metadata["headers"]` holds the headers of a reply, its model and cost among them.
 
     Args:
-        gateway: it must be entered before the first request.
+        gateway: entered before the first request. An `AsyncGateway` answers the asynchronous
+            methods (`ainvoke`), a `Gateway` both kinds.
         model: any name that a request may have: an id, an alias, `auto`, `auto:cheap`.
-        portal: leads to the loop in which the gateway runs, for blocking calls (`invoke`); None:
-            only asynchronous ones (`ainvoke`) are answered.
         options: as of `ChatOpenAI`: `temperature`, `max_tokens`, `default_headers`, ….
 
     Raises:
@@ -37,13 +34,11 @@ def make_chat_model(
     """
     given = {"stream_usage": True, "include_response_headers": True, **options}
     return load_framework("langchain_openai", _PACKAGE).ChatOpenAI(
-        model=model, **_connection(gateway, portal), **given
+        model=model, **_connection(gateway), **given
     )
 
 
-def make_embeddings(
-    gateway: AsyncGateway, model: str, *, portal: Portal | None = None, **options: Any
-) -> Any:
+def make_embeddings(gateway: AsyncGateway | Gateway, model: str, **options: Any) -> Any:
     """Return `OpenAIEmbeddings` that ask through the gateway; arguments as of `make_chat_model`.
 
     Raises:
@@ -52,12 +47,12 @@ def make_embeddings(
     # without the check texts are sent as they are, and not as tokens of OpenAI's models
     given = {"check_embedding_ctx_length": False, **options}
     return load_framework("langchain_openai", _PACKAGE).OpenAIEmbeddings(
-        model=model, **_connection(gateway, portal), **given
+        model=model, **_connection(gateway), **given
     )
 
 
-def _connection(gateway: AsyncGateway, portal: Portal | None) -> dict[str, Any]:
-    clients = make_clients(gateway, portal)
+def _connection(gateway: AsyncGateway | Gateway) -> dict[str, Any]:
+    clients = make_clients(gateway)
     return {
         "http_client": clients.blocking,
         "http_async_client": clients.asynchronous,

@@ -14,7 +14,7 @@ from devflow_gateway.interop.frameworks import Clients, load_framework, make_cli
 
 if TYPE_CHECKING:
     from devflow_gateway.async_gateway import AsyncGateway
-    from devflow_gateway.interop.local_server import Portal
+    from devflow_gateway.gateway import Gateway
 
 _CHAT = "chat/completions"
 _EMBEDDINGS = "embeddings"
@@ -23,9 +23,7 @@ _END = "data: [DONE]"
 _COST_HEADER = "x-devflow-cost-usd"
 
 
-def register(
-    gateway: AsyncGateway, *, provider: str = "devflow", portal: Portal | None = None
-) -> DevFlowLLM:
+def register(gateway: AsyncGateway | Gateway, *, provider: str = "devflow") -> DevFlowLLM:
     """Register a gateway in `litellm.custom_provider_map`, and return its handler.
 
     Afterwards `acompletion`, its streams and `aembedding` take models that begin with
@@ -33,10 +31,9 @@ def register(
     `response_cost`. An earlier provider of this name is replaced.
 
     Args:
-        gateway: it must be entered before the first request; close the handler before it.
+        gateway: entered before the first request, and left after the handler is closed. An
+            `AsyncGateway` answers the asynchronous functions, a `Gateway` both kinds.
         provider: what models begin with.
-        portal: leads to the loop in which the gateway runs, for blocking calls (`completion`);
-            None: only asynchronous ones are answered.
 
     Raises:
         ConfigurationError: `litellm` or `devflow-gateway-server` is not installed.
@@ -45,7 +42,7 @@ def register(
     # LiteLLM takes instances of its own class only; what it inherits from there says "no" to the
     # calls that have no method here
     kind = type("DevFlowLLM", (DevFlowLLM, litellm.CustomLLM), {})
-    handler = kind(make_clients(gateway, portal), litellm)
+    handler = kind(make_clients(gateway), litellm)
     kept = [one for one in litellm.custom_provider_map if one["provider"] != provider]
     litellm.custom_provider_map = [*kept, {"provider": provider, "custom_handler": handler}]
     load_framework("litellm.utils", "litellm").custom_llm_setup()

@@ -7,18 +7,18 @@ imports it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from copy import copy
 from typing import Any
 
-from anyio.from_thread import start_blocking_portal
 from devflow_core.errors import ConfigurationError
 from devflow_core.settings import Settings
 from devflow_routing import Capability, ModelConfig
 
 from devflow_gateway.async_gateway import AsyncGateway
+from devflow_gateway.gateway import Gateway
 from devflow_gateway.interop.frameworks import UNUSED_KEY, load_framework
-from devflow_gateway.interop.httpx_client import BASE_URL, make_client
+from devflow_gateway.interop.httpx_client import BASE_URL
 from devflow_gateway.wiring import open_catalogue
 
 llm: Any = load_framework("llm", "llm")
@@ -65,11 +65,10 @@ class DevFlowModel(_chats.Chat):
 
     def execute(self, *args: Any, **more: Any) -> Iterator[Any]:
         """Yield the pieces of a reply."""
-        with ExitStack() as stack:
-            portal = stack.enter_context(start_blocking_portal())
-            opening = portal.wrap_async_context_manager(AsyncGateway.from_env())
-            http = make_client(stack.enter_context(opening), portal)
-            client = stack.enter_context(_openai.OpenAI(http_client=http, **_SDK))
+        with (
+            Gateway.from_env() as gateway,
+            _openai.OpenAI(http_client=gateway.as_httpx_client(), **_SDK) as client,
+        ):
             yield from _chats.Chat.execute(_with_client(self, client), *args, **more)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Protocol, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from devflow_core.errors import ConfigurationError
 
@@ -21,7 +21,6 @@ other package's would be.
 """
 _OWN = "devflow"
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 
 class LocalReply(Protocol):
@@ -62,14 +61,14 @@ class LocalServer(Protocol):
 
 
 class Portal(Protocol):
-    """Runs coroutine functions in the event loop of another thread, as `anyio`'s portal does."""
+    """Leads to the event loop of another thread; see `devflow_gateway.loop_thread.LoopThread`."""
 
-    def call(self, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts) -> T:
-        """Run a function, and wait for what it returns or raises."""
+    def run(self, work: Coroutine[Any, Any, T], /) -> T:
+        """Run a coroutine there, and wait for what it returns or raises."""
         ...
 
-    def start_task_soon(self, function: Callable[[*Ts], Awaitable[T]], /, *args: *Ts) -> Future[T]:
-        """Start a function, and return the future of its result; cancelling it cancels the task."""
+    def submit(self, work: Coroutine[Any, Any, T], /) -> Future[T]:
+        """Start a coroutine there, and return its future, which cancels it when cancelled."""
         ...
 
 
@@ -102,11 +101,11 @@ class BridgedServer:
     async def open(
         self, method: str, target: str, headers: Iterable[tuple[str, str]], body: bytes, /
     ) -> LocalReply:
-        opening = self._portal.start_task_soon(self._server.open, method, target, headers, body)
+        opening = self._portal.submit(self._server.open(method, target, headers, body))
         return _BridgedReply(await asyncio.wrap_future(opening), self._portal)
 
     async def aclose(self) -> None:
-        await asyncio.wrap_future(self._portal.start_task_soon(self._server.aclose))
+        await asyncio.wrap_future(self._portal.submit(self._server.aclose()))
 
 
 class _BridgedReply:
@@ -116,7 +115,7 @@ class _BridgedReply:
         self.status, self.headers = reply.status, reply.headers
 
     async def read(self) -> bytes | None:
-        return await asyncio.wrap_future(self._portal.start_task_soon(self._reply.read))
+        return await asyncio.wrap_future(self._portal.submit(self._reply.read()))
 
     async def aclose(self) -> None:
-        await asyncio.wrap_future(self._portal.start_task_soon(self._reply.aclose))
+        await asyncio.wrap_future(self._portal.submit(self._reply.aclose()))

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from devflow_gateway.interop.frameworks import UNUSED_KEY, load_framework
-from devflow_gateway.interop.httpx_client import BASE_URL, make_async_client
+from devflow_gateway.interop.frameworks import UNUSED_KEY, load_framework, make_clients
+from devflow_gateway.interop.httpx_client import BASE_URL
 
 if TYPE_CHECKING:
     from devflow_gateway.async_gateway import AsyncGateway
-    from devflow_gateway.interop.local_server import Portal
+    from devflow_gateway.gateway import Gateway
 
 
-def make_model(
-    gateway: AsyncGateway, model: str = "auto", *, portal: Portal | None = None, **options: Any
-) -> Any:
+def make_model(gateway: AsyncGateway | Gateway, model: str = "auto", **options: Any) -> Any:
     """Return an `OpenAIChatModel` whose requests the gateway routes, pays for and books.
 
     Args:
-        gateway: it must be entered before the first request.
+        gateway: entered before the first request. A `Gateway` also answers `run_sync`.
         model: any name that a request may have: an id, an alias, `auto`, `auto:cheap`.
-        portal: leads to the loop in which the gateway runs; None: the agent's own loop.
         options: as of `OpenAIChatModel`: `settings`, `profile`.
 
     Raises:
@@ -33,7 +30,7 @@ def make_model(
     models = load_framework("pydantic_ai.models.openai", package)
     providers = load_framework("pydantic_ai.providers.openai", package)
     client = load_framework("openai", package).AsyncOpenAI(
-        http_client=make_async_client(gateway, portal=portal),
+        http_client=make_clients(gateway).asynchronous,
         api_key=UNUSED_KEY,
         base_url=BASE_URL,
         max_retries=0,  # the gateway retries, and knows which failures are worth it

@@ -25,7 +25,9 @@ def attribution_of(
 ) -> Attribution:
     """Return the labels of a request, without values that are not plain labels or may be keys."""
     agent = _clean_label(headers.get("x-claude-code-agent-id"))
-    plain = {field: _clean_label(headers.get(header)) for field, header in HEADER_LABELS.items()}
+    plain: dict[str, Any] = {
+        field: _clean_label(headers.get(header)) for field, header in HEADER_LABELS.items()
+    }
     return Attribution(
         **plain,
         session_id=_session_of(headers, body),
