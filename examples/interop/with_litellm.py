@@ -18,7 +18,7 @@ async def main() -> None:
         provider = register(gateway)
         reply = await litellm.acompletion("devflow/auto:cheap", MESSAGES, max_tokens=500)
         print(reply.choices[0].message.content)
-        print(litellm.completion_cost(reply), "USD")
+        print(reply._hidden_params["response_cost"], "USD")  # noqa: SLF001 - LiteLLM's place
 
         stream = await litellm.acompletion("devflow/auto", MESSAGES, stream=True)
         async for chunk in stream:
