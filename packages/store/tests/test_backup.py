@@ -231,6 +231,42 @@ def test_a_log_that_others_have_continued_is_not_put_back_over_theirs(file: Path
     fourth.close()
 
 
+def test_a_log_that_was_exchanged_before_the_first_write_is_not_taken_for_the_open_one(
+    file: Path,
+) -> None:
+    """A process opens the log; it is deleted, and another process puts it back, before it looks."""
+    SqliteEngine(file).prepare()
+    first = SqliteEngine(file).open_writer()
+    first.execute("CREATE TABLE notes (number)")
+    _note(first, 1)
+    second = SqliteEngine(file).open_writer()
+    Path(f"{file}-wal").unlink()
+    with pytest.raises(StoreError):
+        _note(first, 2)
+    first.close()
+    assert Path(f"{file}-wal").stat().st_size  # put back
+    with pytest.raises(StoreError, match="taken the place"):
+        _note(second, 3)
+    second.close()
+    third = SqliteEngine(file).open_writer()
+    assert list(third.execute("SELECT number FROM notes")) == [(1,)]
+    third.close()
+
+
+def test_an_index_that_was_exchanged_before_the_first_write_is_not_taken_for_the_open_one(
+    file: Path,
+) -> None:
+    SqliteEngine(file).prepare()
+    session = SqliteEngine(file).open_writer()
+    session.execute("CREATE TABLE notes (number)")
+    index = Path(f"{file}-shm")
+    other = index.rename(index.with_suffix(".other"))
+    index.write_bytes(other.read_bytes())
+    with pytest.raises(StoreError, match="taken the place"):
+        _note(session, 1)
+    session.close()
+
+
 def _note(session: SqliteSession, number: int) -> None:
     session.begin()
     session.look(is_ahead=True)

@@ -72,6 +72,22 @@ async def test_a_file_that_is_gone_is_not_made_anew_and_taken_when_it_is_back(
         assert store.verify().ok
 
 
+async def test_what_waits_is_booked_at_the_end_if_the_ledger_has_just_come_back(
+    file: Path, request_of: Build
+) -> None:
+    async with Store(file) as store:
+        start, entry = request_of(1)
+        await store.begin(start)
+        away = file.with_name("away")
+        os.rename(file, away)
+        with pytest.raises(StoreError):
+            await store.begin(request_of(2)[0])
+        await store.close(entry)
+        os.rename(away, file)
+        assert store.emergency_entries == 1
+    assert entry in list(Store(file).entries())
+
+
 def test_an_emergency_file_that_is_deleted_is_made_anew_with_what_is_in_it(
     tmp_path: Path, request_of: Build
 ) -> None:

@@ -9,9 +9,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from devflow_claude_code import ClaudeCodeSession, HandoffTarget
+    from devflow_claude_code import ClaudeCodeSession
     from devflow_core.settings import Settings
-    from devflow_routing import Catalogue
 
 COMPARISON_MODELS = (
     "anthropic/claude-haiku-4.5",
@@ -71,27 +70,6 @@ def describe_session(session: ClaudeCodeSession) -> str:
     return (
         f"Session {session.session_id} of {session.project or 'an unknown project'},"
         f" last message {last} UTC: {session.title or 'no title'}"
-    )
-
-
-def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
-    """Return the model that takes over, with its window and whether it takes images.
-
-    For `auto` the window is unknown, and the router finds a model that fits.
-
-    Raises:
-        UnknownModel: the catalogue has neither the model nor one of its family.
-    """
-    from devflow_claude_code import HandoffTarget
-    from devflow_routing import Capability
-
-    config = None if model.startswith("auto") else catalogue.find_or_newest(model)
-    if config is None:
-        return HandoffTarget(model=model)
-    return HandoffTarget(
-        model=model,
-        window_tokens=config.context_length,
-        takes_images=Capability.IMAGES in config.capabilities,
     )
 
 

@@ -10,8 +10,9 @@ from devflow_claude_code.handoff.request import DEFAULT_PROMPT
 from devflow_core.dimensions import GROUPING_BY_NAME, GROUPINGS
 from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest
+from devflow_gateway.handoff import find_handoff_target
 
-from devflow_cli.lookup import describe_session, find_handoff_target, find_project_session
+from devflow_cli.lookup import describe_session, find_project_session
 from devflow_cli.options import parse_time
 from devflow_cli.views.reply import describe_completion, describe_route
 

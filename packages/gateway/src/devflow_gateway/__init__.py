@@ -74,6 +74,7 @@ if TYPE_CHECKING:
 
     from devflow_gateway.async_gateway import AsyncGateway
     from devflow_gateway.gateway import Gateway, StreamedReply
+    from devflow_gateway.handoff import HandedOff
     from devflow_gateway.wiring import open_gateway
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "Event",
     "Finished",
     "Gateway",
+    "HandedOff",
     "Handoff",
     "HandoffTarget",
     "InvalidRequest",
@@ -187,6 +189,7 @@ _HOMES = {
     "devflow_core.usage": "Price Usage",
     "devflow_gateway.async_gateway": "AsyncGateway",
     "devflow_gateway.gateway": "Gateway StreamedReply",
+    "devflow_gateway.handoff": "HandedOff",
     "devflow_gateway.wiring": "open_gateway",
     "devflow_openrouter": "OpenRouterGateway",
     "devflow_store.keyed_outcomes": "KeyReused OutcomeUnknown",

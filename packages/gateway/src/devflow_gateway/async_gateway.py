@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, overload
 
+from devflow_claude_code import ClaudeCodeSession, hand_off
+from devflow_claude_code.handoff.request import DEFAULT_PROMPT
 from devflow_core.attribution import Attribution
+from devflow_core.call_arguments import UsdAmount
 from devflow_core.ledger import Book, Ledger
 from devflow_core.ports import Classifier, Router
 from devflow_core.settings import Settings
@@ -14,6 +17,7 @@ from devflow_openrouter.parts import choose_catalogue, opens_ledger
 from devflow_routing import LiveCatalogue
 from devflow_upstream.transport.protocol import Transport
 
+from devflow_gateway.handoff import HandedOff, find_handoff_target
 from devflow_gateway.providers.table import connect_providers, list_model_rows
 
 if TYPE_CHECKING:
@@ -94,3 +98,35 @@ class AsyncGateway(OpenRouterGateway):
         if library == "httpx":
             return make_async_client(self, library="httpx")
         return make_async_client(self, library=library)
+
+    async def hand_off(
+        self,
+        session: ClaudeCodeSession,
+        prompt: str | None = None,
+        *,
+        to: str = "auto",
+        max_cost_usd: UsdAmount | None = None,
+    ) -> HandedOff:
+        """Let another model continue a Claude Code session, given its history or a brief of it.
+
+        The old transcript is read, never changed; `write_back` of the result leaves a new one.
+
+        Args:
+            session: the session to continue.
+            prompt: what to do next; None: continue where it stopped.
+            to: the model that takes over: an id, an alias, or `auto`.
+            max_cost_usd: the most that it may cost in the worst case, in USD.
+
+        Raises:
+            SessionError: the session holds no conversation, or cannot be read.
+            DevFlowError: see `complete`.
+        """
+        target = find_handoff_target(to, self.catalogue.current)
+        prepared = hand_off(session, prompt or DEFAULT_PROMPT, target=target)
+        reply = await self.complete(prepared.request, max_cost_usd=max_cost_usd)
+        return HandedOff(
+            reply=reply,
+            handoff=prepared,
+            session=session,
+            config_dir=self.settings.claude_dir,
+        )

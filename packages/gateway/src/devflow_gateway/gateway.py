@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Self, TypeVar, overload
 
 from devflow_analytics import Report
+from devflow_claude_code import ClaudeCodeSession
 from devflow_core.attribution import Attribution
 from devflow_core.call_arguments import UsdAmount
 from devflow_core.dimensions import GroupBy
@@ -26,6 +27,7 @@ from devflow_upstream.embeddings import Embeddings
 from devflow_upstream.transport.protocol import Transport
 
 from devflow_gateway.async_gateway import AsyncGateway
+from devflow_gateway.handoff import HandedOff
 from devflow_gateway.loop_thread import LoopThread, Relay
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class Gateway:
         catalogue: the models and their prices; see `AsyncGateway`.
         router: chooses the models; None: one is made from the settings and the catalogue.
         classifier: finds what a request is about; None: the shipped one.
-        transport: carries the calls to OpenRouter; None: chosen by the settings.
+        transport: carries the calls to the main provider; None: chosen by the settings.
         label: completes the labels of each request; see `AsyncGateway`.
 
     Raises:
@@ -277,6 +279,19 @@ class Gateway:
 
         return explain() if self._thread is None else self._thread.run(_call(explain))
 
+    def hand_off(
+        self,
+        session: ClaudeCodeSession,
+        prompt: str | None = None,
+        *,
+        to: str = "auto",
+        max_cost_usd: UsdAmount | None = None,
+    ) -> HandedOff:
+        """Let another model continue a Claude Code session; as `AsyncGateway.hand_off`."""
+        return self._loop().run(
+            self._gateway.hand_off(session, prompt, to=to, max_cost_usd=max_cost_usd)
+        )
+
     def feedback(self, entry_id: str, score: float) -> bool:
         """Learn from a user's rating of an answer; as `AsyncGateway.feedback`."""
         return self._loop().run(_call(lambda: self._gateway.feedback(entry_id, score)))
@@ -292,11 +307,11 @@ class Gateway:
         return self._loop().run(self._gateway.report(by, since=since, until=until))
 
     def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
-        """Fetch OpenRouter's list of models; as `AsyncGateway.refresh_catalogue`."""
+        """Fetch the list of models; as `AsyncGateway.refresh_catalogue`."""
         return self._loop().run(self._gateway.refresh_catalogue())
 
     def learn_limits(self) -> None:
-        """Ask OpenRouter for the limits of the keys; as `AsyncGateway.learn_limits`."""
+        """Ask the provider for the limits of the keys; as `AsyncGateway.learn_limits`."""
         self._loop().run(self._gateway.learn_limits())
 
     @overload

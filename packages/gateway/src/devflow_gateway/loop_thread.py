@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import AsyncIterable, Coroutine, Iterator
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
 from devflow_core.errors import ConfigurationError
@@ -34,6 +34,7 @@ class LoopThread:
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._outcomes: set[Future[Any]] = set()
         self._thread = threading.Thread(target=self._run_loop, name="devflow-gateway", daemon=True)
 
     def start(self) -> None:
@@ -64,30 +65,49 @@ class LoopThread:
             ConfigurationError: this is the loop's own thread, or the loop has ended.
             BaseException: what the coroutine raises.
         """
-        if threading.current_thread() is self._thread or not self._thread.is_alive():
+        if threading.current_thread() is self._thread:
             work.close()
             raise ConfigurationError(
-                "The synchronous gateway is closed, or was called from its own thread, where"
-                " AsyncGateway is to be used."
+                "The synchronous gateway was called from its own thread, where it would wait for"
+                " itself. Call AsyncGateway there."
             )
-        loop, context, outcome = self._started.result(), copy_context(), Future[T]()
+        context, outcome = copy_context(), Future[T]()
         tasks: list[asyncio.Task[T]] = []
 
         def begin() -> None:
-            task = loop.create_task(work, context=context)
+            task = self.spawn(work, context)
             tasks.append(task)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
             task.add_done_callback(lambda ended: _settle(outcome, ended))
 
-        loop.call_soon_threadsafe(begin)
+        self._outcomes.add(outcome)
         try:
+            self._call_soon(begin)
             return outcome.result()
         except BaseException:
             if not outcome.done():  # not the coroutine's own error: Ctrl-C, or a signal handler's
-                loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+                self._call_soon(lambda: [task.cancel() for task in tasks])
                 wait([outcome], timeout=_GRACE_S)
             raise
+        finally:
+            self._outcomes.discard(outcome)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the loop takes calls."""
+        return self._thread.is_alive() and not self._stop.is_set()
+
+    def spawn(self, work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
+        """Start a task inside the loop, which the end of the thread cancels."""
+        task = asyncio.get_running_loop().create_task(work, context=context)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _call_soon(self, callback: Callable[[], object]) -> None:
+        try:
+            self._started.result().call_soon_threadsafe(callback)
+        except RuntimeError as error:  # the loop has ended
+            raise _closed() from error
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine in the loop, and return the future of its result, for other loops.
@@ -116,6 +136,10 @@ class LoopThread:
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for it
             if not self._started.done():
                 self._started.set_exception(error)
+        finally:
+            for outcome in tuple(self._outcomes):  # of calls that came too late to begin
+                if not outcome.done():
+                    outcome.set_exception(_closed())
 
     async def _live(self) -> None:
         async with self._life:
@@ -130,13 +154,15 @@ class LoopThread:
 def _settle(outcome: Future[T], task: asyncio.Task[T]) -> None:
     """Give the outcome of a task to the thread that waits for it."""
     if task.cancelled():
-        outcome.set_exception(
-            ConfigurationError("The gateway was closed while this call was under way.")
-        )
+        outcome.set_exception(_closed())
     elif (error := task.exception()) is not None:
         outcome.set_exception(error)
     else:
         outcome.set_result(task.result())
+
+
+def _closed() -> ConfigurationError:
+    return ConfigurationError("The gateway was closed before this call had ended.")
 
 
 class Relay(Generic[T]):
@@ -166,7 +192,8 @@ class Relay(Generic[T]):
 
     def close(self) -> None:
         """Leave the source; a stream that is not read to its end is cancelled."""
-        self._thread.run(self._close())
+        if self._thread.is_running:  # otherwise its end has cancelled the stream
+            self._thread.run(self._close())
 
     def __iter__(self) -> Iterator[T]:
         while batch := self._thread.run(self._next_batch()):
@@ -174,7 +201,7 @@ class Relay(Generic[T]):
 
     async def _open(self) -> AsyncIterable[T]:
         opened: asyncio.Future[AsyncIterable[T]] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._read(opened))
+        self._task = self._thread.spawn(self._read(opened), copy_context())
         self._task.add_done_callback(lambda _task: self._ready.set())
         try:
             await asyncio.wait([opened, self._task], return_when=asyncio.FIRST_COMPLETED)

@@ -109,7 +109,7 @@ class KeyedReplies:
         if stored is not None:
             yield decode_reply(stored, request)
             return
-        call = _KeyedCall(self._claims, entry_id)
+        call = _ClaimedCall(self._claims, entry_id)
         try:
             async with opener(entry_id) as reply:
                 reply.attach(call.keep(aiter(reply), reply))
@@ -149,7 +149,7 @@ def _stored_of(found: Claim) -> bytes | None:
             raise key_reused(_NAME)
 
 
-class _KeyedCall:
+class _ClaimedCall:
     """One request under a key, from the claim to what is stored."""
 
     def __init__(self, claims: Claims, entry_id: str) -> None:

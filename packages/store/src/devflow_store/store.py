@@ -361,6 +361,8 @@ class Store:
         try:
             # in this order: leaving writes off as lost what is still open, and an entry that waits
             # in the emergency file would close it
+            if self._overflow.count:
+                await self.watch.probe()  # whether a ledger that failed a moment ago is well again
             await self._drain_overflow()
             await self._renew_lease(is_leaving=True)
         except StoreError:

@@ -40,9 +40,10 @@ async def handoff(
     from devflow_claude_code.handoff.request import DEFAULT_PROMPT
     from devflow_core.messages import Message
     from devflow_gateway import wiring
+    from devflow_gateway.handoff import find_handoff_target
     from devflow_routing import route_as_json
 
-    from devflow_cli.lookup import describe_session, find_handoff_target, find_session
+    from devflow_cli.lookup import describe_session, find_session
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()

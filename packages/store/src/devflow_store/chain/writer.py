@@ -259,12 +259,15 @@ class LedgerWriter:
             LedgerUnavailable, LedgerCorrupt: it is missing, locked, damaged or another ledger.
         """
         self.health.start_step(BEGIN)
+        is_new = self._session is None
         session = self._open_session()
         session.begin()
         session.look(is_ahead=True)
+        number, digest = self._head
+        if is_new and number:  # with the lock, so that waiting for its holder is told as that
+            require_row(session, f"{number}:{digest.hex()}")
         self.health.start_step(WORK)
         tx = Transaction(session, self._now_us())
-        number, digest = self._head
         if tx.seq < number or (tx.seq == number and tx.hash != digest):
             raise replaced_error(number)
         return tx
@@ -286,10 +289,7 @@ class LedgerWriter:
 
     def _open_session(self) -> Session:
         if self._session is None:
-            number, digest = self._head
             self._session = self._engine.open_writer()
-            if number:
-                require_row(self._session, f"{number}:{digest.hex()}")
         return self._session
 
     def _give_up_session(self, error: StoreError) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import apsw
@@ -15,8 +15,9 @@ from devflow_core.private_files import ensure_private_folder, refuse_link
 
 from devflow_store.chain.transaction import has_row, replaced_error
 from devflow_store.database.schema import SCHEMA_VERSION, migrate, read_version
+from devflow_store.engines.sqlite_identity import OpenFiles
 from devflow_store.engines.sqlite_schema import find_foreign_object
-from devflow_store.engines.sqlite_session import SqliteSession, translate_error
+from devflow_store.engines.sqlite_session import SqliteSession, explain_failure, translate_error
 from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import (
     HeadFile,
@@ -30,6 +31,10 @@ from devflow_store.integrity.presence import has_content, refuse_successor, requ
 
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite opens for one database."""
+_PRAGMAS = ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0")
+"""Of every connection."""
+_MAX_OPENINGS = 100
+"""How often the ledger is opened while other processes close it; each time takes a millisecond."""
 CHECKPOINT_PAGES = 4_000
 """A checkpoint of the WAL every 16 MB: fewer stalls than with SQLite's 4 MB."""
 MAX_FOLDER_WAIT_S = 20.0
@@ -209,11 +214,28 @@ class SqliteEngine:
         return found.st_dev, found.st_ino
 
     def _open_wal(self) -> SqliteSession:
-        session = self._connect(apsw.SQLITE_OPEN_READWRITE, on_change=self._suspect)
-        session.execute("PRAGMA journal_mode = WAL")
-        session.execute(f"PRAGMA synchronous = {self._synchronous}")
-        session.execute("PRAGMA secure_delete = ON")
-        session.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
+        """Open a session that writes; it is closed and opened again until its log is in place.
+
+        The last process to close a ledger deletes the log, also one that was just found there.
+        """
+        for _ in range(_MAX_OPENINGS - 1):
+            session = self._connect_for_writing()
+            if session.has_log_in_place():
+                return session
+            session.close()
+        return self._connect_for_writing()  # its first look says what is wrong
+
+    def _connect_for_writing(self) -> SqliteSession:
+        session = self._connect(
+            apsw.SQLITE_OPEN_READWRITE,
+            (
+                "journal_mode = WAL",
+                f"synchronous = {self._synchronous}",
+                "secure_delete = ON",
+                f"wal_autocheckpoint = {CHECKPOINT_PAGES}",
+            ),
+            is_watched=True,
+        )
         self._opened = self._identify()
         return session
 
@@ -226,19 +248,35 @@ class SqliteEngine:
             return str(self.path)
         return str(self.path.parent.resolve() / self.path.name)
 
-    def _connect(self, flags: int, *, on_change: Callable[[], None] | None = None) -> SqliteSession:
+    def _connect(
+        self, flags: int, pragmas: tuple[str, ...] = (), *, is_watched: bool = False
+    ) -> SqliteSession:
         for ending in _ENDINGS:
             refuse_link(self.path.with_name(self.path.name + ending))
-        try:
-            connection = apsw.Connection(
-                self._name(), flags=flags | apsw.SQLITE_OPEN_NOFOLLOW, vfs=self._vfs
-            )
-            session = SqliteSession(connection, self.path, on_change=on_change)
-            for pragma in ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0"):
+        with ExitStack() as on_failure:
+            files = None
+            if is_watched:
+                files = self._open_files()
+                on_failure.callback(files.close)
+            connection = self._open_connection(flags | apsw.SQLITE_OPEN_NOFOLLOW)
+            on_failure.callback(connection.close, True)
+            session = SqliteSession(connection, self.path, files=files, on_change=self._suspect)
+            for pragma in (*_PRAGMAS, *pragmas):
                 session.execute(f"PRAGMA {pragma}")
+            on_failure.pop_all()
+        return session
+
+    def _open_connection(self, flags: int) -> apsw.Connection:
+        try:
+            return apsw.Connection(self._name(), flags=flags, vfs=self._vfs)
         except apsw.Error as error:
             raise translate_error(error, self.path) from error
-        return session
+
+    def _open_files(self) -> OpenFiles:
+        try:
+            return OpenFiles(self.path)
+        except OSError as error:
+            raise explain_failure(error, self.path, error.errno or 0) from error
 
 
 @contextmanager

@@ -7,6 +7,7 @@ A check takes microseconds, so one follows every commit before it is acknowledge
 from __future__ import annotations
 
 import os
+import stat
 import struct
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ import apsw
 from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import corruption_error
 
+_UNKNOWN = (0, 0)
+"""Neither a device nor an inode."""
 _MAGIC = b"SQLite format 3\0"
 _LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _OWNER_MAY_WRITE = 0o200
@@ -40,31 +43,58 @@ _BACK = (
 class OpenFiles:
     """The database file, its log and its index, as one connection has them open.
 
+    Make it just before the connection is opened: what is under a name later need not be what SQLite
+    has opened under it. `close` ends it.
+
     Args:
-        path: the database file.
-        has_moved: whether the file that the connection has open is no longer under this name.
+        path: the database file; an empty log is created beside it if there is none.
 
     Raises:
-        LedgerUnavailable: a file is missing, was replaced, or cannot be opened.
+        OSError: the log can be neither opened nor created.
     """
 
-    def __init__(self, path: Path, *, has_moved: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
         self._names = (str(path), f"{path}-wal", f"{path}-shm")
         self.is_log_lost = False
         """Whether only the log is missing, so that its content can still be folded back."""
-        if has_moved:
-            raise self._explain_absence(0)
-        self._known = [(found.st_dev, found.st_ino) for found in self._stat()]
+        self._log = _open_log(path, os.O_RDONLY)
+        self._known = [_UNKNOWN, _identify(os.fstat(self._log)), _UNKNOWN]
+        self._header: apsw.VFSFile | None = None
         self._size = self._log_size = 0
         self._salt = b""
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the files that SQLite has open were seen under their names."""
+        return self._header is not None
+
+    def is_log_in_place(self) -> bool:
+        """Return whether the open log is the file under its name."""
+        return self._is_in_place(1)
+
+    def confirm(self, *, has_moved: bool) -> None:
+        """Check that SQLite has opened the files that are under their names now.
+
+        Args:
+            has_moved: what SQLite says of the database file.
+
+        Raises:
+            LedgerUnavailable: a file is missing, was replaced, or cannot be opened.
+        """
+        if has_moved:
+            raise self._explain_absence(0)
+        for number in (0, 2):
+            self._known[number] = _identify(self._stat(number))
+        self._require_same(1, self._stat(1))
+        if self._find_index() is None:
+            raise self._explain_exchange(2)
         # through SQLite's own layer: closing a descriptor of ours would drop all locks on the file
         flags = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY
         try:
-            self._header = apsw.VFSFile("", str(path), [flags, 0])
-            self._log = os.open(self._names[1], os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except (OSError, apsw.Error) as error:
-            raise self._explain_absence(1) from error
+            self._header = apsw.VFSFile("", self._names[0], [flags, 0])
+        except apsw.Error as error:
+            raise self._explain_absence(0) from error
 
     def look(self) -> None:
         """Compare the open files with those under their names.
@@ -73,7 +103,7 @@ class OpenFiles:
             LedgerUnavailable: a file is missing, was replaced, or is read-only.
             LedgerCorrupt: a file was cut or overwritten.
         """
-        main, log, index = self._stat()
+        main, log, index = map(self._stat, range(3))
         for number, found in enumerate((main, log, index)):
             self._require_same(number, found)
         if not main.st_mode & _OWNER_MAY_WRITE:
@@ -81,7 +111,7 @@ class OpenFiles:
         if main.st_size < self._size:
             raise corruption_error(self._path, "it was cut while it was in use")
         self._size = main.st_size
-        if self._header.xRead(len(_MAGIC), 0) != _MAGIC:
+        if self._header and self._header.xRead(len(_MAGIC), 0) != _MAGIC:
             raise corruption_error(self._path, "its beginning was overwritten while it was in use")
         self._look_at_log(log.st_size)
 
@@ -95,25 +125,20 @@ class OpenFiles:
             LedgerUnavailable: the log or the index is missing or was replaced.
             LedgerCorrupt: the log was cut or overwritten.
         """
-        number = 2
-        try:
-            self._require_same(number, os.stat(self._names[number]))
-            number = 1
-            log = os.stat(self._names[number])
-        except OSError as error:
-            raise self._explain_absence(number) from error
-        self._require_same(number, log)
+        self._require_same(2, self._stat(2))
+        log = self._stat(1)
+        self._require_same(1, log)
         self._look_at_log(log.st_size)
 
     def has_every_frame(self) -> bool:
         """Return whether the open log holds all that the processes' common index says is there.
 
         It does not if this log was deleted before, and another process has put it back and written
-        to it. No other process may write meanwhile. True if the index cannot be read.
+        to it. No other process may write meanwhile. False if the index is not known.
         """
-        index = _find_descriptor(self._known[2])
+        index = self._find_index()
         if index is None:
-            return True
+            return False
         is_valid, page_bytes, last, *checksum, salt = _INDEX_HEAD.unpack(
             os.pread(index, _INDEX_HEAD.size, 0)
         )
@@ -138,12 +163,11 @@ class OpenFiles:
             OSError: the log cannot be written; if no other process has it open, SQLite still folds
                 it back when the connection closes.
         """
-        if not self._is_file_there():
+        if not self._is_in_place(0):
             return  # the log does not belong to another file
         if not self.has_every_frame():
             return  # a process that has the newer log puts that one back
-        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-        handle = os.open(self._names[1], flags, 0o600)
+        handle = _open_log(self._path, os.O_RDWR)
         try:
             if os.fstat(handle).st_size:
                 return  # another process was faster
@@ -161,26 +185,23 @@ class OpenFiles:
     def close(self) -> None:
         """Close the two files opened here; the connection has its own."""
         os.close(self._log)
-        self._header.xClose()
+        if self._header is not None:
+            self._header.xClose()
 
-    def _is_file_there(self) -> bool:
-        """Return whether the file under the ledger's name is the open one."""
+    def _is_in_place(self, number: int) -> bool:
+        """Return whether the file under a name is the open one."""
         try:
-            found = os.stat(self._names[0])
+            return _identify(os.stat(self._names[number])) == self._known[number]
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == self._known[0]
 
     def _require_same(self, number: int, found: os.stat_result) -> None:
         """Check that a file is the open one."""
-        if (found.st_dev, found.st_ino) == self._known[number]:
+        if _identify(found) == self._known[number]:
             return
         # an empty one was created by a process that has just opened the ledger
         self.is_log_lost = number == 1 and not found.st_size
-        raise LedgerUnavailable(
-            f"Another file has taken the place of {self._names[number]}. {_BACK}",
-            LedgerState.REPLACED,
-        )
+        raise self._explain_exchange(number)
 
     def _look_at_log(self, size: int) -> None:
         if not size:
@@ -198,36 +219,50 @@ class OpenFiles:
             raise corruption_error(self._path, "its log was cut while it was in use")
         self._salt, self._log_size = head[_SALT], size
 
-    def _stat(self) -> tuple[os.stat_result, os.stat_result, os.stat_result]:
-        number = 0
+    def _stat(self, number: int) -> os.stat_result:
         try:
-            main = os.stat(self._names[0])
-            number = 1
-            return main, os.stat(self._names[1]), os.stat(self._names[2])
+            return os.stat(self._names[number])
         except OSError as error:
             raise self._explain_absence(number) from error
+
+    def _find_index(self) -> int | None:
+        """Return SQLite's own descriptor of the index; None if it has another one open.
+
+        A descriptor of ours could not be closed: that would drop SQLite's locks on the file.
+        """
+        for name in os.listdir("/dev/fd"):
+            with suppress(OSError):
+                if _identify(os.fstat(int(name))) == self._known[2]:
+                    return int(name)
+        return None
 
     def _explain_absence(self, number: int) -> LedgerUnavailable:
         self.is_log_lost = number > 0
         what = self._names[number]
         if number == 0 and os.path.exists(what):
-            text, state = f"Another file has taken the place of {what}.", LedgerState.REPLACED
-        else:
-            text, state = f"{what} has been taken away while it was in use.", LedgerState.VANISHED
-        return LedgerUnavailable(f"{text} {_BACK}", state)
+            return self._explain_exchange(number)
+        text = f"{what} has been taken away while it was in use. {_BACK}"
+        return LedgerUnavailable(text, LedgerState.VANISHED)
+
+    def _explain_exchange(self, number: int) -> LedgerUnavailable:
+        text = f"Another file has taken the place of {self._names[number]}. {_BACK}"
+        return LedgerUnavailable(text, LedgerState.REPLACED)
 
 
-def _find_descriptor(known: tuple[int, int]) -> int | None:
-    """Return SQLite's own descriptor of a file by its device and inode; None if there is none.
+def _open_log(path: Path, flags: int) -> int:
+    """Open a ledger's log, or create it as SQLite does: with the owner and mode of the ledger."""
+    name, flags = f"{path}-wal", flags | os.O_CLOEXEC | os.O_NOFOLLOW
+    with suppress(FileNotFoundError):
+        return os.open(name, flags)
+    ledger = path.stat()
+    handle = os.open(name, flags | os.O_CREAT, stat.S_IMODE(ledger.st_mode))
+    if not os.geteuid():
+        os.fchown(handle, ledger.st_uid, ledger.st_gid)
+    return handle
 
-    One of ours could not be closed: that would drop SQLite's locks on the file.
-    """
-    for name in os.listdir("/dev/fd"):
-        with suppress(OSError):
-            found = os.fstat(int(name))
-            if (found.st_dev, found.st_ino) == known:
-                return int(name)
-    return None
+
+def _identify(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _sync_folder(folder: Path) -> None:

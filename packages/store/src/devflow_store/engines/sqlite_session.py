@@ -46,8 +46,8 @@ class SqliteSession:
     Args:
         connection: just opened.
         path: of the file.
-        on_change: called when the files are damaged or no longer those under the ledger's name;
-            None disables these checks.
+        files: opened just before the connection, and closed with it; None disables their checks.
+        on_change: called when the files are damaged or no longer those under the ledger's name.
     """
 
     def __init__(
@@ -55,7 +55,8 @@ class SqliteSession:
         connection: apsw.Connection,
         path: Path,
         *,
-        on_change: Callable[[], None] | None = None,
+        files: OpenFiles | None = None,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.waits_for_lock = False
         self._connection = connection
@@ -63,7 +64,7 @@ class SqliteSession:
         self._execute = _execute_of(self._cursor)
         self._path = path
         self._on_change = on_change
-        self._files: OpenFiles | None = None
+        self._files = files
         self._wait_end_s = 0.0
         connection.set_busy_handler(self._wait_for_lock)
 
@@ -96,48 +97,43 @@ class SqliteSession:
         number = int(self.execute("PRAGMA user_version")[0][0])
         self.execute(f"PRAGMA user_version = {(number + 1) % _MAX_TOUCHES}")
 
+    def has_log_in_place(self) -> bool:
+        """Return whether the log that was found before the connection is still under its name."""
+        return self._files is None or self._files.is_log_in_place()
+
     def look(self, *, is_ahead: bool = False) -> None:
         """Check that the files are still the ones that the first call saw."""
-        if self._on_change is None:
+        files = self._files
+        if files is None:
             return
         try:
-            self._look(is_ahead=is_ahead)
+            if not files.is_confirmed:
+                files.confirm(has_moved=self._has_moved())
+            elif is_ahead:
+                files.look_ahead()
+                return
+            files.look()
         except (apsw.Error, OSError) as error:
             number = _find_errno(error, self._connection)
-            raise _explain_failure(error, self._path, number) from error
+            raise explain_failure(error, self._path, number) from error
         except StoreError:
             self._on_change()
-            if not self._folds_log_back():
+            if not (files.is_log_lost and self._folds_log_back(files)):
                 self.keep_log()  # the files under the ledger's name stay unchanged
             raise
 
-    def _look(self, *, is_ahead: bool) -> None:
-        if self._files is None:
-            self._files = OpenFiles(self._path, has_moved=self._has_moved())
-        elif is_ahead:
-            self._files.look_ahead()
-            return
-        self._files.look()
+    def _folds_log_back(self, files: OpenFiles) -> bool:
+        """Put a deleted log back, so that other processes go on with it; return whether it failed.
 
-    def _folds_log_back(self) -> bool:
-        """Put a deleted log back; return whether that failed, so that the close has to fold it."""
-        files = self._files
-        if files is None or not files.is_log_lost or not files.has_every_frame():
-            return False
-        return not self._puts_log_back(files)
-
-    def _puts_log_back(self, files: OpenFiles) -> bool:
-        """Restore a deleted log, so that other processes go on with it; return whether it worked.
-
-        Where that fails and no other process has it open, SQLite folds it back at the close.
+        Where it failed and no other process has it open, SQLite folds it back at the close.
         """
         try:
             if not self._connection.in_transaction:
                 self._execute("BEGIN IMMEDIATE", ())
             files.put_log_back()
         except (OSError, apsw.Error):
-            return False
-        return True
+            return files.has_every_frame()
+        return False
 
     def keep_log(self) -> None:
         """Leave the log as it is at `close`, instead of folding it back into the file."""
@@ -181,7 +177,7 @@ class SqliteSession:
 
     def close(self) -> None:
         self.rollback()
-        if self._files is not None:
+        if self._files is not None and self._files.is_confirmed:
             with suppress(StoreError):
                 self.look()  # else SQLite might fold back a log that is no longer the ledger's
         try:
@@ -195,7 +191,7 @@ class SqliteSession:
                 self._files = None
 
     def _translate(self, error: apsw.Error) -> StoreError:
-        if self._on_change is not None and isinstance(error, apsw.CorruptError | apsw.NotADBError):
+        if isinstance(error, apsw.CorruptError | apsw.NotADBError):
             self._on_change()
         return translate_error(error, self._path, self._connection.system_errno)
 
@@ -244,7 +240,7 @@ def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> Sto
         case apsw.ReadOnlyError() | apsw.PermissionsError():
             return LedgerUnavailable(read_only_message(path), LedgerState.READ_ONLY)
         case apsw.IOError() | apsw.CantOpenError():
-            return _explain_failure(error, path, system_errno)
+            return explain_failure(error, path, system_errno)
         case apsw.SQLError() if "no such table" in str(error):
             return LedgerUnavailable(
                 f"A table of {path} is gone ({error}). Put it back, or stop every DevFlow process "
@@ -255,7 +251,7 @@ def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> Sto
             return StoreError(f"{path}: {error}.")
 
 
-def _explain_failure(error: Exception, path: Path, system_errno: int) -> LedgerUnavailable:
+def explain_failure(error: Exception, path: Path, system_errno: int) -> LedgerUnavailable:
     """Return the error for a system error number."""
     if system_errno in _FULL_ERRNOS:
         return _full(path)
