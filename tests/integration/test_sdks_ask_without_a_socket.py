@@ -32,6 +32,8 @@ PARAMETERS: dict[str, Any] = {
 ADDRESS = "http://nowhere.invalid:1/some/proxy/v1"
 STALL = {"faults": [{"then": {"kind": "stall", "at": {"event": 9}}}]}
 SILENT = {"faults": [{"then": {"kind": "stall", "at": {"byte": 0}}}]}
+IMPATIENCE_S = 0.2
+"""What a client waits for an upstream that stays silent for ever: it passes on any machine."""
 Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 
 
@@ -200,17 +202,17 @@ async def test_a_clients_time_out_ends_the_call(
     eventually: Eventually,
 ) -> None:
     sandbox.set_faults(SILENT)
-    impatient = to_openai.with_options(timeout=0.05, max_retries=0)
+    impatient = to_openai.with_options(timeout=IMPATIENCE_S, max_retries=0)
     with pytest.raises(openai.APITimeoutError):
         await impatient.chat.completions.create(model=MODEL, messages=ASK)
     with pytest.raises(anthropic.APITimeoutError):
-        await to_anthropic.with_options(timeout=0.05, max_retries=0).messages.create(
+        await to_anthropic.with_options(timeout=IMPATIENCE_S, max_retries=0).messages.create(
             model=MODEL, max_tokens=9, messages=ASK
         )
     await eventually(lambda: len(entries_of(gateway)) == 2)
     assert [entry.outcome for entry in entries_of(gateway)] == ["cancelled"] * 2
     sandbox.set_faults(STALL)
-    reader = to_openai.with_options(timeout=0.5, max_retries=0)
+    reader = to_openai.with_options(timeout=IMPATIENCE_S, max_retries=0)
     with pytest.raises(openai.APITimeoutError):  # in the stream; on a busy machine before it
         _ = [
             chunk
@@ -323,7 +325,7 @@ def test_blocking_sdks_ask_through_a_synchronous_gateway(
             next(iter(left))
         openrouter_sandbox.set_faults(SILENT)
         with pytest.raises(openai.APITimeoutError):
-            to_openai.with_options(timeout=0.05, max_retries=0).chat.completions.create(
+            to_openai.with_options(timeout=IMPATIENCE_S, max_retries=0).chat.completions.create(
                 model=MODEL, messages=ASK
             )
     outcomes = [entry.outcome for entry in Store(settings.data_dir / "ledger.db").entries()]

@@ -173,21 +173,25 @@ class InProcessReply:
 
     @property
     def now_s(self) -> float:
+        """The monotonic clock."""
         return time.monotonic()
 
     def hold(self, request: Request, owner: str, /) -> bool:
-        return True  # it is this program's own memory
+        """Return that there is room: it is this program's own memory."""
+        return True
 
     def give_back(self, request: Request, /) -> None:
         """Do nothing: bodies are not counted here."""
 
     def send(self, piece: bytes, /) -> None:
+        """Hand a piece to the reader."""
         self._pieces.append(piece)
         self._buffered_bytes += len(piece)
         self.is_full = self._buffered_bytes > MAX_BUFFERED_BYTES
         self._written.notify()
 
     async def wait_until_drained(self) -> None:
+        """Wait until the reader has taken what lies ready."""
         while self.is_full:
             await self._read.wait()
 

@@ -28,8 +28,7 @@ from devflow_gateway.interop.local_server import (
 if TYPE_CHECKING:
     import httpx
     import httpx2
-
-    from devflow_gateway.async_gateway import AsyncGateway
+    from devflow_openrouter import OpenRouterGateway
 
 Library = Literal["httpx2", "httpx"]
 BASE_URL = "http://devflow.invalid/v1"
@@ -40,14 +39,17 @@ _GRACE_S = 10.0
 
 @overload
 def make_async_client(
-    gateway: AsyncGateway, *, library: Literal["httpx2"] | None = None, portal: Portal | None = None
+    gateway: OpenRouterGateway,
+    *,
+    library: Literal["httpx2"] | None = None,
+    portal: Portal | None = None,
 ) -> httpx2.AsyncClient: ...
 @overload
 def make_async_client(
-    gateway: AsyncGateway, *, library: Literal["httpx"], portal: Portal | None = None
+    gateway: OpenRouterGateway, *, library: Literal["httpx"], portal: Portal | None = None
 ) -> httpx.AsyncClient: ...
 def make_async_client(
-    gateway: AsyncGateway, *, library: Library | None = None, portal: Portal | None = None
+    gateway: OpenRouterGateway, *, library: Library | None = None, portal: Portal | None = None
 ) -> httpx2.AsyncClient | httpx.AsyncClient:
     """Return an asynchronous client that the gateway answers; close it before the gateway.
 
@@ -71,14 +73,14 @@ def make_async_client(
 
 @overload
 def make_client(
-    gateway: AsyncGateway, portal: Portal, *, library: Literal["httpx2"] | None = None
+    gateway: OpenRouterGateway, portal: Portal, *, library: Literal["httpx2"] | None = None
 ) -> httpx2.Client: ...
 @overload
 def make_client(
-    gateway: AsyncGateway, portal: Portal, *, library: Literal["httpx"]
+    gateway: OpenRouterGateway, portal: Portal, *, library: Literal["httpx"]
 ) -> httpx.Client: ...
 def make_client(
-    gateway: AsyncGateway, portal: Portal, *, library: Library | None = None
+    gateway: OpenRouterGateway, portal: Portal, *, library: Library | None = None
 ) -> httpx2.Client | httpx.Client:
     """Return a blocking client whose requests the gateway answers; see `make_async_client`.
 
@@ -95,7 +97,7 @@ def make_client(
     return http.Client(**_options(gateway, transport))
 
 
-def _options(gateway: AsyncGateway, transport: object) -> dict[str, Any]:
+def _options(gateway: OpenRouterGateway, transport: object) -> dict[str, Any]:
     timeout_s = gateway.settings.total_timeout_s + _GRACE_S
     return {
         "transport": transport,
@@ -219,6 +221,7 @@ def _make_async_stream(http: Any) -> Any:
                 yield piece
 
         async def aclose(self) -> None:
+            """Leave the reply."""
             await self._sending.aclose()
 
     return AsyncStream
@@ -236,6 +239,7 @@ def _make_stream(http: Any) -> Any:
                 yield piece
 
         def close(self) -> None:
+            """Leave the reply."""
             self._portal.run(self._sending.aclose())
 
     return Stream

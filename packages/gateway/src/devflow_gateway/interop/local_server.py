@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from devflow_core.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from devflow_gateway.async_gateway import AsyncGateway
+    from devflow_openrouter import OpenRouterGateway
 
 ENTRY_POINTS = "devflow_gateway.local_server"
 """The group of entry points in which a package offers a `LocalServer`; ours has the name below.
@@ -72,7 +72,7 @@ class Portal(Protocol):
         ...
 
 
-def make_local_server(gateway: AsyncGateway) -> LocalServer:
+def make_local_server(gateway: OpenRouterGateway) -> LocalServer:
     """Return what answers HTTP requests through a gateway; the caller closes it before the gateway.
 
     Raises:
@@ -81,8 +81,8 @@ def make_local_server(gateway: AsyncGateway) -> LocalServer:
     for found in entry_points(group=ENTRY_POINTS, name=_OWN):
         return found.load()(gateway)
     raise ConfigurationError(
-        "HTTP clients in this program need the package devflow-gateway-server: install it, as with"
-        " `uv add devflow-gateway-server`."
+        "HTTP clients in this program need the package devflow-gateway-server: install it with"
+        " `uv add 'devflow-gateway[sdks]'`."
     )
 
 
