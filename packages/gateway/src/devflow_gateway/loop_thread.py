@@ -82,6 +82,11 @@ class LoopThread:
         self._outcomes.add(outcome)
         try:
             self._call_soon(begin)
+        except ConfigurationError:  # the loop has ended
+            self._outcomes.discard(outcome)
+            work.close()
+            raise
+        try:
             return outcome.result()
         except BaseException:
             if not outcome.done():  # not the coroutine's own error: Ctrl-C, or a signal handler's

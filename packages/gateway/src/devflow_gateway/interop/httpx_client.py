@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from devflow_core.errors import ConfigurationError
 
 from devflow_gateway.interop.local_server import (
+    AnsweringGateway,
     BridgedServer,
     LocalReply,
     LocalServer,
@@ -28,7 +29,6 @@ from devflow_gateway.interop.local_server import (
 if TYPE_CHECKING:
     import httpx
     import httpx2
-    from devflow_openrouter import OpenRouterGateway
 
 Library = Literal["httpx2", "httpx"]
 BASE_URL = "http://devflow.invalid/v1"
@@ -39,17 +39,17 @@ _GRACE_S = 10.0
 
 @overload
 def make_async_client(
-    gateway: OpenRouterGateway,
+    gateway: AnsweringGateway,
     *,
     library: Literal["httpx2"] | None = None,
     portal: Portal | None = None,
 ) -> httpx2.AsyncClient: ...
 @overload
 def make_async_client(
-    gateway: OpenRouterGateway, *, library: Literal["httpx"], portal: Portal | None = None
+    gateway: AnsweringGateway, *, library: Literal["httpx"], portal: Portal | None = None
 ) -> httpx.AsyncClient: ...
 def make_async_client(
-    gateway: OpenRouterGateway, *, library: Library | None = None, portal: Portal | None = None
+    gateway: AnsweringGateway, *, library: Library | None = None, portal: Portal | None = None
 ) -> httpx2.AsyncClient | httpx.AsyncClient:
     """Return an asynchronous client that the gateway answers; close it before the gateway.
 
@@ -73,14 +73,14 @@ def make_async_client(
 
 @overload
 def make_client(
-    gateway: OpenRouterGateway, portal: Portal, *, library: Literal["httpx2"] | None = None
+    gateway: AnsweringGateway, portal: Portal, *, library: Literal["httpx2"] | None = None
 ) -> httpx2.Client: ...
 @overload
 def make_client(
-    gateway: OpenRouterGateway, portal: Portal, *, library: Literal["httpx"]
+    gateway: AnsweringGateway, portal: Portal, *, library: Literal["httpx"]
 ) -> httpx.Client: ...
 def make_client(
-    gateway: OpenRouterGateway, portal: Portal, *, library: Library | None = None
+    gateway: AnsweringGateway, portal: Portal, *, library: Library | None = None
 ) -> httpx2.Client | httpx.Client:
     """Return a blocking client whose requests the gateway answers; see `make_async_client`.
 
@@ -97,7 +97,7 @@ def make_client(
     return http.Client(**_options(gateway, transport))
 
 
-def _options(gateway: OpenRouterGateway, transport: object) -> dict[str, Any]:
+def _options(gateway: AnsweringGateway, transport: object) -> dict[str, Any]:
     timeout_s = gateway.settings.total_timeout_s + _GRACE_S
     return {
         "transport": transport,

@@ -6,12 +6,10 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from devflow_core.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from devflow_openrouter import OpenRouterGateway
+from devflow_core.settings import Settings
 
 ENTRY_POINTS = "devflow_gateway.local_server"
 """The group of entry points in which a package offers a `LocalServer`; ours has the name below.
@@ -21,6 +19,12 @@ other package's would be.
 """
 _OWN = "devflow"
 T = TypeVar("T")
+
+
+class AnsweringGateway(Protocol):
+    """An `AsyncGateway`, as far as it is looked at here; the server looks at more of it."""
+
+    settings: Settings
 
 
 class LocalReply(Protocol):
@@ -72,7 +76,7 @@ class Portal(Protocol):
         ...
 
 
-def make_local_server(gateway: OpenRouterGateway) -> LocalServer:
+def make_local_server(gateway: AnsweringGateway) -> LocalServer:
     """Return what answers HTTP requests through a gateway; the caller closes it before the gateway.
 
     Raises:
