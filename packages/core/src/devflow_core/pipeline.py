@@ -164,7 +164,8 @@ class Pipeline:
         self._classifier = classifier
         self._router = router
         self._executor = executor
-        self._book = book
+        self.book = book
+        """Where attempts and entries become durable."""
         self._ledger = ledger
         self._deadline_s = deadline_s
         self._bills_on_cancel = bills_on_cancel
@@ -235,7 +236,7 @@ class Pipeline:
     ) -> AsyncGenerator[Reply]:
         journal = Journal(
             request,
-            book=self._book,
+            book=self.book,
             deadline_s=self._clocks.monotonic() + self._deadline_s,
             clocks=self._clocks,
             bills_on_cancel=self._bills_on_cancel,

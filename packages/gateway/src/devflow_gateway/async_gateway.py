@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack, overload
 
 from devflow_claude_code import ClaudeCodeSession, hand_off
 from devflow_claude_code.handoff.request import DEFAULT_PROMPT
@@ -42,6 +42,10 @@ from devflow_gateway.calls.tool_rounds import (
 )
 from devflow_gateway.handoff import HandedOff, find_handoff_target
 from devflow_gateway.providers.table import connect_providers, list_model_rows
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
 
 T = TypeVar("T")
 
@@ -235,6 +239,34 @@ class AsyncGateway(OpenRouterGateway):
             max_cost_usd=max_cost_usd,
             **labels,
         )
+
+    @overload
+    def as_httpx_client(
+        self, *, library: Literal["httpx2"] | None = None
+    ) -> httpx2.AsyncClient: ...
+    @overload
+    def as_httpx_client(self, *, library: Literal["httpx"]) -> httpx.AsyncClient: ...
+    def as_httpx_client(
+        self, *, library: Literal["httpx2", "httpx"] | None = None
+    ) -> httpx2.AsyncClient | httpx.AsyncClient:
+        """Return a client that this gateway answers, as the server does, without a socket.
+
+        Give it to an SDK: `openai.AsyncOpenAI(http_client=gateway.as_httpx_client())`. Which base
+        URL and key the SDK is given does not matter. Enter the gateway before the first request;
+        close the client (or the SDK's, which does it) before leaving the gateway.
+
+        Args:
+            library: whose client is returned; None: httpx2 if it is installed, as the SDKs of
+                OpenAI and Anthropic have it, otherwise httpx.
+
+        Raises:
+            ConfigurationError: the package `devflow-gateway-server` is not installed.
+        """
+        from devflow_gateway.interop.httpx_client import make_async_client
+
+        if library == "httpx":
+            return make_async_client(self, library="httpx")
+        return make_async_client(self, library=library)
 
     async def hand_off(
         self,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 from devflow_analytics import Report
 from devflow_claude_code import ClaudeCodeSession
@@ -39,6 +39,10 @@ from devflow_gateway.calls.tool_rounds import (
 )
 from devflow_gateway.handoff import HandedOff
 from devflow_gateway.loop_thread import LoopThread, Relay
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
 
 T = TypeVar("T")
 
@@ -372,6 +376,36 @@ class Gateway:
     def learn_limits(self) -> None:
         """Ask the provider for the limits of the keys; as `AsyncGateway.learn_limits`."""
         self._loop().run(self._gateway.learn_limits())
+
+    @overload
+    def as_httpx_client(self, *, library: Literal["httpx2"] | None = None) -> httpx2.Client: ...
+    @overload
+    def as_httpx_client(self, *, library: Literal["httpx"]) -> httpx.Client: ...
+    def as_httpx_client(
+        self, *, library: Literal["httpx2", "httpx"] | None = None
+    ) -> httpx2.Client | httpx.Client:
+        """Return a blocking client that this gateway answers; as `AsyncGateway.as_httpx_client`."""
+        from devflow_gateway.interop.httpx_client import make_client
+
+        if library == "httpx":
+            return make_client(self._gateway, self._loop(), library="httpx")
+        return make_client(self._gateway, self._loop(), library=library)
+
+    @overload
+    def as_async_httpx_client(
+        self, *, library: Literal["httpx2"] | None = None
+    ) -> httpx2.AsyncClient: ...
+    @overload
+    def as_async_httpx_client(self, *, library: Literal["httpx"]) -> httpx.AsyncClient: ...
+    def as_async_httpx_client(
+        self, *, library: Literal["httpx2", "httpx"] | None = None
+    ) -> httpx2.AsyncClient | httpx.AsyncClient:
+        """Return a client for any event loop, for libraries that have blocking and other calls."""
+        from devflow_gateway.interop.httpx_client import make_async_client
+
+        if library == "httpx":
+            return make_async_client(self._gateway, library="httpx", portal=self._loop())
+        return make_async_client(self._gateway, library=library, portal=self._loop())
 
     def _loop(self) -> LoopThread:
         """Return the running thread.

@@ -82,6 +82,11 @@ class LoopThread:
         self._outcomes.add(outcome)
         try:
             self._call_soon(begin)
+        except ConfigurationError:  # the loop has ended
+            self._outcomes.discard(outcome)
+            work.close()
+            raise
+        try:
             return outcome.result()
         except BaseException:
             if not outcome.done():  # not the coroutine's own error: Ctrl-C, or a signal handler's
@@ -108,6 +113,27 @@ class LoopThread:
             self._started.result().call_soon_threadsafe(callback)
         except RuntimeError as error:  # the loop has ended
             raise _closed() from error
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Start a coroutine in the loop, and return the future of its result, for other loops.
+
+        Cancelling the future cancels it.
+
+        Raises:
+            ConfigurationError: the loop has ended.
+        """
+        if not self._thread.is_alive():
+            work.close()
+            raise ConfigurationError("The synchronous gateway is closed.")
+
+        async def run() -> T:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - a coroutine runs in one
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return await work
+
+        return asyncio.run_coroutine_threadsafe(run(), self._started.result())
 
     def _run_loop(self) -> None:
         try:

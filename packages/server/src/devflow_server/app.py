@@ -20,7 +20,7 @@ from devflow_core.errors import (
 from devflow_core.ids import new_id
 from devflow_core.masking import KNOWN_SECRETS
 
-from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
+from devflow_server.auth import ANONYMOUS, Caller, Callers, presented_secrets
 from devflow_server.error_responses import InternalError, OutOfMemory, error_headers, error_reply
 from devflow_server.http import Admission, ClientDisconnected, Exchange, Request
 from devflow_server.http.receiver import too_many_bytes
@@ -60,18 +60,26 @@ class App:
 
     Args:
         routes: the table of routes.
-        authenticator: decides whether a caller is let in.
+        callers: decides whether a caller is let in.
         metrics: counts requests and failures.
         tracing: gets every admitted request once it is answered.
+        logs_requests: whether the access log gets a line for each request.
     """
 
     def __init__(
-        self, routes: RouteTable, authenticator: Authenticator, metrics: Metrics, tracing: Tracing
+        self,
+        routes: RouteTable,
+        callers: Callers,
+        metrics: Metrics,
+        tracing: Tracing,
+        *,
+        logs_requests: bool = True,
     ) -> None:
         self._tracing = tracing
         self.routes = routes
-        self._authenticator = authenticator
+        self._callers = callers
         self._metrics = metrics
+        self._logs_requests = logs_requests
         self._log = structlog.get_logger("devflow.access")
         self._is_memory_limited = is_memory_limited()
 
@@ -170,7 +178,7 @@ class App:
 
     def _find_route(self, request: Request) -> RouteMatch:
         # first, so that pages of other sites cannot even find out which paths exist
-        self._authenticator.check_origin(request)
+        self._callers.check_origin(request)
         found = self.routes.find(request.method, request.path)
         if found is not None:
             return found
@@ -182,13 +190,11 @@ class App:
         raise NotFound("There is no such path; /docs lists what there is.")
 
     def _recognize(self, request: Request, route: HttpRoute) -> Caller | None:
-        return ANONYMOUS if route.access is Access.OPEN else self._authenticator.recognize(request)
+        return ANONYMOUS if route.access is Access.OPEN else self._callers.recognize(request)
 
     async def _look_up(self, request: Request, found: RouteMatch) -> AdmittedRequest:
         try:
-            caller = await self._authenticator.look_up(
-                request, takes_former=found.route.serves_outages
-            )
+            caller = await self._callers.look_up(request, takes_former=found.route.serves_outages)
             return self._admit(found, caller)
         except DevFlowError as error:
             return self._refuse(found, error)
@@ -240,6 +246,8 @@ class App:
         self._metrics.observe_request(route.path if route else "other", status, total_s)
         if context is not None:
             self._tracing.record(context, status, total_s)
+        if not self._logs_requests:
+            return
         self._log.info(
             "request",
             request_id=request_id,

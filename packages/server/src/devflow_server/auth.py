@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from devflow_core.errors import ConfigurationError, Forbidden, StoreError, Unauthorized
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.scope import is_in_scope
+from devflow_core.settings import Settings
 
 from devflow_server.guesses import GuessBrake
 from devflow_server.http import Request
@@ -114,6 +115,35 @@ LOCAL_CALLER = Caller(name="local", id="local", is_operator=True)
 """The user of this machine who sent no key, or a client that this process started."""
 ANONYMOUS = Caller(name="anybody", id="anybody", groups=frozenset())
 """The caller of an open route, who is not identified."""
+
+
+class Callers(Protocol):
+    """The port through which the sender of a request is found and let in."""
+
+    def check_origin(self, request: Request, /) -> None:
+        """Refuse requests that come from pages of other sites.
+
+        Raises:
+            Forbidden: it is from such a page.
+        """
+        ...
+
+    def recognize(self, request: Request, /) -> Caller | None:
+        """Return the caller if that takes no look-up; None if `look_up` has to decide.
+
+        Raises:
+            Unauthorized: a key is needed, and it is missing or malformed.
+        """
+        ...
+
+    async def look_up(self, request: Request, /, *, takes_former: bool = False) -> Caller:
+        """Return the caller, after looking its key up.
+
+        Raises:
+            Unauthorized: the key is wrong.
+            StoreError: the key cannot be looked up.
+        """
+        ...
 
 
 class Authenticator:
@@ -220,6 +250,26 @@ _PROXY_NEEDS_KEY = (
     " key is needed: make one with `devflow keys create NAME`, and send it as `Authorization:"
     " Bearer` or `x-api-key`."
 )
+
+
+def make_authenticator(
+    settings: Settings, keys: KeyVerifier, *, local_key: str | None = None
+) -> Authenticator:
+    """Return an authenticator that asks for keys and accepts hosts as the settings say.
+
+    Args:
+        settings: all of them.
+        keys: looks client keys up.
+        local_key: a client key that only this process accepts, for a client that it started.
+    """
+    # pages of other sites use 0.0.0.0 to reach this machine
+    is_name = settings.host not in ("0.0.0.0", "::", "")  # noqa: S104 - not bound here
+    return Authenticator(
+        keys,
+        require_key=settings.require_key,
+        allowed_hosts=(*settings.allowed_hosts, *((settings.host,) if is_name else ())),
+        local_key=local_key,
+    )
 
 
 def caller_id(caller: Caller, upstream_key: str | None) -> str:

@@ -81,8 +81,10 @@ def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
 
 
 def id_headers(request_id: str) -> list[Header]:
-    """Return the request's id, under our header name and under the one Anthropic's SDK reads."""
-    return [("x-devflow-request-id", request_id), ("request-id", request_id)]
+    """Return the request's id, under our header name and under those that SDKs read."""
+    # Anthropic's SDK reads the second, OpenAI's the third
+    names = ("x-devflow-request-id", "request-id", "x-request-id")
+    return [(name, request_id) for name in names]
 
 
 def _application_error(error: DevFlowError, request_id: str) -> tuple[int, bytes]:

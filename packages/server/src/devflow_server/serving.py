@@ -17,7 +17,7 @@ from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
 from devflow_store import Store
 
-from devflow_server.auth import check_bind
+from devflow_server.auth import check_bind, make_authenticator
 from devflow_server.http import Limits, Listener
 from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
@@ -125,7 +125,7 @@ async def run_gateway(
                 idempotency=idempotency,
                 embeddings=gateway.embeddings,
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
-                keys=store.keys,
+                callers=make_authenticator(settings, store.keys, local_key=local_key),
                 nodes=nodes,
                 catalogue=gateway.catalogue,
                 has_server_key=lambda: bool(settings.server_keys()),
@@ -134,7 +134,6 @@ async def run_gateway(
                 descriptors=DescriptorWatch(metrics.count_descriptor_shortage),
                 problem=readiness.problem,
                 tracing=tracing,
-                local_key=local_key,
             )
             tasks = _maintenance_tasks(store, gateway, metrics, worker)
             jobs = _run_in_background(readiness.run, *tasks)
