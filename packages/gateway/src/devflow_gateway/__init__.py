@@ -99,8 +99,9 @@ if TYPE_CHECKING:
     from devflow_gateway.calls.function_tools import FunctionTool, tool
     from devflow_gateway.calls.parsing import ParsedCompletion
     from devflow_gateway.calls.tool_rounds import ToolRun
-    from devflow_gateway.gateway import Gateway, StreamedReply
+    from devflow_gateway.gateway import Gateway
     from devflow_gateway.handoff import HandedOff
+    from devflow_gateway.streamed_reply import StreamedReply
     from devflow_gateway.wiring import open_gateway
 
 __all__ = [
@@ -243,7 +244,8 @@ _HOMES = {
     "devflow_gateway.calls.function_tools": "FunctionTool tool",
     "devflow_gateway.calls.parsing": "ParsedCompletion",
     "devflow_gateway.calls.tool_rounds": "ToolRun",
-    "devflow_gateway.gateway": "Gateway StreamedReply",
+    "devflow_gateway.gateway": "Gateway",
+    "devflow_gateway.streamed_reply": "StreamedReply",
     "devflow_gateway.handoff": "HandedOff",
     "devflow_gateway.wiring": "open_gateway",
     "devflow_openrouter": "OpenRouterGateway",

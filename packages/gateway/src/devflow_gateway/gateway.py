@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from devflow_core.call_arguments import UsdAmount
 from devflow_core.dimensions import GroupBy
 from devflow_core.errors import ConfigurationError
 from devflow_core.events import Event
-from devflow_core.ledger import Book, Ledger, LedgerEntry
+from devflow_core.ledger import Book, Ledger
 from devflow_core.pipeline import Completion, Reply
 from devflow_core.ports import Classifier, ContextInjector, Router
 from devflow_core.request import ChatRequest
@@ -39,43 +39,13 @@ from devflow_gateway.calls.tool_rounds import (
 )
 from devflow_gateway.handoff import HandedOff
 from devflow_gateway.loop_thread import LoopThread, Relay
+from devflow_gateway.streamed_reply import StreamedReply
 
 if TYPE_CHECKING:
     import httpx
     import httpx2
 
 T = TypeVar("T")
-
-
-class StreamedReply:
-    """A reply that has begun: iterate it for its events; `Reply` without an event loop."""
-
-    def __init__(self, reply: Reply, events: Iterator[Event]) -> None:
-        self._reply = reply
-        self._events = events
-
-    @property
-    def request(self) -> ChatRequest:
-        """The request, with its context."""
-        return self._reply.request
-
-    @property
-    def route(self) -> Route:
-        """The route that was taken."""
-        return self._reply.route
-
-    @property
-    def entry(self) -> LedgerEntry | None:
-        """The ledger's entry of this request; None until the reply has ended."""
-        return self._reply.entry
-
-    @property
-    def entry_id(self) -> str:
-        """The id of this request in the ledger."""
-        return self._reply.entry_id
-
-    def __iter__(self) -> Iterator[Event]:
-        return self._events
 
 
 class Gateway:
