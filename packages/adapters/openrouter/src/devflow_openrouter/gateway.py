@@ -311,7 +311,7 @@ class OpenRouterGateway(AskingGateway):
 
     async def report(
         self,
-        by: GroupBy = "model",
+        by: GroupBy | tuple[GroupBy, ...] = "model",
         *,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -319,11 +319,13 @@ class OpenRouterGateway(AskingGateway):
         """Report cost, usage and performance from the book.
 
         Args:
-            by: what the rows are (`model`, `task`, `session`, `day`…).
+            by: what the rows are (`model`, `task`, `session`, `day`…), or an outer and an inner
+                dimension: `("project", "model")`.
             since: inclusive, UTC.
             until: exclusive, UTC.
 
         Raises:
+            InvalidRequest: `by` names no dimension, or not one or two different ones.
             StoreError: the ledger cannot be read.
         """
         reporter = Reporter(
