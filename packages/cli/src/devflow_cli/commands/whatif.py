@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from devflow_core.usage import KnownCost, MissingCost
@@ -39,7 +39,6 @@ def whatif(
         find_session,
         has_ledger,
     )
-    from devflow_cli.views.tables import print_table, say_sentence
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
     settings = run.settings()
@@ -53,6 +52,12 @@ def whatif(
     if run.as_json:
         run.emit(shown)
         return
+    _print(run, shown)
+
+
+def _print(run: Run, shown: dict[str, Any]) -> None:
+    from devflow_cli.views.tables import print_table, say_sentence
+
     columns = {
         "model": "Model",
         "cost_usd": "$Cost",
