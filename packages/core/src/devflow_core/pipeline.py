@@ -175,15 +175,10 @@ class Pipeline:
         self._clocks = clocks or Clocks()
         self._told_names: set[str] = set()
 
-    @property
-    def book(self) -> Book:
-        """The book in which this pipeline's attempts and entries become durable."""
-        return self._book
-
     def with_book(self, book: Book) -> Pipeline:
         """Return a pipeline with another book that shares everything else with this one."""
         other = copy.copy(self)
-        other._book = book  # noqa: SLF001 - its own copy
+        other.book = book
         return other
 
     def stream(
