@@ -11,6 +11,7 @@ from devflow_cli.commands import (
     ask,
     budget,
     claude,
+    costs,
     demo,
     doctor,
     explain,
@@ -29,8 +30,8 @@ from devflow_cli.commands import (
 from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
-    ask, budget, claude, demo, doctor, explain, handoff, integrate, keys, ledger, models, report,
-    sandbox, serve, sessions, trust, whatif,
+    ask, budget, claude, costs, demo, doctor, explain, handoff, integrate, keys, ledger, models,
+    report, sandbox, serve, sessions, trust, whatif,
 )  # fmt: skip
 
 

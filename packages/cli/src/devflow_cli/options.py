@@ -6,7 +6,7 @@ An invalid value raises `typer.BadParameter`, which ends the command with status
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -105,16 +105,20 @@ def parse_criteria(
     return criteria
 
 
-def parse_time(text: str | None) -> datetime | None:
-    """Parse a day, a time (UTC by default), or a span back from now (`7d`, `24h`).
+def parse_time(text: str | None, zone: tzinfo | None = UTC) -> datetime | None:
+    """Parse a day, a time, or a span back from now (`7d`, `24h`).
 
     A day means its beginning. The result has a time zone; it is None for None.
+
+    Args:
+        text: as given.
+        zone: the time zone of a text that names none; None is this machine's.
 
     Raises:
         typer.BadParameter: the text is none of these.
     """
     import re
-    from datetime import UTC, timedelta
+    from datetime import timedelta
 
     if text is None:
         return None
@@ -129,4 +133,6 @@ def parse_time(text: str | None) -> datetime | None:
         raise typer.BadParameter(
             f"{text!r} is not a day, time or span, such as 2026-11-21, 2026-11-21T09:00 or 7d"
         ) from None
-    return given if given.tzinfo else given.replace(tzinfo=UTC)
+    if given.tzinfo:
+        return given
+    return given.replace(tzinfo=zone) if zone is not None else given.astimezone()

@@ -1,0 +1,154 @@
+"""`devflow costs`: shows what Claude Code sessions on this machine cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from devflow_cli.app import app
+from devflow_cli.options import parse_time
+from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from devflow_claude_code import CostBlock, CostGroup
+
+
+class View(StrEnum):
+    """What costs are shown by."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+    MONTHLY = "monthly"
+    SESSION = "session"
+    BLOCKS = "blocks"
+    MODEL = "model"
+    PROJECT = "project"
+    BRANCH = "branch"
+    AGENT = "agent"
+
+
+class Weekday(StrEnum):
+    """The first day of a week."""
+
+    SUNDAY = "sunday"
+    MONDAY = "monday"
+    TUESDAY = "tuesday"
+    WEDNESDAY = "wednesday"
+    THURSDAY = "thursday"
+    FRIDAY = "friday"
+    SATURDAY = "saturday"
+
+
+_HEADINGS = {View.DAILY: "Day", View.WEEKLY: "Week of", View.MONTHLY: "Month"}
+
+
+@command(app)
+def costs(
+    run: Run,
+    view: Annotated[View, typer.Argument(help="What to show.")] = View.DAILY,
+    since: Annotated[
+        str | None, typer.Option(help="From this day or time, inclusive; or 7d, 24h.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="Up to this day or time, exclusive.")] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(help="Only this project: a folder, or the name of one.", show_default=False),
+    ] = None,
+    breakdown: Annotated[
+        bool, typer.Option("--breakdown", "-b", help="Show each model in a row of its own.")
+    ] = False,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            "--timezone",
+            "-z",
+            help="The time zone in which days begin, such as Europe/Berlin.  [default: this"
+            " machine's]",
+            show_default=False,
+        ),
+    ] = None,
+    week_begins: Annotated[
+        Weekday, typer.Option("--start-of-week", "-w", help="The first day of a week.")
+    ] = Weekday.SUNDAY,
+    active: Annotated[
+        bool, typer.Option("--active", "-a", help="Of blocks, show only the one in progress.")
+    ] = False,
+) -> None:
+    """Show what Claude Code sessions on this machine cost, from their transcripts and the ledger.
+
+    A reply that went through DevFlow counts once, as it was booked; others at list price. Nothing
+    is asked of any network.
+    """
+    from devflow_claude_code import find_blocks, group_costs, total_of
+
+    from devflow_cli.session_costs import read_costs
+
+    zone = _read_zone(timezone)
+    items = read_costs(
+        run,
+        run.settings(),
+        since=parse_time(since, zone),
+        until=parse_time(until, zone),
+        project=project,
+    )
+    total = total_of(items)
+    if view is View.BLOCKS:
+        found = find_blocks(items, datetime.now(UTC))
+        blocks = [one for one in found if one.is_active or not active]
+        rows: list[dict[str, Any]] = [one.as_json() for one in blocks]
+    else:
+        blocks = []
+        groups = group_costs(items, view.value, zone=zone, week_begins=week_begins.value)
+        rows = [one.as_json() for one in groups]
+    if run.as_json:
+        shown = {"view": view.value, "time_zone": _zone_name(zone)}
+        run.emit({**shown, "rows": rows, "total": total.as_json()})
+    elif not items:
+        run.say("Claude Code sessions cost nothing in this period, as far as transcripts tell.")
+    else:
+        _print(run, view, rows, blocks, total, zone=zone, with_models=breakdown)
+
+
+def _read_zone(name: str | None) -> tzinfo | None:
+    """Return the time zone of a name; None for None, which stands for this machine's.
+
+    Raises:
+        typer.BadParameter: there is no such zone.
+    """
+    from zoneinfo import ZoneInfo
+
+    if name is None:
+        return None
+    try:
+        return ZoneInfo(name)
+    except (OSError, ValueError, LookupError):
+        raise typer.BadParameter(
+            f"{name!r} is not a time zone, such as UTC or Europe/Berlin", param_hint="--timezone"
+        ) from None
+
+
+def _zone_name(zone: tzinfo | None) -> str:
+    return str(zone or datetime.now().astimezone().tzname())
+
+
+def _print(
+    run: Run,
+    view: View,
+    rows: Sequence[dict[str, Any]],
+    blocks: Sequence[CostBlock],
+    total: CostGroup,
+    *,
+    zone: tzinfo | None,
+    with_models: bool,
+) -> None:
+    from devflow_cli.views import costs
+
+    if view is View.BLOCKS:
+        costs.print_blocks(run, blocks, zone)
+    else:
+        costs.print_groups(run, _HEADINGS.get(view, view.value.title()), rows, with_models)
+    costs.print_total(run, total)
