@@ -15,7 +15,7 @@ from devflow_analytics import Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
 from devflow_core.errors import DevFlowError, NotFound, StructuredOutputInvalid
-from devflow_core.ledger import Book, Ledger, Tee
+from devflow_core.ledger import Book, Ledger, LedgerEntry, Tee
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.messages import JsonObject
 from devflow_core.pipeline import Completion, Pipeline, Reply
@@ -284,6 +284,11 @@ class OpenRouterGateway:
             baseline_model=self.settings.baseline_model,
         )
         return await asyncio.to_thread(reporter.report, by, since=since, until=until)
+
+    @property
+    def recent_entries(self) -> tuple[LedgerEntry, ...]:
+        """The entries of this gateway's latest requests, oldest first."""
+        return tuple(self._recent.entries)
 
     def explain(self, request: ChatRequest, criteria: SelectionCriteria | None = None) -> Route:
         """Return the route that a request would take now, with all reasons; no model is called.

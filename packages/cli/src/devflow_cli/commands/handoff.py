@@ -64,7 +64,11 @@ async def handoff(
         written = write_session(
             found,
             AssistantReply(
-                prompt=prepared.prompt, messages=answered, model=reply.model, usage=reply.usage
+                prompt=prepared.prompt,
+                messages=answered,
+                model=reply.model,
+                usage=reply.usage,
+                entry_id=reply.entry.entry_id,
             ),
             config_dir=settings.claude_dir,
         )
