@@ -16,6 +16,7 @@ from devflow_cli.commands import (
     doctor,
     explain,
     handoff,
+    init,
     integrate,
     keys,
     ledger,
@@ -30,8 +31,8 @@ from devflow_cli.commands import (
 from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
-    ask, budget, claude, costs, demo, doctor, explain, handoff, integrate, keys, ledger, models,
-    report, sandbox, serve, sessions, trust, whatif,
+    ask, budget, claude, costs, demo, doctor, explain, handoff, init, integrate, keys, ledger,
+    models, report, sandbox, serve, sessions, trust, whatif,
 )  # fmt: skip
 
 

@@ -19,7 +19,8 @@ from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
-from devflow_openrouter.gateway import build_router
+from devflow_openrouter.client.auth import KEYS_PAGE as KEYS_PAGE
+from devflow_openrouter.gateway import build_memory_book, build_router
 from devflow_openrouter.models import catalogue as openrouter_catalogue
 from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
 from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts, is_ledger_known
@@ -115,6 +116,17 @@ async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[Catalo
     async with OpenRouterGateway(settings, catalogue=catalogue) as gateway:
         changes = await gateway.refresh_catalogue()
     return catalogue.current, changes
+
+
+async def check_keys(settings: Settings) -> None:
+    """Ask the provider whether it knows the keys of the settings; this costs nothing.
+
+    Raises:
+        UpstreamError: it does not know one, or does not answer.
+    """
+    book = build_memory_book(settings)
+    async with OpenRouterGateway(settings, book=book) as gateway:
+        await gateway.learn_limits()
 
 
 def make_report(
