@@ -19,7 +19,7 @@ from devflow_claude_code.reading.session_cost import Spend
 from devflow_claude_code.reading.transcript import Transcript
 from devflow_claude_code.session import ClaudeCodeSession, list_sessions
 from devflow_claude_code.session_digest import SessionDigest
-from devflow_claude_code.session_index import SessionIndex, with_index
+from devflow_claude_code.session_index import SessionIndex, peek_sessions, with_index
 
 __all__ = [
     "AssistantReply",
@@ -51,6 +51,7 @@ __all__ = [
     "group_costs",
     "hand_off",
     "list_sessions",
+    "peek_sessions",
     "plan_install",
     "plan_launch",
     "plan_undo",

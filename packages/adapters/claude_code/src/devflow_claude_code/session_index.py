@@ -36,6 +36,8 @@ BUSY_TIMEOUT_S = 5.0
 """How long to wait for another process; after that, the sessions are read without the cache."""
 MAX_UNSAVED = 100
 """After this many sessions the cache is saved, so that an interrupted run loses little."""
+MAX_PEEKED = 200
+"""Number of sessions that `peek_sessions` returns."""
 _FORMAT = 1
 _MAX_VARIABLES = 900
 _FACTS = (
@@ -83,6 +85,21 @@ def with_index(data_dir: Path, config_dir: Path, use: Callable[[SessionIndex], T
             file.unlink(missing_ok=True)
     with closing(_prepare(sqlite3.connect(":memory:", isolation_level=None))) as database:
         return use(SessionIndex(database, config_dir))
+
+
+def peek_sessions(data_dir: Path, config_dir: Path) -> list[SessionDigest]:
+    """Return the sessions that the cache knows, latest first, without looking for changes.
+
+    Empty if there is no cache, or it cannot be read. Nothing is written, and no transcript is read.
+    """
+    file = data_dir / INDEX_FILE
+    if not file.is_file() or file.is_symlink():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return SessionIndex(database, config_dir).recent(MAX_PEEKED)
+    except sqlite3.DatabaseError:
+        return []
 
 
 class SessionIndex:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_project
 from devflow_cli.options import parse_time
 from devflow_cli.run import Run, command
 
@@ -56,7 +57,11 @@ def costs(
     until: Annotated[str | None, typer.Option(help="Up to this day or time, exclusive.")] = None,
     project: Annotated[
         str | None,
-        typer.Option(help="Only this project: a folder, or the name of one.", show_default=False),
+        typer.Option(
+            help="Only this project: a folder, or the name of one.",
+            show_default=False,
+            autocompletion=complete_project,
+        ),
     ] = None,
     breakdown: Annotated[
         bool, typer.Option("--breakdown", "-b", help="Show each model in a row of its own.")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model, complete_session
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
 
@@ -16,10 +17,15 @@ async def handoff(
     run: Run,
     session: Annotated[
         str,
-        typer.Argument(help="A session id, the path of a transcript, or 'latest' of the project."),
+        typer.Argument(
+            help="A session id, the path of a transcript, or 'latest' of the project.",
+            autocompletion=complete_session,
+        ),
     ] = "latest",
     project: ProjectFolder = None,
-    to: Annotated[str, typer.Option(help="The model that takes over.")] = "auto",
+    to: Annotated[
+        str, typer.Option(help="The model that takes over.", autocompletion=complete_model)
+    ] = "auto",
     prompt: Annotated[
         str | None, typer.Option(help="What to do next; by default, continue where it stopped.")
     ] = None,

@@ -47,8 +47,8 @@ async def init(
     document = await _set_key(run, settings, key_stdin=key_stdin, new_key=new_key, offline=offline)
     wanted = True if yes and integrate is None else integrate
     document["claude_code"] = _join_claude_code(run, settings, wanted)
-    for line in document["next"]:
-        run.say(line)
+    for at, (words, meaning) in enumerate(_NEXT.items()):
+        run.say(f"{'         ' if at else 'Next     '}{words:31}{meaning}")
     if run.as_json:
         run.emit(document)
     return DONE
@@ -73,18 +73,17 @@ async def _set_key(
         stored = store_key(find_config_dir(copy_environment()), settings.base_url, key)
         where = stored.place
         run.say(f"Key      kept in {where}.")
-        _warn_of_variables(run, settings)
-    return {"key": where, "check": check, "next": _NEXT}
+        _warn_of_others(run, settings)
+    return {"key": where, "check": check, "next": list(_NEXT)}
 
 
-_NEXT = (
-    "",
-    'Next     devflow ask "Hello"        one question, with its cost',
-    "         devflow claude            Claude Code through DevFlow",
-    "         devflow costs             what Claude Code has cost on this machine",
-    "         devflow budget set 20     at most 20 USD a month",
-    "         devflow doctor            whether all of it works",
-)
+_NEXT = {
+    'devflow ask "Hello"': "one question, with its cost",
+    "devflow claude": "Claude Code through DevFlow",
+    "devflow costs": "what Claude Code has cost on this machine",
+    "devflow budget set --limit 20": "at most 20 USD a month",
+    "devflow doctor": "whether all of it works",
+}
 
 
 def _ask_for_key(run: Run, *, key_stdin: bool) -> str:
@@ -128,14 +127,14 @@ async def _check(run: Run, settings: Settings, key: str) -> str:
     return "known"
 
 
-def _warn_of_variables(run: Run, settings: Settings) -> None:
-    from devflow_core.environment import copy_environment
+def _warn_of_others(run: Run, settings: Settings) -> None:
     from devflow_core.settings import API_KEY_VARIABLES
 
-    named = [name for name in API_KEY_VARIABLES if copy_environment().get(name)]
-    if named or settings.api_key or settings.api_keys:
-        places = ", ".join(named) or "your settings file"
-        run.remark(f"devflow: {places} has a key as well, which is used in place of this one.")
+    if settings.api_key or settings.api_keys:
+        run.remark(
+            f"devflow: {API_KEY_VARIABLES[1]} (or another variable, or your settings file) has a"
+            " key as well, which is used in place of this one."
+        )
 
 
 def _join_claude_code(run: Run, settings: Settings, wanted: bool | None) -> dict[str, Any]:

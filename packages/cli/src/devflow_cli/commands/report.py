@@ -10,6 +10,7 @@ import typer
 from devflow_core.dimensions import GroupBy
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model
 from devflow_cli.options import parse_time
 from devflow_cli.run import Run, command
 
@@ -32,7 +33,10 @@ def report(
         Path | None, typer.Option("--output", "-o", help="Write to a file instead of stdout.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="The model that savings are compared with.")
+        str | None,
+        typer.Option(
+            help="The model that savings are compared with.", autocompletion=complete_model
+        ),
     ] = None,
 ) -> None:
     """Report cost, usage and performance, savings against a baseline, and recommendations."""

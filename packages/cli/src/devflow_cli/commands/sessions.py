@@ -9,6 +9,7 @@ import typer
 from devflow_core.usage import usd_text
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_session
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
 
@@ -27,7 +28,8 @@ DEFAULT_LIMIT = 20
 SessionArgument = Annotated[
     str,
     typer.Argument(
-        help="An id, the beginning of one, the path of a transcript, or 'latest' of the project."
+        help="An id, the beginning of one, the path of a transcript, or 'latest' of the project.",
+        autocompletion=complete_session,
     ),
 ]
 
