@@ -143,15 +143,9 @@ def test_a_list_says_how_many_more_there_are(home: Home) -> None:
 
 
 def test_a_list_of_one_project_is_of_that_project(home: Home) -> None:
-    assert (
-        len(
-            home.run("sessions", "list", "--project", "/home/dev/demo", "--json").document[
-                "sessions"
-            ]
-        )
-        == 3
-    )
-    assert home.run("sessions", "list", "--project", "/other", "--json").document["sessions"] == []
+    for project, count in (("/home/dev/demo", 3), ("/other", 0)):
+        listed = home.run("sessions", "list", "--project", project, "--json").document
+        assert len(listed["sessions"]) == count
 
 
 def test_the_ledger_is_not_created_by_looking(home: Home) -> None:
