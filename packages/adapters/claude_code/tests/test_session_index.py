@@ -165,33 +165,36 @@ def test_what_a_sub_agent_adds_is_read(claude_dir: Path, data: Path) -> None:
     assert with_index(data, claude_dir, use)
 
 
-def flip(content: bytearray) -> None:
-    """Change a digit of a token count, which SQLite cannot notice."""
+def empty(content: bytes) -> bytes:
+    return content[:0]
+
+
+def replace_all(_content: bytes) -> bytes:
+    return b"no database at all"
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def zero(content: bytes) -> bytes:
+    return content[:8192] + bytes(12_000) + content[20_192:]
+
+
+def flip(content: bytes) -> bytes:
+    """Change a digit within the rows of a session, which SQLite cannot notice."""
     at = content.index(b'["assistant"')
-    while not chr(content[at]).isdigit() or content[at : at + 1] == b"9":
-        at += 1
-    content[at] += 1
+    at = next(one for one in range(at, len(content)) if content[one : one + 1] in b"12345678")
+    return content[:at] + bytes([content[at] + 1]) + content[at + 1 :]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: content.clear(),
-        lambda content: content.__setitem__(slice(None), b"no database at all"),
-        lambda content: content.__delitem__(slice(len(content) // 2, None)),
-        lambda content: content.__setitem__(slice(8192, 20_000), bytes(11_808)),
-        flip,
-    ],
-    ids=["emptied", "other content", "cut", "zeros", "one digit"],
-)
+@pytest.mark.parametrize("damage", [empty, replace_all, cut, zero, flip])
 def test_a_damaged_index_is_made_anew(
-    claude_dir: Path, data: Path, damage: Callable[[bytearray], object]
+    claude_dir: Path, data: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     first = with_index(data, claude_dir, everything)
     file = data / INDEX_FILE
-    content = bytearray(file.read_bytes())
-    damage(content)
-    file.write_bytes(content)
+    file.write_bytes(damage(file.read_bytes()))
     assert with_index(data, claude_dir, everything) == first
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from devflow_cli.run import Run
 
-_LONGEST_REQUEST = timedelta(days=1)
+MAX_LATENESS = timedelta(days=1)
 """A reply may be this much later than the request that it answers."""
 
 
@@ -64,7 +64,7 @@ def read_costs(
     from devflow_claude_code import price_sessions, with_index
     from devflow_gateway import wiring
 
-    early = None if since is None else (since - _LONGEST_REQUEST).astimezone(UTC)
+    early = None if since is None else (since - MAX_LATENESS).astimezone(UTC)
     last_at = "" if early is None else f"{early:%Y-%m-%dT%H:%M:%S}"
 
     def use(index: SessionIndex) -> Sequence[SessionDigest]:
