@@ -13,7 +13,7 @@ from devflow_core.settings import Settings
 from devflow_core.stored_key import CREDENTIALS_FILE, read_stored_key, store_key
 
 ADDRESS = "https://openrouter.ai/api/v1"
-KEY = "sk-or-v1-0123456789abcdef-of-this-test"
+KEY = "sk-or-v1-kept-by-devflow-init-of-this-test"
 
 
 class Ring(keyring.backend.KeyringBackend):
