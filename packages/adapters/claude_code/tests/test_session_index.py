@@ -106,12 +106,17 @@ def assert_same_counts(claude_dir: Path, data: Path) -> int:
     return len(whole)
 
 
-def test_a_few_sessions_and_their_relatives_are_enough(claude_dir: Path, data: Path) -> None:
+def test_a_few_sessions_and_their_relatives_are_enough(
+    claude_dir: Path, data: Path, samples: Path
+) -> None:
+    copy_project(samples / "faulty" / "fork_two_files", claude_dir)
+
     def use(index: SessionIndex) -> None:
         counted = {one.session.path: one for one in count_once(everything(index))}
         for digest in everything(index):
             alone = count_once([digest, *index.related([digest])])[0]
             assert alone.own == counted[digest.path].own
+        assert sum(len(one.copied.responses) for one in counted.values()) > 0
 
     with_index(data, claude_dir, use)
 
@@ -249,11 +254,12 @@ def test_a_held_index_is_gone_around(
 ) -> None:
     monkeypatch.setattr("devflow_claude_code.session_index.BUSY_TIMEOUT_S", 0.0)
     first = with_index(data, claude_dir, everything)
-    before = (data / INDEX_FILE).read_bytes()
+    before = (data / INDEX_FILE).stat()
     with closing(sqlite3.connect(data / INDEX_FILE)) as database:
         database.execute("BEGIN EXCLUSIVE")
         assert with_index(data, claude_dir, everything) == first
-    assert (data / INDEX_FILE).read_bytes() == before
+    after = (data / INDEX_FILE).stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
 def test_a_session_whose_own_file_is_gone_still_costs_what_its_agents_did(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,10 @@ from devflow_cli.app import app
 from devflow_cli.completion import complete_model, complete_session
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
+
+if TYPE_CHECKING:
+    from devflow_claude_code import AssistantReply
+    from devflow_core.pipeline import Completion
 
 
 @command(app)
@@ -41,10 +45,9 @@ async def handoff(
 
     The old transcript is never changed. With --write-back, the reply returns as a new session.
     """
-    from devflow_claude_code import AssistantReply, hand_off
+    from devflow_claude_code import hand_off
     from devflow_claude_code import write_back as write_session
     from devflow_claude_code.handoff.request import DEFAULT_PROMPT
-    from devflow_core.messages import Message
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
@@ -66,19 +69,24 @@ async def handoff(
     shown = completion_document(reply, route_as_json(reply.route))
     shown["handoff"] = prepared.report.as_json()
     if write_back:
-        answered = (Message(role="assistant", parts=reply.parts),)
         written = write_session(
-            found,
-            AssistantReply(
-                prompt=prepared.prompt,
-                messages=answered,
-                model=reply.model,
-                usage=reply.usage,
-                entry_id=reply.entry.entry_id,
-            ),
-            config_dir=settings.claude_dir,
+            found, _reply_to_write(prepared.prompt, reply), config_dir=settings.claude_dir
         )
         shown["resume"] = written.as_json()
         run.say(f"\nResume it with:  {written.shell_command}")
     if run.as_json:
         run.emit(shown)
+
+
+def _reply_to_write(prompt: str, reply: Completion) -> AssistantReply:
+    """Return the reply with what a session records of it, its ledger entry among that."""
+    from devflow_claude_code import AssistantReply
+    from devflow_core.messages import Message
+
+    return AssistantReply(
+        prompt=prompt,
+        messages=(Message(role="assistant", parts=reply.parts),),
+        model=reply.model,
+        usage=reply.usage,
+        entry_id=reply.entry.entry_id,
+    )

@@ -85,7 +85,8 @@ def find_blocks(items: Sequence[CostItem], now: datetime) -> list[CostBlock]:
     found: list[CostBlock] = []
     current: list[CostItem] = []
     for item in items:
-        if current and _ends_before(item, current):
+        # a pause of more than five hours ends a block as well: its five hours are over then
+        if current and item.at - _full_hour(current[0].at) > BLOCK:
             found.append(_make_block(current, now))
             if item.at - current[-1].at > BLOCK:
                 gap = (current[-1].at + BLOCK, item.at)
@@ -95,10 +96,6 @@ def find_blocks(items: Sequence[CostItem], now: datetime) -> list[CostBlock]:
     if current:
         found.append(_make_block(current, now))
     return found
-
-
-def _ends_before(item: CostItem, current: Sequence[CostItem]) -> bool:
-    return item.at - _full_hour(current[0].at) > BLOCK or item.at - current[-1].at > BLOCK
 
 
 def _full_hour(at: datetime) -> datetime:
