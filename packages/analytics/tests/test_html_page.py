@@ -125,7 +125,7 @@ def test_days_without_a_request_have_their_place() -> None:
 
 def test_without_a_baseline_no_savings_are_reported() -> None:
     text = page(baseline=None)
-    assert "price of the baseline model is not known" in text
+    assert "no baseline model is set" in text
     assert "Failed and cancelled" not in page(errors=0)
 
 

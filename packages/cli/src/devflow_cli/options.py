@@ -15,6 +15,7 @@ import typer
 
 if TYPE_CHECKING:
     from devflow_core.attribution import Attribution
+    from devflow_core.dimensions import GroupBy
     from devflow_core.request import ChatRequest
     from devflow_core.routing import SelectionCriteria
 
@@ -87,6 +88,21 @@ def read_project(project: str | None) -> tuple[Path | None, Attribution]:
     if project.startswith(("/", ".", "~")):
         raise typer.BadParameter(f"there is no folder {project!r}", param_hint="--project")
     return None, Attribution(project=project)
+
+
+def parse_dimensions(by: str) -> tuple[GroupBy, ...]:
+    """Return the dimensions of a report, given as `model` or `project,model`.
+
+    Raises:
+        typer.BadParameter: one is unknown, or there are too many.
+    """
+    from devflow_core.dimensions import read_dimensions
+    from devflow_core.errors import InvalidRequest
+
+    try:
+        return read_dimensions(by)
+    except InvalidRequest as error:
+        raise typer.BadParameter(str(error).removeprefix("by: "), param_hint="--by") from None
 
 
 def parse_criteria(

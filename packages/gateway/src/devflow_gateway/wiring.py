@@ -119,7 +119,7 @@ async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[Catalo
 
 def make_report(
     settings: Settings,
-    by: GroupBy = "model",
+    by: GroupBy | tuple[GroupBy, ...] = "model",
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -129,12 +129,13 @@ def make_report(
 
     Args:
         settings: all settings.
-        by: what the rows are grouped by.
+        by: what the rows are grouped by: a dimension, or an outer and an inner one.
         since: inclusive, UTC; None is from the beginning.
         until: exclusive, UTC; None is until now.
         with_days: whether to add up each day as well, for the HTML page.
 
     Raises:
+        InvalidRequest: `by` names no dimension, or not one or two different ones.
         ConfigurationError: a setting is wrong, or the saved list of models is damaged.
         StoreError: the ledger cannot be read.
     """

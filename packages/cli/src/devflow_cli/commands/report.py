@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from devflow_core.dimensions import GroupBy
+from devflow_core.dimensions import GROUPINGS
 
 from devflow_cli.app import app
-from devflow_cli.options import parse_time
+from devflow_cli.options import parse_dimensions, parse_time
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -22,7 +22,13 @@ Format = Literal["table", "json", "csv", "md", "html"]
 @command(app)
 def report(
     run: Run,
-    by: Annotated[GroupBy, typer.Option(help="What to group the rows by.")] = "model",
+    by: Annotated[
+        str,
+        typer.Option(
+            help=f"What to group the rows by: one of {', '.join(GROUPINGS)}; or two of them, such"
+            " as project,model."
+        ),
+    ] = "model",
     since: Annotated[
         str | None, typer.Option(help="From this day or time (UTC), inclusive; or 7d, 24h.")
     ] = None,
@@ -42,7 +48,7 @@ def report(
 
     made = wiring.make_report(
         run.settings(baseline_model=baseline),
-        by,
+        parse_dimensions(by),
         since=parse_time(since),
         until=parse_time(until),
         with_days=form == "html",

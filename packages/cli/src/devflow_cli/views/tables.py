@@ -218,9 +218,11 @@ def print_report(run: Run, report: Report) -> None:
     made = to_table(report)
     is_wide = run.console.width >= WIDE_TERMINAL
     shown = [
-        at for at, name in enumerate(made.columns) if at == 0 or is_wide or name in NARROW_COLUMNS
+        at
+        for at, name in enumerate(made.columns)
+        if at < made.dimensions or is_wide or name in NARROW_COLUMNS
     ]
-    headings = [f"{'>' * (at > 0)}{made.columns[at]}" for at in shown]
+    headings = [f"{'>' * (at >= made.dimensions)}{made.columns[at]}" for at in shown]
     rows = [[row[at] for at in shown] for row in made.rows]
     run.say(made.title)
     _print_cells(run, headings, rows, [made.total[at] for at in shown])
