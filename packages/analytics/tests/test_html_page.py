@@ -14,6 +14,7 @@ from devflow_analytics.html.markup import Markup, element, join
 from devflow_core.attribution import Attribution
 from devflow_core.summary import EntriesReader
 from devflow_core.testing import EPOCH, a_price, an_attempt, an_entry
+from devflow_core.usage import format_usd
 
 NESTING = {"meta"}
 
@@ -155,7 +156,7 @@ def test_a_scale_ends_at_a_round_number() -> None:
     ],
 )
 def test_amounts_keep_the_digits_that_count(amount: str, shown: str) -> None:
-    assert figures.format_usd(Decimal(amount)) == shown
+    assert format_usd(Decimal(amount)) == shown
 
 
 def test_numbers_are_short_enough_for_a_table() -> None:

@@ -162,7 +162,7 @@ def test_a_record_without_costs_is_priced_at_its_own_models() -> None:
         thread="m", started_at=EPOCH, model="nobody/knows", usage=Usage(input_tokens=1_000)
     )
     result = whatif([one, strange], ["x/uncached"], price_of=PRICES.get)
-    assert str(result.recorded) == "≥ 0.001 USD (1 reply of nobody/knows)"
+    assert str(result.recorded) == "≥ $0.0010 (1 reply of nobody/knows)"
     assert result.as_json()["models"][0]["difference_usd"] is None
 
 

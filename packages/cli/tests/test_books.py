@@ -36,7 +36,8 @@ def test_a_report_in_every_form(used: Devflow, home: Path, form: str) -> None:
 
 def test_a_report_for_a_person(used: Devflow) -> None:
     out = used("report", "--until", "2100-01-01").out
-    assert "Saved" in out or "baseline" in out or "Model" in out
+    assert "saved" in out
+    assert "against anthropic/claude" in out
 
 
 def test_a_moment_that_is_none_is_a_usage_error(devflow: Devflow) -> None:
@@ -198,16 +199,6 @@ def test_a_question_is_not_on_stdout(used: Devflow, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
     asked = used("ledger", "erase", "--session", "none", "--json")
     assert (asked.status, asked.out.strip()) == (1, "")
-
-
-def test_tables_fit_into_eighty_columns(used: Devflow, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    assert used("budget", "set", "--limit", "5").status == 0
-    for command in (("budget", "list"), ("explain", PROMPT), ("report",)):
-        lines = used(*command).out.splitlines()
-        rule = next(line for line in lines if "───" in line)
-        assert len(rule.rstrip()) <= 80
-    assert "→" in used("explain", PROMPT).out
 
 
 @pytest.mark.parametrize("wrong", [("--window", "eon"), ("--scope", "planet", "--value", "earth")])

@@ -43,6 +43,17 @@ _COMMON_OPTIONS: dict[str, Any] = {
         ),
     ],
 }
+_TABLE_OPTIONS: dict[str, Any] = {
+    "wide": Annotated[
+        bool, typer.Option("--wide", help="Leave out no column of the table, and shorten nothing.")
+    ],
+    "columns": Annotated[
+        str | None,
+        typer.Option(
+            help="Only these columns of the table, separated by commas.", show_default=False
+        ),
+    ],
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +66,10 @@ class Run:
     """The folder of the ledger and the keys; None is the settings'."""
     config: Path | None = None
     """A settings file that replaces the user's and the folder's; None reads those."""
+    wide: bool = False
+    """Whether tables show all columns whole, however narrow the terminal is."""
+    columns: str | None = None
+    """The columns that tables show, separated by commas; None is all that fit."""
 
     def settings(self, *, reads_folder: bool = True, **overrides: object) -> Settings:
         """Load the settings with this run's options on top, and configure the logs.
@@ -146,13 +161,19 @@ def ask_about_folder(run: Run, question: FolderQuestion) -> bool:
 
 
 def command(
-    app: typer.Typer, name: str | None = None
+    app: typer.Typer, name: str | None = None, *, has_table: bool = False
 ) -> Callable[[Callable[Concatenate[Run, P], object]], Callable[Concatenate[Run, P], object]]:
     """Register a function as a command, with the options that all commands share.
 
     The function takes a `Run` first; a coroutine function runs in its own event loop. An `int`
     that it returns is the exit status. Its docstring is the command's help.
+
+    Args:
+        app: the command or group that it belongs to.
+        name: its name; None is the function's.
+        has_table: whether it prints a table, and thus takes `--wide` and `--columns`.
     """
+    common = _COMMON_OPTIONS | (_TABLE_OPTIONS if has_table else {})
 
     def register(
         function: Callable[Concatenate[Run, P], object],
@@ -167,14 +188,14 @@ def command(
             inspect.Parameter(
                 option,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=False if option == "as_json" else None,
+                default=False if option in ("as_json", "wide") else None,
                 annotation=hint,
             )
-            for option, hint in _COMMON_OPTIONS.items()
+            for option, hint in common.items()
         ]
 
         def call(**options: Any) -> None:
-            run = Run(**{option: options.pop(option) for option in _COMMON_OPTIONS})
+            run = Run(**{option: options.pop(option) for option in common})
             result = function(run, **options)  # type: ignore[call-arg] - typer gives the options
             if inspect.isawaitable(result):
                 result = asyncio.run(_await_result(result))

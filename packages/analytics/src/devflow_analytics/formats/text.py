@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 
 from devflow_core.safe_text import escape_formula, replace_control_characters
+from devflow_core.usage import format_usd
 
 from devflow_analytics.formats.figures import (
     COLUMNS,
     format_key,
     format_percent,
     format_period,
-    format_usd,
 )
 from devflow_analytics.report import Report
 

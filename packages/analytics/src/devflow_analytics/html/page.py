@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from importlib import resources
 
 from devflow_core.summary import Histogram, Summary
-from devflow_core.usage import from_pico
+from devflow_core.usage import format_usd, from_pico
 
 from devflow_analytics.formats import figures
 from devflow_analytics.formats.figures import (
@@ -18,7 +18,6 @@ from devflow_analytics.formats.figures import (
     format_percent,
     format_seconds,
     format_tokens,
-    format_usd,
 )
 from devflow_analytics.formats.text import describe_dimensions, describe_savings, to_table
 from devflow_analytics.html import charts

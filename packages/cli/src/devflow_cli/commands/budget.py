@@ -19,7 +19,7 @@ budget = typer.Typer(help="Limits that are enforced before each call.", no_args_
 app.add_typer(budget, name="budget")
 
 
-@command(budget, "list")
+@command(budget, "list", has_table=True)
 def list_budgets(run: Run) -> None:
     """Show every budget with the amounts spent, reserved and left."""
     from devflow_gateway import wiring
@@ -31,7 +31,7 @@ def list_budgets(run: Run) -> None:
     if not states:
         run.say("No budget is set. `devflow budget set --limit 50` sets a monthly one.")
         return
-    from devflow_cli.views.tables import print_budgets
+    from devflow_cli.views.books import print_budgets
 
     print_budgets(run, [_budget_document(state) for state in states])
 
@@ -54,7 +54,7 @@ async def set_budget(
     time_zone: Annotated[str | None, typer.Option(help="Time zone in which windows begin.")] = None,
 ) -> None:
     """Set a limit; a call whose worst case does not fit is refused before it is made."""
-    from devflow_core.usage import usd_text
+    from devflow_core.usage import format_usd
     from devflow_gateway import wiring
     from devflow_store import Budget
 
@@ -73,7 +73,7 @@ async def set_budget(
         run.emit({"id": saved.id})
     else:
         whose = f"{scope} {value or ''}".rstrip()
-        run.say(f"Budget {saved.id}: {usd_text(limit_usd)} USD a {window} for {whose}")
+        run.say(f"Budget {saved.id}: {format_usd(limit_usd)} a {window} for {whose}")
 
 
 @command(budget, "remove")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 
-@command(app)
+@command(app, has_table=True)
 async def explain(
     run: Run,
     prompt: Annotated[
@@ -38,7 +38,7 @@ async def explain(
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
-    from devflow_cli.views.tables import print_explanation
+    from devflow_cli.views.explanation import print_explanation
 
     settings = run.settings()
     if (prompt is None) == (request is None):

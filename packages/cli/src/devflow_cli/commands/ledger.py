@@ -32,7 +32,7 @@ def verify(run: Run) -> int:
     return DONE if found.ok else FAILED
 
 
-@command(ledger)
+@command(ledger, has_table=True)
 async def reconcile(
     run: Run,
     days: Annotated[int, typer.Option(help="Number of days to reconcile, without today.")] = 7,
@@ -55,7 +55,7 @@ async def reconcile(
     if run.as_json:
         run.emit(document)
     else:
-        from devflow_cli.views.tables import print_reconciliation
+        from devflow_cli.views.books import print_reconciliation
 
         print_reconciliation(run, document)
     return DONE

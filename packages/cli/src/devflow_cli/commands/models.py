@@ -28,7 +28,7 @@ def _group() -> None:
     """Show the catalogue, with measurements."""
 
 
-@command(models, "list")
+@command(models, "list", has_table=True)
 def list_models(
     run: Run,
     search: Annotated[str | None, typer.Argument(help="Only ids that contain this.")] = None,
@@ -48,15 +48,25 @@ def list_models(
         return
     columns = {
         "id": "Model",
-        "prompt_usd_per_million": ">In $/M",
-        "completion_usd_per_million": ">Out $/M",
+        "prompt_usd_per_million": "$In /M",
+        "completion_usd_per_million": "$Out /M",
         "context_length": ">Window",
         "ttft_p50_s": ">First s",
         "success_rate": ">Success",
         "capabilities": "Can",
     }
     print_table(
-        run, columns, [{**row, "capabilities": _format_capabilities(row)} for row in rows[:limit]]
+        run,
+        columns,
+        [{**row, "capabilities": _format_capabilities(row)} for row in rows[:limit]],
+        drop=(
+            "capabilities",
+            "success_rate",
+            "ttft_p50_s",
+            "context_length",
+            "completion_usd_per_million",
+        ),
+        text=("capabilities",),
     )
     if len(rows) > limit:
         run.say(f"… and {len(rows) - limit} more (use --limit, or give a part of the id).")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Format = Literal["table", "json", "csv", "md", "html"]
 
 
-@command(app)
+@command(app, has_table=True)
 def report(
     run: Run,
     by: Annotated[
@@ -44,7 +44,7 @@ def report(
     """Report cost, usage and performance, savings against a baseline, and recommendations."""
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import print_report
+    from devflow_cli.views.report import print_report
 
     made = wiring.make_report(
         run.settings(baseline_model=baseline),

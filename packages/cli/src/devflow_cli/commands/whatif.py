@@ -13,7 +13,7 @@ from devflow_cli.options import ProjectFolder, parse_time
 from devflow_cli.run import Run, command
 
 
-@command(app)
+@command(app, has_table=True)
 def whatif(
     run: Run,
     session: Annotated[
@@ -32,7 +32,7 @@ def whatif(
 ) -> None:
     """Price recorded work on other models, with the prompt cache simulated."""
     from devflow_cli.lookup import build_whatif_document, describe_session, find_session
-    from devflow_cli.views.tables import print_table
+    from devflow_cli.views.tables import print_table, say_sentence
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
     settings = run.settings()
@@ -45,15 +45,19 @@ def whatif(
         return
     columns = {
         "model": "Model",
-        "cost_usd": ">Cost USD",
-        "difference_usd": ">Difference",
+        "cost_usd": "$Cost",
+        "difference_usd": "$Difference",
         "notes": "Notes",
     }
     print_table(
-        run, columns, [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]]
+        run,
+        columns,
+        [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]],
+        drop=("notes", "difference_usd"),
+        text=("notes",),
     )
     recorded = shown["recorded"]
     missing = tuple(MissingCost(**one) for one in recorded["missing"])
-    run.say(f"Recorded: {KnownCost(usd=Decimal(recorded['cost_usd']), missing=missing)}")
+    say_sentence(run, f"Recorded: {KnownCost(usd=Decimal(recorded['cost_usd']), missing=missing)}")
     for unknown in shown["unknowns"]:
-        run.say(f"Unknown: {unknown}")
+        say_sentence(run, f"Unknown: {unknown}")
