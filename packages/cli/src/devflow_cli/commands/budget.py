@@ -24,7 +24,10 @@ def list_budgets(run: Run) -> None:
     """Show every budget with the amounts spent, reserved and left."""
     from devflow_gateway import wiring
 
-    states = wiring.make_store(run.settings()).budget_states()
+    from devflow_cli.lookup import has_ledger
+
+    settings = run.settings()
+    states = wiring.make_store(settings).budget_states() if has_ledger(run, settings) else []
     if run.as_json:
         run.emit({"budgets": [_budget_document(state) for state in states]})
         return
@@ -83,7 +86,11 @@ async def remove_budget(
     """Remove a budget."""
     from devflow_gateway import wiring
 
-    async with wiring.make_store(run.settings()) as store:
+    from devflow_cli.lookup import require_ledger
+
+    settings = run.settings()
+    require_ledger(settings)
+    async with wiring.make_store(settings) as store:
         await store.budgets.remove(budget_id)
     if run.as_json:
         run.emit({"removed": budget_id})

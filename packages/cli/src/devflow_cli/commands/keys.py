@@ -90,10 +90,14 @@ async def list_keys(run: Run) -> None:
     """List the client keys; neither keys nor hashes are shown."""
     from devflow_gateway import wiring
 
+    from devflow_cli.lookup import has_ledger
     from devflow_cli.views.tables import print_table
 
-    async with wiring.make_store(run.settings()) as store:
-        found = await store.keys.list()
+    settings = run.settings()
+    found: list[ClientKey] = []
+    if has_ledger(run, settings):
+        async with wiring.make_store(settings) as store:
+            found = await store.keys.list()
     rows = [
         {
             "id": one.id,
@@ -134,7 +138,11 @@ async def revoke(
     """Revoke a client key; requests with it are refused within a second."""
     from devflow_gateway import wiring
 
-    async with wiring.make_store(run.settings()) as store:
+    from devflow_cli.lookup import require_ledger
+
+    settings = run.settings()
+    require_ledger(settings)
+    async with wiring.make_store(settings) as store:
         revoked = await store.keys.revoke(key)
     if run.as_json:
         run.emit({"revoked": revoked.id})

@@ -10,8 +10,9 @@ import typer
 from devflow_core.dimensions import GROUPINGS
 
 from devflow_cli.app import app
-from devflow_cli.options import parse_dimensions, parse_time
+from devflow_cli.options import parse_dimensions
 from devflow_cli.run import Run, command
+from devflow_cli.times import ALLOWED, parse_period
 
 if TYPE_CHECKING:
     from devflow_analytics import Report
@@ -30,9 +31,13 @@ def report(
         ),
     ] = "model",
     since: Annotated[
-        str | None, typer.Option(help="From this day or time (UTC), inclusive; or 7d, 24h.")
+        str | None,
+        typer.Option(help=f"From the beginning of: {ALLOWED}.", show_default=False),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Up to this day or time, exclusive.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Up to the beginning of the same, exclusive.", show_default=False),
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = "table",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file instead of stdout.")
@@ -44,13 +49,17 @@ def report(
     """Report cost, usage and performance, savings against a baseline, and recommendations."""
     from devflow_gateway import wiring
 
+    from devflow_cli.lookup import has_ledger
     from devflow_cli.views.report import print_report
 
+    settings = run.settings(baseline_model=baseline)
+    since_at, until_at = parse_period(settings, since, until)
+    has_ledger(run, settings)
     made = wiring.make_report(
-        run.settings(baseline_model=baseline),
+        settings,
         parse_dimensions(by),
-        since=parse_time(since),
-        until=parse_time(until),
+        since=since_at,
+        until=until_at,
         with_days=form == "html",
     )
     if run.as_json or (form == "json" and output is None):
