@@ -23,6 +23,7 @@ from devflow_cli.commands import (
     sandbox,
     serve,
     sessions,
+    top,
     trust,
     whatif,
 )
@@ -30,7 +31,7 @@ from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
     ask, budget, claude, demo, doctor, explain, handoff, integrate, keys, ledger, models, report,
-    sandbox, serve, sessions, trust, whatif,
+    sandbox, serve, sessions, top, trust, whatif,
 )  # fmt: skip
 
 

@@ -104,6 +104,7 @@ def _budget_document(state: BudgetState) -> dict[str, Any]:
         "id": limit.id,
         "scope": limit.scope,
         "value": limit.value,
+        "subject": state.subject,
         "window": limit.window,
         "time_zone": limit.timezone,
         "limit_usd": limit.limit_usd,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -45,23 +46,34 @@ def report(
     baseline: Annotated[
         str | None, typer.Option(help="The model that savings are compared with.")
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Print the table anew every few seconds, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Report cost, usage and performance, savings against a baseline, and recommendations."""
     from devflow_gateway import wiring
 
+    from devflow_cli.live import refresh
     from devflow_cli.lookup import has_ledger
     from devflow_cli.views.report import print_report
 
     settings = run.settings(baseline_model=baseline)
     since_at, until_at = parse_period(settings, since, until)
     has_ledger(run, settings)
-    made = wiring.make_report(
+    make = partial(
+        wiring.make_report,
         settings,
         parse_dimensions(by),
         since=since_at,
         until=until_at,
         with_days=form == "html",
     )
+    if watch:
+        if run.as_json or form != "table" or output is not None:
+            raise typer.BadParameter("shows a table on the terminal", param_hint="--watch")
+        refresh(run, lambda: print_report(run, make()))
+        return
+    made = make()
     if run.as_json or (form == "json" and output is None):
         run.emit(made.as_json())
     elif form == "table" and output is None:

@@ -25,7 +25,9 @@ def print_budgets(run: Run, documents: Sequence[Row]) -> None:
         "window_end": "Renews",
     }
     drop = ("window_end", "reserved_usd", "scope", "value", "window", "spent_usd")
-    print_table(run, columns, documents, drop=drop)
+    # a budget of each ("*") has a row for everyone who has spent
+    rows = [{**one, "value": one["subject"] or one["value"]} for one in documents]
+    print_table(run, columns, rows, drop=drop)
 
 
 def print_reconciliation(run: Run, document: Row) -> None:
