@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ from devflow_store import Budget, Store
 from rich.cells import cell_len
 
 MODEL, BROKEN = "maker/a-model-whose-name-goes-on-and-on:free", "other/broken"
+MOST_LOOKS = 2000
 STYLE = re.compile(r"\x1b\[[0-9;]*[mHKJ]")
 
 
@@ -141,7 +143,11 @@ def test_ctrl_c_ends_what_is_watched_with_success(
     home: Path, environment: dict[str, str], command: tuple[str, ...]
 ) -> None:
     with RunningCommand(command, folder=home, environment=environment) as running:
-        running._poll(lambda: running.out.count("\n\n") > 1 or not running.is_running, 60)
+        for _ in range(MOST_LOOKS):
+            # two looks: an empty line stands between them
+            if running.out.count("\n\n") > 1 or not running.is_running:
+                break
+            time.sleep(0.05)
         assert running.is_running, running.err
         running.send(signal.SIGINT)
         done = running.wait()

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from devflow_analytics import Turn
     from devflow_claude_code import ClaudeCodeSession, HandoffTarget
     from devflow_core.settings import Settings
     from devflow_routing import Catalogue
@@ -120,7 +121,7 @@ def build_whatif_document(
         StoreError: the ledger cannot be read.
         UnknownModel: the catalogue has neither a model to compare nor one of its family.
     """
-    from devflow_analytics import Turn, turns_of, whatif
+    from devflow_analytics import whatif
     from devflow_gateway import wiring
 
     live = wiring.open_catalogue(settings)
@@ -134,18 +135,8 @@ def build_whatif_document(
     compared = [
         name if price_of(name) is not None else catalogue.find_or_newest(name).id for name in models
     ]
-    recorded = None
-    if session is None:
-        since, until = period
-        is_begun = wiring.has_ledger(settings)
-        entries = wiring.make_store(settings).entries(since=since) if is_begun else ()
-        turns = list(turns_of(one for one in entries if until is None or one.started_at < until))
-    else:
-        recorded = session.spend.cost(price_of)
-        turns = [
-            Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
-            for one in session.turns
-        ]
+    recorded = session.spend.cost(price_of) if session else None
+    turns = _read_booked_turns(settings, period) if session is None else _read_turns(session)
     usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARISON_MODELS)
 
     def id_of(name: str) -> str:
@@ -161,6 +152,28 @@ def build_whatif_document(
         recorded=recorded,
         id_of=id_of,
     ).as_json()
+
+
+def _read_turns(session: ClaudeCodeSession) -> list[Turn]:
+    from devflow_analytics import Turn
+
+    return [
+        Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
+        for one in session.turns
+    ]
+
+
+def _read_booked_turns(
+    settings: Settings, period: tuple[datetime | None, datetime | None]
+) -> list[Turn]:
+    """Return the answered requests of the ledger that arrived in a period; none without one."""
+    from devflow_analytics import turns_of
+    from devflow_gateway import wiring
+
+    if not wiring.has_ledger(settings):
+        return []
+    since, until = period
+    return list(turns_of(wiring.make_store(settings).entries(since=since, until=until)))
 
 
 def has_ledger(run: Run, settings: Settings) -> bool:
