@@ -57,7 +57,7 @@ def list_models(
         rows = _fold_variants(rows)
     columns = {
         "id": "Model",
-        "variants": "Variants",
+        **({"variants": "Variants"} if any(row.get("variants") for row in rows) else {}),
         "prompt_usd_per_million": "$In /M",
         "completion_usd_per_million": "$Out /M",
         "context_length": ">Window",

@@ -62,7 +62,10 @@ def whatif(
     print_table(
         run,
         columns,
-        [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]],
+        [
+            {**row, "notes": "; ".join(row["notes"]), "cost_usd": row["cost_usd"] or "unknown"}
+            for row in shown["models"]
+        ],
         drop=("notes", "difference_usd"),
         text=("notes",),
     )

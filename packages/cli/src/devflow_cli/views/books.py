@@ -24,7 +24,7 @@ def print_budgets(run: Run, documents: Sequence[Row]) -> None:
         "left_usd": "$Left",
         "window_end": "Renews",
     }
-    drop = ("window_end", "reserved_usd", "scope", "value", "window", "spent_usd")
+    drop = ("window_end", "reserved_usd", "scope", "window", "spent_usd")
     # a budget of each ("*") has a row for everyone who has spent
     rows = [{**one, "value": one["subject"] or one["value"]} for one in documents]
     print_table(run, columns, rows, drop=drop)

@@ -173,10 +173,8 @@ def _fit(
     columns: list[LaidColumn], drop: Sequence[str], width: int
 ) -> tuple[list[LaidColumn], list[int]]:
     """Return the columns that are shown, and their widths, which add up to at most `width`."""
-    shown, order = list(columns), list(drop)
-    while (missing := _least_width(shown) - width) > 0 and order and len(shown) > 1:
-        key = order.pop(0)
-        shown = [column for column in shown if column.key != key]
+    shown = _choose_fitting(columns, drop, width)
+    missing = _least_width(shown) - width
     widths = [min(one.width, MIN_TEXT_WIDTH) if one.is_text else one.width for one in shown]
     for at, column in enumerate(shown):
         if column.is_text:
@@ -191,6 +189,20 @@ def _fit(
         widths[widest] -= 1
         missing -= 1
     return shown, widths
+
+
+def _choose_fitting(columns: list[LaidColumn], drop: Sequence[str], width: int) -> list[LaidColumn]:
+    """Leave out columns until the rest fits; what one wide column took, narrow ones get back."""
+    out: set[str] = set()
+    for key in drop:
+        if _least_width([one for one in columns if one.key not in out]) <= width:
+            break
+        out.add(key)
+    for key in reversed(drop):
+        wanted = [one for one in columns if one.key not in out - {key}]
+        if key in out and _least_width(wanted) <= width:
+            out.discard(key)
+    return [one for one in columns if one.key not in out]
 
 
 def _least_width(columns: Sequence[LaidColumn]) -> int:
