@@ -121,24 +121,24 @@ def test_a_model_costs_the_same_under_every_name(
 
 
 @pytest.mark.parametrize(
-    ("name", "cost_usd", "reason"),
+    ("name", "cost_usd", "amount", "reason"),
     [
-        ("null_model", "0.0045", UNKNOWN_MODEL),
-        ("absurd_tokens", "0", "with impossible token counts"),
+        ("null_model", "0.0045", "$0.0045", UNKNOWN_MODEL),
+        ("absurd_tokens", "0", "$0.00", "with impossible token counts"),
     ],
 )
 def test_a_reply_without_a_price_makes_the_sum_a_lower_bound(
-    home: Home, name: str, cost_usd: str, reason: str
+    home: Home, name: str, cost_usd: str, amount: str, reason: str
 ) -> None:
     home.keep(name)
     shown = home.show()
     assert shown["cost_usd"] == cost_usd
     assert shown["is_complete"] is False
     assert [(one["replies"], one["reason"]) for one in shown["missing"]] == [(1, reason)]
-    assert f"≥ {cost_usd} USD (1 reply {reason})" in home.run("sessions", "show", SESSION)
+    assert f"≥ {amount} (1 reply {reason})" in home.run("sessions", "show", SESSION)
     listed = json.loads(home.run("sessions", "list", "--json"))
     assert listed["sessions"][0]["is_complete"] is False
-    assert f"Together ≥ {cost_usd} USD (1 reply {reason})" in home.run("sessions", "list")
+    assert f"Together ≥ {amount} (1 reply {reason})" in home.run("sessions", "list")
 
 
 def test_a_name_left_to_the_client_is_an_unknown_model_too(home: Home) -> None:
@@ -220,7 +220,7 @@ def test_what_if_compares_with_what_was_really_billed(home: Home) -> None:
         False,
     )
     assert {one["difference_usd"] for one in document["models"]} == {None}
-    assert f"Recorded: ≥ 0.0045 USD (1 reply {UNKNOWN_MODEL})" in home.run("whatif", SESSION)
+    assert f"Recorded: ≥ $0.0045 (1 reply {UNKNOWN_MODEL})" in home.run("whatif", SESSION)
 
 
 def test_the_costs_of_all_sessions_add_up(home: Home) -> None:

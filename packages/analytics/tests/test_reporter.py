@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from devflow_analytics import Report, Reporter, to_csv, to_markdown, to_table
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
+from devflow_core.errors import InvalidRequest
 from devflow_core.ledger import LedgerEntry
 from devflow_core.summary import EntriesReader
 from devflow_core.testing import EPOCH, a_price, an_attempt, an_entry
@@ -40,7 +42,7 @@ def price_of(model: str) -> Price | None:
 
 def report_of(
     entries: Sequence[LedgerEntry],
-    by: GroupBy = "model",
+    by: GroupBy | tuple[GroupBy, ...] = "model",
     *,
     baseline: str | None = "x/dear",
     with_days: bool = False,
@@ -121,7 +123,8 @@ def test_without_a_price_of_the_baseline_there_are_no_savings() -> None:
         report = report_of([entry("x/dear", "0.001")], baseline=baseline)
         assert report.as_json()["savings"] is None
         assert report.as_json()["rows"][0]["saved_usd"] is None
-        assert "not known" in to_markdown(report)
+        said = "no price for nobody/knows is known" if baseline else "no baseline model is set"
+        assert f"No savings: {said}." in to_markdown(report).replace("\\", "")
 
 
 @pytest.mark.parametrize("by", KEYS)
@@ -154,6 +157,83 @@ def test_days_stand_in_their_order_and_models_by_their_cost() -> None:
     assert report.days == report.rows
     assert list(report_of(entries).rows) == ["y/cheap", "x/dear"]
     assert list(report_of(entries, with_days=True).days) == ["2026-11-21", "2026-11-22"]
+
+
+def two_projects() -> list[LedgerEntry]:
+    shop, docs = Attribution(project="shop"), Attribution(project="docs")
+    return [
+        entry("x/dear", "1", attribution=shop),
+        entry("y/cheap", "2", attribution=shop),
+        entry("y/cheap", "0.5", attribution=docs),
+        entry("x/dear", "4", attribution=docs),
+    ]
+
+
+def test_two_dimensions_stand_outer_by_outer_and_add_up() -> None:
+    report = report_of(two_projects(), ("project", "model"))
+    assert list(report.groups) == [
+        ("docs", "x/dear"),
+        ("docs", "y/cheap"),
+        ("shop", "y/cheap"),
+        ("shop", "x/dear"),
+    ]
+    document = report.as_json()
+    assert document["by"] == "project,model"
+    assert document["rows"][0]["keys"] == {"project": "docs", "model": "x/dear"}
+    assert document["rows"][0]["key"] == "docs · x/dear"
+    assert sum(Decimal(row["cost_usd"]) for row in document["rows"]) == Decimal("7.5")
+    assert document["total"]["requests"] == 4
+    one = report_of(two_projects(), "project")
+    assert {
+        key: sum(row.cost_pico for row in inner.values()) for key, inner in report.nested.items()
+    } == {key: row.cost_pico for key, row in one.rows.items()}
+
+
+def test_two_dimensions_have_a_column_each_in_every_form() -> None:
+    report = report_of(two_projects(), ("project", "model"))
+    (first, *_) = csv.DictReader(io.StringIO(to_csv(report), newline=""))
+    assert (first["project"], first["model"], first["cost_usd"]) == ("docs", "x/dear", "4")
+    table = to_table(report)
+    assert table.columns[:3] == ("project", "model", "requests")
+    assert {len(row) for row in (*table.rows, table.total)} == {len(table.columns)}
+    heading, rule, row = to_markdown(report).splitlines()[4:7]
+    assert heading.startswith("| project | model | requests |")
+    assert rule.startswith("| --- | --- | ---: |")
+    assert row.startswith("| docs | x/dear | 1 |")
+
+
+def test_days_stay_in_order_on_either_side() -> None:
+    late = an_attempt(model="y/cheap", started_at=EPOCH + timedelta(days=1), cost_usd=Decimal(9))
+    entries = [an_entry(attempts=(late,)), entry("x/dear", "1"), entry("y/cheap", "2")]
+    assert list(report_of(entries, ("day", "model")).groups) == [
+        ("2026-11-21", "y/cheap"),
+        ("2026-11-21", "x/dear"),
+        ("2026-11-22", "y/cheap"),
+    ]
+    assert list(report_of(entries, ("model", "day")).groups) == [
+        ("y/cheap", "2026-11-21"),
+        ("y/cheap", "2026-11-22"),
+        ("x/dear", "2026-11-21"),
+    ]
+
+
+def test_labels_that_read_alike_stay_apart_as_groups_and_add_up_as_rows() -> None:
+    labels = [
+        Attribution(project="a · b", branch="c"),
+        Attribution(project="a", branch="b · c"),
+    ]
+    entries = [entry("x/dear", "1", attribution=one) for one in labels]
+    report = report_of(entries, ("project", "branch"))
+    assert len(report.groups) == 2
+    assert [row.requests for row in report.rows.values()] == [2]
+
+
+@pytest.mark.parametrize(
+    "wrong", [(), ("model", "model"), ("model", "task", "day"), ("planet",), "model,planet", ""]
+)
+def test_what_is_no_pair_of_dimensions_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidRequest, match=r"^by: "):
+        report_of([], wrong)
 
 
 HOSTILE = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1", "＋1", "－1", "＠x"]

@@ -55,6 +55,7 @@ def test_a_wrong_setting_is_named(devflow: Devflow, monkeypatch: pytest.MonkeyPa
     ("error", "status"),
     [
         (errors.ConfigurationError("x"), 3),
+        (errors.InvalidRequest("x"), 2),
         (errors.UnknownPrice("x"), 4),
         (errors.AllCandidatesFailed(()), 5),
         (errors.NoCandidate("x"), 1),

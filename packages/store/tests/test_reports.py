@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -76,6 +77,8 @@ def test_any_grouping_equals_the_fold_over_the_entries(database: Any, request_of
             for one in GROUPINGS:
                 by = (one,)
                 assert store.aggregate(by) == reference.aggregate(by)
+            for pair in permutations(GROUPINGS, 2):
+                assert store.aggregate(pair) == reference.aggregate(pair), pair
             mixed: Any = ("model", "task", "session", "error", "day")
             assert store.aggregate(mixed) == reference.aggregate(mixed)
             since = entries[50].started_at + timedelta(microseconds=1)

@@ -103,7 +103,7 @@ def test_parts_without_a_price_are_reported(
     cost = cost_of(write, plain, {**plain, **fields})
     assert cost.usd == (75 + usd) * USD
     assert reasons(cost) == [reason]
-    assert str(cost).startswith("≥ 0.000")
+    assert str(cost).startswith("≥ $0.00")
 
 
 @pytest.mark.parametrize("model", ["deepseek/deepseek-v3.2", "glm-4.6"])
@@ -123,7 +123,7 @@ def test_replies_without_tokens_miss_nothing_even_where_the_model_is_unknown(wri
 def test_equal_reasons_are_reported_once_with_a_count(write: Write) -> None:
     usage = {"input_tokens": 1, "output_tokens": 1}
     assert str(cost_of(write, usage, usage, model=None)) == (
-        "≥ 0 USD (2 replies of an unknown model)"
+        "≥ $0.00 (2 replies of an unknown model)"
     )
 
 

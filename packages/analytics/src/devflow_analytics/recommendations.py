@@ -8,9 +8,9 @@ from decimal import Decimal
 
 from devflow_core.dimensions import GroupBy
 from devflow_core.summary import Groups, Summary
-from devflow_core.usage import Usage, from_pico
+from devflow_core.usage import Usage, format_usd, from_pico
 
-from devflow_analytics.formats.figures import format_percent, format_usd
+from devflow_analytics.formats.figures import format_percent
 from devflow_analytics.report import Recommendation
 from devflow_analytics.savings import PriceOf, linear_cost_usd
 

@@ -1,4 +1,4 @@
-"""Represents a report: rows that add up to a total, savings, and recommendations."""
+"""Represents a report: groups that add up to a total, savings, and recommendations."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from decimal import Decimal
 from typing import Any
 
 from devflow_core.dimensions import GroupBy
-from devflow_core.summary import Summary
+from devflow_core.summary import Groups, Summary
 from devflow_core.usage import from_pico, usd_text
 
 from devflow_analytics.savings import Baseline, Savings, compute_savings
+
+KEY_SEPARATOR = " · "
+"""Stands between the parts of a group's name where the name is one text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +32,14 @@ class Recommendation:
 class Report:
     """The cost and usage of a period; labels and numbers only, no text of messages."""
 
-    by: GroupBy
-    rows: Mapping[str, Summary]
-    """The groups, most expensive first; days in order. The key is "" if it is unknown."""
+    dimensions: tuple[GroupBy, ...]
+    """What the groups are made by: one dimension, or an outer and an inner one."""
+    groups: Groups
+    """Sums by key, which has one text for each dimension, "" if it is unknown.
+
+    Most expensive first, days in order; with two dimensions, all groups of an outer key stand
+    together, and the outer keys are ordered in the same way.
+    """
     total: Summary
     models: Mapping[str, Summary]
     """The same period by model, most expensive first, without times."""
@@ -45,8 +53,33 @@ class Report:
     """When the report was made, in UTC."""
     baseline: Baseline | None
     """The model that savings are compared with; None if its price is unknown."""
+    baseline_model: str | None = None
+    """The name of the model that savings were to be compared with; None if there was none."""
     recommendations: tuple[Recommendation, ...]
     """The recommendations, largest saving first."""
+
+    @property
+    def by(self) -> str:
+        """The dimensions as text: `model`, or `project,model`."""
+        return ",".join(self.dimensions)
+
+    @property
+    def rows(self) -> Mapping[str, Summary]:
+        """The groups by one text each: its key, or with two dimensions `shop · openai/gpt-4o`."""
+        found: dict[str, Summary] = {}
+        for key, row in self.groups.items():
+            # labels are free text: two keys may read alike
+            name = KEY_SEPARATOR.join(key)
+            found[name] = found.get(name, Summary()) + row
+        return found
+
+    @property
+    def nested(self) -> Mapping[str, Mapping[str, Summary]]:
+        """The groups of each outer key by their inner key; "" is the inner key of one dimension."""
+        found: dict[str, dict[str, Summary]] = {}
+        for key, row in self.groups.items():
+            found.setdefault(key[0], {})["".join(key[1:])] = row
+        return found
 
     def savings_of(self, summary: Summary) -> Savings | None:
         """Return what a group of this report saved; None without a baseline."""
@@ -60,7 +93,14 @@ class Report:
             "until": format_time(self.until),
             "made_at": format_time(self.made_at),
             "time_zone": "UTC",
-            "rows": [{"key": key} | self._row_as_json(row) for key, row in self.rows.items()],
+            "rows": [
+                {
+                    "key": KEY_SEPARATOR.join(key),
+                    "keys": dict(zip(self.dimensions, key, strict=True)),
+                }
+                | self._row_as_json(row)
+                for key, row in self.groups.items()
+            ],
             "total": self._row_as_json(self.total),
             "savings": _savings_as_json(self.savings_of(self.total)),
             "recommendations": [

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 from devflow_core.clocks import utc_now
-from devflow_core.dimensions import GroupBy
+from devflow_core.dimensions import GroupBy, read_dimensions
 from devflow_core.masking import mask
 from devflow_core.summary import Groups, LedgerReader, Summary
 
@@ -42,7 +42,7 @@ class Reporter:
 
     def report(
         self,
-        by: GroupBy = "model",
+        by: GroupBy | tuple[GroupBy, ...] = "model",
         *,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -53,14 +53,16 @@ class Reporter:
         This reads the ledger and blocks; call it in a thread if the ledger is large.
 
         Args:
-            by: what the rows are grouped by.
+            by: what the rows are grouped by: a dimension, or an outer and an inner one.
             since: inclusive, UTC; None is from the beginning.
             until: exclusive, UTC; None is until now.
             with_days: whether to sum by day as well, which `to_html` shows.
 
         Raises:
+            InvalidRequest: `by` names no dimension, or not one or two different ones.
             StoreError: the ledger cannot be read.
         """
+        dimensions = read_dimensions(by)
         # a store runs SQL outside the interpreter: in parallel it is twice as fast
         with ThreadPoolExecutor() as pool:
 
@@ -69,22 +71,23 @@ class Reporter:
                     self._reader.aggregate, by, since=since, until=until, with_times=with_times
                 )
 
-            rows_future = submit((by,), with_times=True)
+            groups_future = submit(dimensions, with_times=True)
             evidence_future = submit(EVIDENCE_GROUPING)
             days_future = submit(("day",)) if with_days else None
-        rows, evidence = _sum_by_first_key(rows_future.result()), evidence_future.result()
-        days = _sum_by_first_key(days_future.result()) if days_future else {}
+        groups, evidence = _merge(groups_future.result(), len(dimensions)), evidence_future.result()
+        days = _merge(days_future.result(), 1) if days_future else {}
         return Report(
-            by=by,
-            rows=dict(sorted(rows.items())) if by == "day" else _sort_by_cost(rows),
-            # summed from the rows, so that the table always adds up
-            total=_sum_summaries(rows.values()),
-            models=_sort_by_cost(_sum_by_first_key(evidence)),
-            days=dict(sorted(days.items())),
+            dimensions=dimensions,
+            groups=_sort(groups, dimensions),
+            # summed from the groups, so that the table always adds up
+            total=_sum_summaries(groups.values()),
+            models=_by_only_key(_sort(_merge(evidence, 1), ("model",))),
+            days=_by_only_key(_sort(days, ("day",))),
             since=since,
             until=until,
             made_at=self._now(),
             baseline=self._baseline(),
+            baseline_model=self._baseline_model,
             recommendations=recommend(evidence, self._price_of),
         )
 
@@ -95,18 +98,38 @@ class Reporter:
         return Baseline(model=self._baseline_model, price=price) if price else None
 
 
-def _sum_by_first_key(groups: Groups) -> dict[str, Summary]:
-    """Sum the groups by the first of their dimensions."""
-    found: dict[str, Summary] = {}
+def _merge(groups: Groups, depth: int) -> dict[tuple[str, ...], Summary]:
+    """Sum the groups by the first `depth` of their dimensions, with secrets masked in the keys."""
+    found: dict[tuple[str, ...], Summary] = {}
     for key, summary in groups.items():
-        label = mask(key[0])  # old rows hold error texts of providers verbatim
+        # old rows hold error texts of providers verbatim
+        label = tuple(mask(one) for one in key[:depth])
         found[label] = found[label] + summary if label in found else summary
     return found
 
 
-def _sort_by_cost(rows: Mapping[str, Summary]) -> dict[str, Summary]:
-    order = sorted(rows, key=lambda key: (-rows[key].cost_pico, -rows[key].requests, key))
-    return {key: rows[key] for key in order}
+def _sort(groups: Groups, dimensions: tuple[GroupBy, ...]) -> dict[tuple[str, ...], Summary]:
+    """Order the groups level by level: days in order, all else most expensive first."""
+    levels = range(1, len(dimensions) + 1)
+    sums = [_merge(groups, depth) for depth in levels]
+
+    def rank(key: tuple[str, ...]) -> tuple[tuple[int, int, str], ...]:
+        return tuple(
+            (0, 0, key[depth - 1])
+            if dimensions[depth - 1] == "day"
+            else (
+                -sums[depth - 1][key[:depth]].cost_pico,
+                -sums[depth - 1][key[:depth]].requests,
+                key[depth - 1],
+            )
+            for depth in levels
+        )
+
+    return {key: groups[key] for key in sorted(groups, key=rank)}
+
+
+def _by_only_key(groups: Groups) -> dict[str, Summary]:
+    return {key: summary for (key,), summary in groups.items()}
 
 
 def _sum_summaries(parts: Iterable[Summary]) -> Summary:

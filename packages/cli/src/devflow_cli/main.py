@@ -25,6 +25,7 @@ from devflow_cli.commands import (
     sandbox,
     serve,
     sessions,
+    top,
     trust,
     whatif,
 )
@@ -32,7 +33,7 @@ from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
     ask, budget, claude, costs, demo, doctor, explain, handoff, init, integrate, keys, ledger,
-    models, report, sandbox, serve, sessions, trust, whatif,
+    models, report, sandbox, serve, sessions, top, trust, whatif,
 )  # fmt: skip
 
 

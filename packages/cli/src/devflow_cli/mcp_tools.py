@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import typer
 from devflow_claude_code import McpTools, hand_off
 from devflow_claude_code.handoff.request import DEFAULT_PROMPT
-from devflow_core.dimensions import GROUPING_BY_NAME, GROUPINGS
+from devflow_core.dimensions import read_dimensions
 from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest
 
 from devflow_cli.lookup import describe_session, find_handoff_target, find_project_session
-from devflow_cli.options import parse_time
+from devflow_cli.times import parse_period
 from devflow_cli.views.reply import describe_completion, describe_route
 
 if TYPE_CHECKING:
@@ -55,15 +55,13 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
         from devflow_analytics import to_markdown
         from devflow_gateway import wiring
 
-        grouping = GROUPING_BY_NAME.get(by)
-        if grouping is None:
-            raise InvalidRequest(f"by: {by!r} is none of {', '.join(GROUPINGS)}.")
+        dimensions = read_dimensions(by)
         try:
-            start = parse_time(since)
+            since_at, until_at = parse_period(settings, since)
         # the MCP server passes on our errors only; one of Typer's would look like a bug
         except typer.BadParameter as error:
             raise InvalidRequest(f"since: {error.message}.") from None
-        return to_markdown(wiring.make_report(settings, grouping, since=start))
+        return to_markdown(wiring.make_report(settings, dimensions, since=since_at, until=until_at))
 
     async def explain(*, prompt: str) -> str:
         return "\n".join(describe_route(gateway.explain(ChatRequest.from_text(prompt)), ()))

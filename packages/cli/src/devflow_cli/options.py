@@ -1,4 +1,4 @@
-"""Parses options that several commands share: criteria, amounts, times, projects.
+"""Parses options that several commands share: criteria, amounts, dimensions, projects.
 
 An invalid value raises `typer.BadParameter`, which ends the command with status 2.
 """
@@ -6,7 +6,6 @@ An invalid value raises `typer.BadParameter`, which ends the command with status
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from devflow_core.attribution import Attribution
+    from devflow_core.dimensions import GroupBy
     from devflow_core.request import ChatRequest
     from devflow_core.routing import SelectionCriteria
 
@@ -89,6 +89,21 @@ def read_project(project: str | None) -> tuple[Path | None, Attribution]:
     return None, Attribution(project=project)
 
 
+def parse_dimensions(by: str) -> tuple[GroupBy, ...]:
+    """Return the dimensions of a report, given as `model` or `project,model`.
+
+    Raises:
+        typer.BadParameter: one is unknown, or there are too many.
+    """
+    from devflow_core.dimensions import read_dimensions
+    from devflow_core.errors import InvalidRequest
+
+    try:
+        return read_dimensions(by)
+    except InvalidRequest as error:
+        raise typer.BadParameter(str(error).removeprefix("by: "), param_hint="--by") from None
+
+
 def parse_criteria(
     cost_priority: float | None, performance_priority: float | None
 ) -> SelectionCriteria | None:
@@ -103,36 +118,3 @@ def parse_criteria(
     if performance_priority is not None:
         criteria = replace(criteria, performance_priority=performance_priority)
     return criteria
-
-
-def parse_time(text: str | None, zone: tzinfo | None = UTC) -> datetime | None:
-    """Parse a day, a time, or a span back from now (`7d`, `24h`).
-
-    A day means its beginning. The result has a time zone; it is None for None.
-
-    Args:
-        text: as given.
-        zone: the time zone of a text that names none; None is this machine's.
-
-    Raises:
-        typer.BadParameter: the text is none of these.
-    """
-    import re
-    from datetime import timedelta
-
-    if text is None:
-        return None
-    # five digits at most: six could lie before the year 1
-    span = re.fullmatch(r"(\d{1,5})([dh])", text)
-    if span:
-        back = timedelta(days=int(span[1])) if span[2] == "d" else timedelta(hours=int(span[1]))
-        return datetime.now(UTC) - back
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a day, time or span, such as 2026-11-21, 2026-11-21T09:00 or 7d"
-        ) from None
-    if given.tzinfo:
-        return given
-    return given.replace(tzinfo=zone) if zone is not None else given.astimezone()

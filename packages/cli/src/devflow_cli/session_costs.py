@@ -42,9 +42,7 @@ def read_recent(
 def read_costs(
     run: Run,
     settings: Settings,
-    *,
-    since: datetime | None,
-    until: datetime | None,
+    period: tuple[datetime | None, datetime | None],
     project: str | None,
 ) -> list[CostItem]:
     """Return every reply of the sessions in a period with its cost, once, in order of time.
@@ -52,8 +50,7 @@ def read_costs(
     Args:
         run: shows the progress of reading.
         settings: give the folders, the prices and the ledger.
-        since: inclusive; None is from the beginning.
-        until: exclusive; None is until now.
+        period: its beginning, and its end, which is exclusive; None is open.
         project: a folder or the name of one, for only its replies.
 
     Raises:
@@ -64,6 +61,7 @@ def read_costs(
     from devflow_claude_code import price_sessions, with_index
     from devflow_gateway import wiring
 
+    since, until = period
     early = None if since is None else (since - MAX_LATENESS).astimezone(UTC)
     last_at = "" if early is None else f"{early:%Y-%m-%dT%H:%M:%S}"
 

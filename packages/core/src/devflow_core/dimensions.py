@@ -7,10 +7,12 @@ are read from `DIMENSIONS`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, get_args
+
+from devflow_core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from devflow_core.attribution import Attribution
@@ -32,6 +34,8 @@ GroupBy = Literal[
 """The names of groupings; `day` is the day in UTC, `key` the client key's name."""
 GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 GROUPING_BY_NAME: Mapping[str, GroupBy] = {one: one for one in GROUPINGS}
+MAX_REPORT_DIMENSIONS = 2
+"""Dimensions that a report may have: a third one no longer fits a page, and nobody reads it."""
 
 BeforeCall = Callable[["Attribution", str, str], str | None]
 """Takes (labels, model, task) and returns the value if it is known before a call is made."""
@@ -135,3 +139,20 @@ HEADER_LABELS = {one.export_column or "": one.header for one in DIMENSIONS if on
 def group_key(by: GroupBy, entry: LedgerEntry, attempt: Attempt | None) -> str:
     """Return the group that an attempt of an entry belongs to; "" if it is unknown."""
     return DIMENSION_BY_NAME[by].value_of(entry, attempt)
+
+
+def read_dimensions(by: str | Sequence[str]) -> tuple[GroupBy, ...]:
+    """Return the dimensions of a report, given as `"model"`, `"day,model"` or `("day", "model")`.
+
+    Raises:
+        InvalidRequest: one is unknown or named twice, or there are none or too many.
+    """
+    names = [one.strip() for one in (by.split(",") if isinstance(by, str) else by)]
+    if wrong := [one for one in names if one not in GROUPING_BY_NAME]:
+        raise InvalidRequest(f"by: {wrong[0]!r} is none of {', '.join(GROUPINGS)}.")
+    if not 1 <= len(names) <= MAX_REPORT_DIMENSIONS or len(set(names)) < len(names):
+        raise InvalidRequest(
+            f"by: give one dimension or {MAX_REPORT_DIMENSIONS} different ones, such as"
+            " project,model."
+        )
+    return tuple(GROUPING_BY_NAME[one] for one in names)

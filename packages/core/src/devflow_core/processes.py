@@ -24,10 +24,18 @@ HANG_UP: tuple[signal.Signals, ...] = (
 _EXEC_WITH_DEATH_SIGNAL = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
-if os.getppid() == int(sys.argv[1]):
-    os.execvp(sys.argv[2], sys.argv[2:])
+try:
+    if os.getppid() == int(sys.argv[1]):
+        os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    reason = "its interpreter is missing" if error.errno == 2 else error.strerror
+    sys.stderr.write(f"devflow: {sys.argv[2]} is there but cannot be started: {reason}.\\n")
+    sys.exit(126)
 """
-"""PR_SET_PDEATHSIG is 1 and survives the exec; a parent that has already ended sends nothing."""
+"""PR_SET_PDEATHSIG is 1 and survives the exec; a parent that has already ended sends nothing.
+
+126 is the status of shells for a program that cannot be executed.
+"""
 
 
 def signals_to_heed() -> list[signal.Signals]:

@@ -31,6 +31,18 @@ def usd_text(usd: Decimal) -> str:
     return (text.rstrip("0").rstrip(".") or "0") if "." in text else text
 
 
+def format_usd(amount: Decimal) -> str:
+    """Format for people as `$12.35`, `$0.0123` or `-$0.0000042`; `usd_text` is the exact form.
+
+    Cents from $1 on; below, four decimals, or as many as two significant digits need, since a
+    request often costs less than a cent.
+    """
+    size, sign = abs(amount), "-" if amount < 0 else ""
+    places = 2 if size >= 1 or size == 0 else max(4, 1 - size.adjusted())
+    rounded = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
+    return f"{sign}${rounded:,f}"
+
+
 def parse_decimal(value: object) -> Decimal | None:
     """Read a JSON number or decimal text by its shortest digits; None if it is not finite.
 
@@ -203,8 +215,8 @@ class KnownCost:
 
     def __str__(self) -> str:
         if self.is_complete:
-            return f"{usd_text(self.usd)} USD"
-        return f"≥ {usd_text(self.usd)} USD ({', '.join(str(one) for one in self.missing)})"
+            return format_usd(self.usd)
+        return f"≥ {format_usd(self.usd)} ({', '.join(str(one) for one in self.missing)})"
 
     def as_json(self) -> dict[str, Any]:
         """Return `cost_usd`, `is_complete` and `missing`; money as decimal text."""

@@ -131,7 +131,7 @@ async def check_keys(settings: Settings) -> None:
 
 def make_report(
     settings: Settings,
-    by: GroupBy = "model",
+    by: GroupBy | tuple[GroupBy, ...] = "model",
     *,
     since: datetime | None = None,
     until: datetime | None = None,
@@ -141,12 +141,13 @@ def make_report(
 
     Args:
         settings: all settings.
-        by: what the rows are grouped by.
+        by: what the rows are grouped by: a dimension, or an outer and an inner one.
         since: inclusive, UTC; None is from the beginning.
         until: exclusive, UTC; None is until now.
         with_days: whether to add up each day as well, for the HTML page.
 
     Raises:
+        InvalidRequest: `by` names no dimension, or not one or two different ones.
         ConfigurationError: a setting is wrong, or the saved list of models is damaged.
         StoreError: the ledger cannot be read.
     """

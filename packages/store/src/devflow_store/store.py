@@ -238,6 +238,11 @@ class Store:
         with self._open_reader() as session:
             return queries.read_under_way_since(session)
 
+    def running(self, limit: int = 100) -> list[AttemptStart]:
+        """Return the latest attempt of each request that is not closed, oldest first."""
+        with self._open_reader() as session:
+            return queries.read_running(session, limit)
+
     def aggregate(
         self,
         by: tuple[GroupBy, ...],

@@ -263,7 +263,7 @@ class OpenRouterGateway:
 
     async def report(
         self,
-        by: GroupBy = "model",
+        by: GroupBy | tuple[GroupBy, ...] = "model",
         *,
         since: datetime | None = None,
         until: datetime | None = None,
@@ -271,11 +271,13 @@ class OpenRouterGateway:
         """Report cost, usage and performance from the book.
 
         Args:
-            by: what the rows are (`model`, `task`, `session`, `day`…).
+            by: what the rows are (`model`, `task`, `session`, `day`…), or an outer and an inner
+                dimension: `("project", "model")`.
             since: inclusive, UTC.
             until: exclusive, UTC.
 
         Raises:
+            InvalidRequest: `by` names no dimension, or not one or two different ones.
             StoreError: the ledger cannot be read.
         """
         reporter = Reporter(

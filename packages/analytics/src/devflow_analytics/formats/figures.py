@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from decimal import ROUND_HALF_EVEN, Decimal
 
 from devflow_core.summary import Summary
-from devflow_core.usage import from_pico
+from devflow_core.usage import format_usd, from_pico
 
 from devflow_analytics.report import Report, cache_hit_rate
 
@@ -15,15 +14,6 @@ UNKNOWN = "–"
 """The text shown where nothing was measured."""
 UNKNOWN_KEY = "(not known)"
 """The text shown as the key of a group whose requests gave none."""
-
-
-def format_usd(amount: Decimal) -> str:
-    """Format as `$12.35` or `-$0.0042`: cents from $1 on, else at least two significant digits."""
-    size, sign = abs(amount), "-" if amount < 0 else ""
-    # small amounts keep two significant digits, since a request often costs less than a cent
-    places = 2 if size >= 1 or size == 0 else max(4, 1 - size.adjusted())
-    rounded = size.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_EVEN)
-    return f"{sign}${rounded:,f}"
 
 
 def format_percent(share: float) -> str:

@@ -8,13 +8,13 @@ import re
 from dataclasses import dataclass
 
 from devflow_core.safe_text import escape_formula, replace_control_characters
+from devflow_core.usage import format_usd
 
 from devflow_analytics.formats.figures import (
     COLUMNS,
     format_key,
     format_percent,
     format_period,
-    format_usd,
 )
 from devflow_analytics.report import Report
 
@@ -28,6 +28,9 @@ class Table:
 
     title: str
     columns: tuple[str, ...]
+    """First the dimensions, then the figures of every report."""
+    dimensions: int
+    """How many of the columns are dimensions."""
     rows: tuple[tuple[str, ...], ...]
     total: tuple[str, ...]
 
@@ -35,16 +38,21 @@ class Table:
 def to_table(report: Report) -> Table:
     """Return the report as a table; its renderer has to escape its own markup."""
     return Table(
-        title=f"By {report.by}, {format_period(report)}",
-        columns=(report.by, *(column.heading for column in COLUMNS)),
+        title=f"By {describe_dimensions(report)}, {format_period(report)}",
+        columns=(*report.dimensions, *(column.heading for column in COLUMNS)),
+        dimensions=len(report.dimensions),
         rows=tuple(
             (
-                replace_control_characters(format_key(key)),
+                *(replace_control_characters(format_key(one)) for one in key),
                 *(column.format_cell(report, row) for column in COLUMNS),
             )
-            for key, row in report.rows.items()
+            for key, row in report.groups.items()
         ),
-        total=("total", *(column.format_cell(report, report.total) for column in COLUMNS)),
+        total=(
+            "total",
+            *("" for _ in report.dimensions[1:]),
+            *(column.format_cell(report, report.total) for column in COLUMNS),
+        ),
     )
 
 
@@ -59,9 +67,10 @@ def to_csv(report: Report) -> str:
     columns = [key for key in document["total"] if key != "errors_by_code"]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([report.by, *columns])
+    writer.writerow([*report.dimensions, *columns])
     for row in document["rows"]:
-        writer.writerow([escape_formula(row["key"]), *(row[column] for column in columns)])
+        keys = (escape_formula(one) for one in row["keys"].values())
+        writer.writerow([*keys, *(row[column] for column in columns)])
     return out.getvalue()
 
 
@@ -69,19 +78,29 @@ def to_markdown(report: Report) -> str:
     """Return a Markdown page: the table, the savings and the recommendations."""
     table = to_table(report)
     lines = [
-        f"# Cost and usage by {report.by}",
+        f"# Cost and usage by {describe_dimensions(report)}",
         "",
         f"{format_period(report)}. All times are UTC, all amounts are US dollars.",
         "",
         _table_line(table.columns),
-        _table_line(("---", *("---:" for _ in table.columns[1:]))),
-        *(_table_line((_escape_markdown(row[0]), *row[1:])) for row in table.rows),
-        _table_line(tuple(f"**{cell}**" for cell in table.total)),
+        _table_line(
+            tuple("---" if at < table.dimensions else "---:" for at in range(len(table.columns)))
+        ),
+        *(
+            _table_line((*map(_escape_markdown, row[: table.dimensions]), *row[table.dimensions :]))
+            for row in table.rows
+        ),
+        _table_line(tuple(f"**{cell}**" if cell else "" for cell in table.total)),
         "",
         *_savings_lines(report),
         *_recommendation_lines(report),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def describe_dimensions(report: Report) -> str:
+    """Describe what the rows are: `model`, or `project and model`."""
+    return " and ".join(report.dimensions)
 
 
 def describe_savings(report: Report) -> str:
@@ -91,7 +110,9 @@ def describe_savings(report: Report) -> str:
     """
     saved = report.savings_of(report.total)
     if saved is None:
-        return "Savings are not shown: the price of the baseline model is not known."
+        if report.baseline_model is None:
+            return "No savings: no baseline model is set."
+        return f"No savings: no price for {report.baseline_model} is known."
     verb = "saved" if saved.saved_usd >= 0 else "lost"
     share = abs(saved.saved_usd) / saved.baseline_cost_usd if saved.baseline_cost_usd else 0
     return (

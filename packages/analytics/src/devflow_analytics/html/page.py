@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from importlib import resources
 
 from devflow_core.summary import Histogram, Summary
-from devflow_core.usage import from_pico
+from devflow_core.usage import format_usd, from_pico
 
 from devflow_analytics.formats import figures
 from devflow_analytics.formats.figures import (
@@ -18,9 +18,8 @@ from devflow_analytics.formats.figures import (
     format_percent,
     format_seconds,
     format_tokens,
-    format_usd,
 )
-from devflow_analytics.formats.text import describe_savings, to_table
+from devflow_analytics.formats.text import describe_dimensions, describe_savings, to_table
 from devflow_analytics.html import charts
 from devflow_analytics.html.charts import BarSegment, Point
 from devflow_analytics.html.markup import Markup, element, join
@@ -49,7 +48,7 @@ def to_html(report: Report) -> str:
         Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
         Markup('<meta name="color-scheme" content="light dark">'),
         Markup('<meta name="referrer" content="no-referrer">'),
-        element("title", f"DevFlow: cost and usage by {report.by}"),
+        element("title", f"DevFlow: cost and usage by {describe_dimensions(report)}"),
         Markup(f"<style>{style}</style>"),
     )
     body = element("body", element("main", *_sections(report)))
@@ -169,7 +168,7 @@ def _cost_bars(report: Report) -> Markup:
     max_value = max((row.cost_pico for row in report.rows.values()), default=0)
     return _bar_card(
         report.rows,
-        f"Cost by {report.by}",
+        f"Cost by {describe_dimensions(report)}",
         "",
         lambda key, row: (
             charts.bar(
@@ -309,9 +308,9 @@ def _card(title: str, note: str, *content: Markup) -> Markup:
 def _table(report: Report) -> Markup:
     table = to_table(report)
     head = element("tr", *(element("th", column, scope="col") for column in table.columns))
-    rows = (_table_row(row) for row in table.rows)
+    rows = (_table_row(row, table.dimensions) for row in table.rows)
     return _card(
-        f"All figures by {report.by}",
+        f"All figures by {describe_dimensions(report)}",
         "",
         element(
             "div",
@@ -319,7 +318,7 @@ def _table(report: Report) -> Markup:
                 "table",
                 element("thead", head),
                 element("tbody", *rows),
-                element("tfoot", _table_row(table.total)),
+                element("tfoot", _table_row(table.total, table.dimensions)),
                 class_="figures",
             ),
             class_="wide",
@@ -327,9 +326,10 @@ def _table(report: Report) -> Markup:
     )
 
 
-def _table_row(cells: tuple[str, ...]) -> Markup:
-    numbers = (element("td", cell) for cell in cells[1:])
-    return element("tr", element("th", cells[0], scope="row"), *numbers)
+def _table_row(cells: tuple[str, ...], dimensions: int) -> Markup:
+    names = (element("th", cell, scope="row") for cell in cells[:dimensions])
+    numbers = (element("td", cell) for cell in cells[dimensions:])
+    return element("tr", *names, *numbers)
 
 
 def _footer(report: Report) -> Markup:

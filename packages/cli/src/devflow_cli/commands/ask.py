@@ -59,6 +59,7 @@ async def ask(
 
     from devflow_cli.lookup import describe_session, find_session
     from devflow_cli.options import apply_options, read_project
+    from devflow_cli.views.lean import lean_completion
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
@@ -77,7 +78,7 @@ async def ask(
             run, gateway, request, session=context, is_streamed=not (no_stream or run.as_json)
         )
     if run.as_json:
-        run.emit(completion_document(reply, route_as_json(reply.route)))
+        run.emit(completion_document(reply, route_as_json(reply.route)), lean_completion)
 
 
 def _read_prompt(prompt: str) -> str:

@@ -20,19 +20,22 @@ budget = typer.Typer(help="Limits that are enforced before each call.", no_args_
 app.add_typer(budget, name="budget")
 
 
-@command(budget, "list")
+@command(budget, "list", has_table=True)
 def list_budgets(run: Run) -> None:
     """Show every budget with the amounts spent, reserved and left."""
     from devflow_gateway import wiring
 
-    states = wiring.make_store(run.settings()).budget_states()
+    from devflow_cli.lookup import has_ledger
+
+    settings = run.settings()
+    states = wiring.make_store(settings).budget_states() if has_ledger(run, settings) else []
     if run.as_json:
         run.emit({"budgets": [_budget_document(state) for state in states]})
         return
     if not states:
         run.say("No budget is set. `devflow budget set --limit 50` sets a monthly one.")
         return
-    from devflow_cli.views.tables import print_budgets
+    from devflow_cli.views.books import print_budgets
 
     print_budgets(run, [_budget_document(state) for state in states])
 
@@ -55,7 +58,7 @@ async def set_budget(
     time_zone: Annotated[str | None, typer.Option(help="Time zone in which windows begin.")] = None,
 ) -> None:
     """Set a limit; a call whose worst case does not fit is refused before it is made."""
-    from devflow_core.usage import usd_text
+    from devflow_core.usage import format_usd
     from devflow_gateway import wiring
     from devflow_store import Budget
 
@@ -74,7 +77,7 @@ async def set_budget(
         run.emit({"id": saved.id})
     else:
         whose = f"{scope} {value or ''}".rstrip()
-        run.say(f"Budget {saved.id}: {usd_text(limit_usd)} USD a {window} for {whose}")
+        run.say(f"Budget {saved.id}: {format_usd(limit_usd)} a {window} for {whose}")
 
 
 @command(budget, "remove")
@@ -87,7 +90,11 @@ async def remove_budget(
     """Remove a budget."""
     from devflow_gateway import wiring
 
-    async with wiring.make_store(run.settings()) as store:
+    from devflow_cli.lookup import require_ledger
+
+    settings = run.settings()
+    require_ledger(settings)
+    async with wiring.make_store(settings) as store:
         await store.budgets.remove(budget_id)
     if run.as_json:
         run.emit({"removed": budget_id})
@@ -101,6 +108,7 @@ def _budget_document(state: BudgetState) -> dict[str, Any]:
         "id": limit.id,
         "scope": limit.scope,
         "value": limit.value,
+        "subject": state.subject,
         "window": limit.window,
         "time_zone": limit.timezone,
         "limit_usd": limit.limit_usd,

@@ -12,7 +12,7 @@ from devflow_cli.app import app
 from devflow_cli.completion import complete_model
 from devflow_cli.deadline import try_within, write_quietly
 from devflow_cli.options import ProjectFolder
-from devflow_cli.run import Run, command
+from devflow_cli.run import FAILED, Run, command
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -26,6 +26,8 @@ HOOK_TIMEOUT_S = 8.0
 """Seconds for a hook: below the 10 s that the installer asks Claude Code to wait for it."""
 STATUS_TIMEOUT_S = 3.0
 """Seconds for each step of a status line; a working ledger answers in milliseconds."""
+CANNOT_EXECUTE = 126
+"""The shells' status for a program that is found but cannot be started."""
 STOP_TIMEOUT_S = 10.0
 """Seconds that Claude Code may take to end after this process was asked to end."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
@@ -77,6 +79,9 @@ def claude(
             settings = settings.model_copy(update={"nodes": launch.free_main_node(settings)})
         sessions = launch.SessionWatch(FolderLabels(Path.cwd()).apply)
         status = asyncio.run(_run_claude(settings, context.args, model, sessions))
+    if status == CANNOT_EXECUTE:
+        run.remark("Install Claude Code again: npm install -g @anthropic-ai/claude-code")
+        raise typer.Exit(FAILED)
     if (way_back := launch.find_way_back(settings, sessions.session_id)) is not None:
         run.remark(f"Go on without DevFlow with:  {way_back}")
     raise typer.Exit(status)

@@ -11,8 +11,8 @@ import typer
 
 from devflow_cli.app import app
 from devflow_cli.completion import complete_project
-from devflow_cli.options import parse_time
 from devflow_cli.run import Run, command
+from devflow_cli.times import ALLOWED, MACHINE_ZONE, parse_period
 
 if TYPE_CHECKING:
     from devflow_claude_code import CostBlock, CostGroup
@@ -47,14 +47,14 @@ class Weekday(StrEnum):
 _HEADINGS = {View.DAILY: "Day", View.WEEKLY: "Week of", View.MONTHLY: "Month"}
 
 
-@command(app)
+@command(app, has_table=True)
 def costs(
     run: Run,
     view: Annotated[View, typer.Argument(help="What to show.")] = View.DAILY,
     since: Annotated[
-        str | None, typer.Option(help="From this day or time, inclusive; or 7d, 24h.")
+        str | None, typer.Option(help=f"From then on: {ALLOWED}.", show_default=False)
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Up to this day or time, exclusive.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before the beginning of that.")] = None,
     project: Annotated[
         str | None,
         typer.Option(
@@ -93,13 +93,9 @@ def costs(
     from devflow_cli.session_costs import read_costs
 
     zone = _read_zone(timezone)
-    items = read_costs(
-        run,
-        run.settings(),
-        since=parse_time(since, zone),
-        until=parse_time(until, zone),
-        project=project,
-    )
+    settings = run.settings()
+    period = parse_period(settings, since, until, zone=zone)
+    items = read_costs(run, settings, period, project)
     total = total_of(items)
     if view is View.BLOCKS:
         found = find_blocks(items, datetime.now(UTC))
@@ -110,7 +106,7 @@ def costs(
         groups = group_costs(items, view.value, zone=zone, week_begins=week_begins.value)
         rows = [one.as_json() for one in groups]
     if run.as_json:
-        shown = {"view": view.value, "time_zone": _zone_name(zone)}
+        shown = {"view": view.value, "time_zone": str(zone)}
         run.emit({**shown, "rows": rows, "total": total.as_json()})
     elif not items:
         run.say("Claude Code sessions cost nothing in this period, as far as transcripts tell.")
@@ -118,8 +114,8 @@ def costs(
         _print(run, view, rows, blocks, total, zone=zone, with_models=breakdown)
 
 
-def _read_zone(name: str | None) -> tzinfo | None:
-    """Return the time zone of a name; None for None, which stands for this machine's.
+def _read_zone(name: str | None) -> tzinfo:
+    """Return the time zone of a name; this machine's for None.
 
     Raises:
         typer.BadParameter: there is no such zone.
@@ -127,17 +123,13 @@ def _read_zone(name: str | None) -> tzinfo | None:
     from zoneinfo import ZoneInfo
 
     if name is None:
-        return None
+        return MACHINE_ZONE
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, LookupError):
         raise typer.BadParameter(
             f"{name!r} is not a time zone, such as UTC or Europe/Berlin", param_hint="--timezone"
         ) from None
-
-
-def _zone_name(zone: tzinfo | None) -> str:
-    return str(zone or datetime.now().astimezone().tzname())
 
 
 def _print(
@@ -147,7 +139,7 @@ def _print(
     blocks: Sequence[CostBlock],
     total: CostGroup,
     *,
-    zone: tzinfo | None,
+    zone: tzinfo,
     with_models: bool,
 ) -> None:
     from devflow_cli.views import costs

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PROMPT = "The usage limit has ended the session. Say what is done, then do what is left."
 
 
-@command(app)
+@command(app, has_table=True)
 async def demo(
     run: Run,
     session: Annotated[
@@ -36,7 +36,8 @@ async def demo(
     from devflow_gateway import wiring
 
     from devflow_cli.sandbox_process import run_sandbox
-    from devflow_cli.views.tables import print_report
+    from devflow_cli.views.lean import lean_completion
+    from devflow_cli.views.report import print_report
 
     settings = run.settings()
     transcript = session or find_recorded_session()
@@ -54,7 +55,7 @@ async def demo(
     html = settings.data_dir / "report.html"
     replace_file(html, to_html(report).encode())
     if run.as_json:
-        run.emit({**shown, "report": report.as_json(), "html": str(html)})
+        run.emit({**shown, "report": report.as_json(), "html": str(html)}, lean_completion)
         return
     print_report(run, report)
     run.say(f"Report   {html}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from devflow_cli.conformance import Examination
 
 
-@command(app)
+@command(app, has_table=True)
 async def doctor(
     run: Run,
     url: Annotated[

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 
-@command(app)
+@command(app, has_table=True)
 async def explain(
     run: Run,
     prompt: Annotated[
@@ -42,7 +42,8 @@ async def explain(
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
-    from devflow_cli.views.tables import print_explanation
+    from devflow_cli.views.explanation import print_explanation
+    from devflow_cli.views.lean import lean_route
 
     settings = run.settings()
     if (prompt is None) == (request is None):
@@ -61,7 +62,7 @@ async def explain(
         async with wiring.open_gateway(settings) as gateway:
             shown = route_as_json(gateway.explain(asked))
     if run.as_json:
-        run.emit(shown)
+        run.emit(shown, lean_route)
     else:
         print_explanation(run, shown)
 
@@ -76,6 +77,9 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
+    from devflow_cli.lookup import require_ledger
+
+    require_ledger(settings)
     entry = wiring.make_store(settings).entry(entry_id)
     if entry is None:
         raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")

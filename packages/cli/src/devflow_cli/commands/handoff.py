@@ -52,6 +52,7 @@ async def handoff(
     from devflow_routing import route_as_json
 
     from devflow_cli.lookup import describe_session, find_handoff_target, find_session
+    from devflow_cli.views.lean import lean_completion
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
@@ -75,7 +76,7 @@ async def handoff(
         shown["resume"] = written.as_json()
         run.say(f"\nResume it with:  {written.shell_command}")
     if run.as_json:
-        run.emit(shown)
+        run.emit(shown, lean_completion)
 
 
 def _reply_to_write(prompt: str, reply: Completion) -> AssistantReply:

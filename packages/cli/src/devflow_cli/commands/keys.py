@@ -22,7 +22,7 @@ keys = typer.Typer(help="Provider keys in use; client keys of the gateway.", no_
 app.add_typer(keys, name="keys")
 
 
-@command(keys)
+@command(keys, has_table=True)
 async def status(run: Run) -> None:
     """Show each provider key's source, cool-down and remaining credit; never the key itself."""
     from devflow_gateway import wiring
@@ -43,12 +43,13 @@ async def status(run: Run) -> None:
         "id": "Key",
         "source": "From",
         "rests_s": ">Rests s",
-        "usage_usd": ">Used USD",
-        "limit_usd": ">Limit",
-        "left_usd": ">Left",
+        "usage_usd": "$Used",
+        "limit_usd": "$Limit",
+        "left_usd": "$Left",
         "note": "Note",
     }
-    print_table(run, columns, rows)
+    drop = ("limit_usd", "usage_usd", "rests_s", "source")
+    print_table(run, columns, rows, drop=drop, text=("note",))
 
 
 @command(keys)
@@ -84,15 +85,19 @@ async def create(
         run.remark("Keep it now: only its hash is stored.")
 
 
-@command(keys, "list")
+@command(keys, "list", has_table=True)
 async def list_keys(run: Run) -> None:
     """List the client keys; neither keys nor hashes are shown."""
     from devflow_gateway import wiring
 
+    from devflow_cli.lookup import has_ledger
     from devflow_cli.views.tables import print_table
 
-    async with wiring.make_store(run.settings()) as store:
-        found = await store.keys.list()
+    settings = run.settings()
+    found: list[ClientKey] = []
+    if has_ledger(run, settings):
+        async with wiring.make_store(settings) as store:
+            found = await store.keys.list()
     rows = [
         {
             "id": one.id,
@@ -107,11 +112,18 @@ async def list_keys(run: Run) -> None:
     if run.as_json:
         run.emit({"keys": rows})
     else:
-        columns = {"id": "Key", "name": "Name", "revoked": "Revoked", "scopes": "May use"}
+        columns = {
+            "id": "Key",
+            "name": "Name",
+            "revoked": "Revoked",
+            "expires_at": "Expires",
+            "scopes": "May use",
+        }
         print_table(
             run,
             columns,
             [{**row, "scopes": _format_scopes(one)} for row, one in zip(rows, found, strict=True)],
+            drop=("expires_at", "scopes", "id", "revoked"),
         )
 
 
@@ -126,7 +138,11 @@ async def revoke(
     """Revoke a client key; requests with it are refused within a second."""
     from devflow_gateway import wiring
 
-    async with wiring.make_store(run.settings()) as store:
+    from devflow_cli.lookup import require_ledger
+
+    settings = run.settings()
+    require_ledger(settings)
+    async with wiring.make_store(settings) as store:
         revoked = await store.keys.revoke(key)
     if run.as_json:
         run.emit({"revoked": revoked.id})

@@ -29,13 +29,20 @@ def _group() -> None:
     """Show the catalogue, with measurements."""
 
 
-@command(models, "list")
+@command(models, "list", has_table=True)
 def list_models(
     run: Run,
     search: Annotated[str | None, typer.Argument(help="Only ids that contain this.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many models at most.")] = 40,
+    variants: Annotated[
+        bool,
+        typer.Option("--variants", help="A row for each variant (:free, :batch) of a model, too."),
+    ] = False,
 ) -> None:
-    """List models with prices, window, capabilities, and measured speed and success."""
+    """List models with prices, window, capabilities, and measured speed and success.
+
+    Variants of a listed model are named in its row; --variants and --json give each its own.
+    """
     from devflow_gateway import wiring
 
     from devflow_cli.views.tables import print_table
@@ -47,20 +54,48 @@ def list_models(
     if run.as_json:
         run.emit({"version": catalogue.version, "models": rows})
         return
+    if not variants:
+        rows = _fold_variants(rows)
     columns = {
         "id": "Model",
-        "prompt_usd_per_million": ">In $/M",
-        "completion_usd_per_million": ">Out $/M",
+        **({"variants": "Variants"} if any(row.get("variants") for row in rows) else {}),
+        "prompt_usd_per_million": "$In /M",
+        "completion_usd_per_million": "$Out /M",
         "context_length": ">Window",
         "ttft_p50_s": ">First s",
         "success_rate": ">Success",
         "capabilities": "Can",
     }
     print_table(
-        run, columns, [{**row, "capabilities": _format_capabilities(row)} for row in rows[:limit]]
+        run,
+        columns,
+        [{**row, "capabilities": _format_capabilities(row)} for row in rows[:limit]],
+        drop=(
+            "capabilities",
+            "variants",
+            "success_rate",
+            "ttft_p50_s",
+            "context_length",
+            "completion_usd_per_million",
+        ),
+        text=("capabilities",),
     )
     if len(rows) > limit:
         run.say(f"… and {len(rows) - limit} more (use --limit, or give a part of the id).")
+
+
+def _fold_variants(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the variants of models in the list, and name them in the rows of those."""
+    listed = {row["id"] for row in rows}
+    named: dict[str, list[str]] = {}
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        base, _, variant = row["id"].partition(":")
+        if variant and base in listed:
+            named.setdefault(base, []).append(f":{variant}")
+        else:
+            kept.append(row)
+    return [{**row, "variants": " ".join(named.get(row["id"], ()))} for row in kept]
 
 
 @command(models)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from devflow_core.usage import usd_text
+from devflow_core.usage import format_usd
 
 from devflow_cli.app import app
 from devflow_cli.completion import complete_session
@@ -39,7 +39,7 @@ def _group() -> None:
     """Claude Code's sessions, as DevFlow reads them."""
 
 
-@command(sessions, "list")
+@command(sessions, "list", has_table=True)
 def list_sessions(
     run: Run,
     project: Annotated[
@@ -92,7 +92,7 @@ def _print_sessions(
         "last_at": "Last (UTC)",
         "project": "Project",
         "messages": ">Messages",
-        "cost": ">Cost USD",
+        "cost": "$Cost",
         "title": "Title",
     }
     rows: list[dict[str, Any]] = []
@@ -104,14 +104,15 @@ def _print_sessions(
                 "last_at": (session.last_at or "")[:16].replace("T", " "),
                 "project": session.project,
                 "messages": session.messages,
-                "cost": usd_text(cost.usd) if cost.is_complete else f"≥ {usd_text(cost.usd)}",
+                "cost": format_usd(cost.usd) if cost.is_complete else f"≥ {format_usd(cost.usd)}",
                 "title": session.title,
             }
         )
-    print_table(run, columns, rows)
+    drop = ("messages", "last_at", "project", "title")
+    print_table(run, columns, rows, drop=drop, text=("title",))
 
 
-@command(sessions)
+@command(sessions, has_table=True)
 def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder = None) -> None:
     """Show one session: its active branch, its usage per model, its cost."""
     from devflow_claude_code import count_once, find_related
@@ -157,7 +158,10 @@ def _print_spending(
         "cache_write_1h_tokens": ">Written 1h",
         "output_tokens": ">Output",
     }
-    print_table(run, columns, rows)
+    drop = (
+        "cache_write_1h_tokens", "cache_write_5m_tokens", "cache_read_tokens", "input_tokens",
+    )  # fmt: skip
+    print_table(run, columns, rows, drop=drop)
     cost = counted.own.cost(price_of)
     run.say(f"Cost     {cost} at today's list prices, for what the transcript records")
     _say_remedies(run, cost)

@@ -10,11 +10,12 @@ from devflow_core.usage import KnownCost, MissingCost
 
 from devflow_cli.app import app
 from devflow_cli.completion import complete_session
-from devflow_cli.options import ProjectFolder, parse_time
+from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
+from devflow_cli.times import parse_period
 
 
-@command(app)
+@command(app, has_table=True)
 def whatif(
     run: Run,
     session: Annotated[
@@ -26,36 +27,52 @@ def whatif(
     ] = None,
     project: ProjectFolder = None,
     since: Annotated[
-        str | None, typer.Option(help="Only ledger rows since then, such as 30d.")
+        str | None, typer.Option(help="Only ledger rows since then, such as 30d; as for report.")
     ] = None,
+    until: Annotated[str | None, typer.Option(help="Only ledger rows before then.")] = None,
     models: Annotated[
         str | None, typer.Option(help="Models to compare, separated by commas.")
     ] = None,
 ) -> None:
     """Price recorded work on other models, with the prompt cache simulated."""
-    from devflow_cli.lookup import build_whatif_document, describe_session, find_session
-    from devflow_cli.views.tables import print_table
+    from devflow_cli.lookup import (
+        build_whatif_document,
+        describe_session,
+        find_session,
+        has_ledger,
+    )
+    from devflow_cli.views.tables import print_table, say_sentence
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
     settings = run.settings()
     found = find_session(settings, session, project) if session else None
+    period = parse_period(settings, since, until)
     if found is not None:
         run.remark(describe_session(found))
-    shown = build_whatif_document(settings, found, parse_time(since), names)
+    else:
+        has_ledger(run, settings)
+    shown = build_whatif_document(settings, found, period, names)
     if run.as_json:
         run.emit(shown)
         return
     columns = {
         "model": "Model",
-        "cost_usd": ">Cost USD",
-        "difference_usd": ">Difference",
+        "cost_usd": "$Cost",
+        "difference_usd": "$Difference",
         "notes": "Notes",
     }
     print_table(
-        run, columns, [{**row, "notes": "; ".join(row["notes"])} for row in shown["models"]]
+        run,
+        columns,
+        [
+            {**row, "notes": "; ".join(row["notes"]), "cost_usd": row["cost_usd"] or "unknown"}
+            for row in shown["models"]
+        ],
+        drop=("notes", "difference_usd"),
+        text=("notes",),
     )
     recorded = shown["recorded"]
     missing = tuple(MissingCost(**one) for one in recorded["missing"])
-    run.say(f"Recorded: {KnownCost(usd=Decimal(recorded['cost_usd']), missing=missing)}")
+    say_sentence(run, f"Recorded: {KnownCost(usd=Decimal(recorded['cost_usd']), missing=missing)}")
     for unknown in shown["unknowns"]:
-        run.say(f"Unknown: {unknown}")
+        say_sentence(run, f"Unknown: {unknown}")

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, Any
 
-from devflow_core.usage import usd_text
+from devflow_core.usage import format_usd
 
-from devflow_cli.views.tables import print_table
+from devflow_cli.views.tables import format_money, print_table, say_sentence
 
 if TYPE_CHECKING:
     from devflow_claude_code import CostBlock, CostGroup
@@ -21,8 +21,12 @@ _COLUMNS = {
     "cache_write": ">Cache write",
     "cache_read_tokens": ">Cache read",
     "total_tokens": ">Tokens",
-    "cost": ">Cost USD",
+    "cost": "$Cost",
 }
+_DROP = (
+    "names", "input_tokens", "output_tokens", "cache_write", "cache_read_tokens", "last", "project",
+    "total_tokens", "state",
+)  # fmt: skip
 
 
 def print_groups(run: Run, heading: str, rows: Sequence[dict[str, Any]], with_models: bool) -> None:
@@ -35,12 +39,12 @@ def print_groups(run: Run, heading: str, rows: Sequence[dict[str, Any]], with_mo
         with_models: whether each model gets a row below its group.
     """
     is_session = heading == "Session"
-    columns = {"key": heading, **({"last": "Last"} if is_session else {})}
+    columns = {"key": heading, **({"last": "Last (UTC)"} if is_session else {})}
     if is_session:
         columns["project"] = "Project"
     shown = [line for row in rows for line in _lines(row, with_models)]
     models = {} if with_models or heading == "Model" else {"names": "Models"}
-    print_table(run, {**columns, **models, **_COLUMNS}, shown)
+    print_table(run, {**columns, **models, **_COLUMNS}, shown, drop=_DROP)
 
 
 def _lines(row: dict[str, Any], with_models: bool) -> Iterator[dict[str, Any]]:
@@ -55,7 +59,7 @@ def _lines(row: dict[str, Any], with_models: bool) -> Iterator[dict[str, Any]]:
 def _format(row: dict[str, Any]) -> dict[str, Any]:
     written = row["cache_write_5m_tokens"] + row["cache_write_1h_tokens"]
     at_least = "" if row["is_complete"] else "≥ "
-    return {**row, "cache_write": written, "cost": f"{at_least}{row['cost_usd']}"}
+    return {**row, "cache_write": written, "cost": f"{at_least}{format_money(row['cost_usd'])}"}
 
 
 def print_blocks(run: Run, blocks: Sequence[CostBlock], zone: tzinfo | None) -> None:
@@ -71,22 +75,23 @@ def print_blocks(run: Run, blocks: Sequence[CostBlock], zone: tzinfo | None) -> 
         else:
             state = "active" if block.is_active else ""
             rows.append({**_format(block.as_json()), "key": span, "state": state})
-    print_table(run, columns, rows)
+    print_table(run, columns, rows, drop=_DROP)
     for block in blocks:
         rate, ahead = block.burn_rate, block.projection
         if rate is not None and ahead is not None:
             run.say(
-                f"Rate     {rate.tokens_per_min:,.0f} tokens/min, {rate.usd_per_hour:.2f} USD/h;"
-                f" {ahead.remaining_min} min left"
+                f"Rate     {rate.tokens_per_min:,.0f} tokens/min,"
+                f" {format_usd(rate.usd_per_hour)}/h; {ahead.remaining_min} min left"
             )
-            run.say(f"By then  {ahead.tokens:,} tokens, {ahead.usd:.2f} USD at this rate")
+            run.say(f"By then  {ahead.tokens:,} tokens, {format_usd(ahead.usd)} at this rate")
 
 
 def print_total(run: Run, total: CostGroup) -> None:
     """Print the total, what of it was booked, and how to make unknown prices known."""
     cost = total.total.cost
-    run.say(f"Together {cost}, {sum(total.total.tokens):,} tokens in {total.replies:,} replies")
-    if total.booked_usd:
-        run.say(f"         of which {usd_text(total.booked_usd)} USD are booked in the ledger")
+    booked = total.booked_usd
+    part = f", of which {format_usd(booked)} is booked in the ledger" if booked else ""
+    tokens = sum(total.total.tokens)
+    say_sentence(run, f"Together {cost}{part}; {tokens:,} tokens in {total.replies:,} replies.")
     for remedy in dict.fromkeys(one.remedy for one in cost.missing if one.remedy):
-        run.say(f"         {remedy}")
+        say_sentence(run, remedy)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET  # writes only; nothing foreign is parsed
 
 from devflow_core.safe_text import replace_control_characters
-from devflow_core.usage import usd_text
+from devflow_core.usage import format_usd
 
 from devflow_cli.views.tables import print_table
 
@@ -34,7 +34,8 @@ def print_findings(run: Run, findings: Sequence[Finding]) -> None:
         }
         for one in findings
     ]
-    print_table(run, {"outcome": "", "clause": "Clause", "detail": "Seen"}, rows)
+    columns = {"outcome": "", "clause": "Clause", "detail": "Seen"}
+    print_table(run, columns, rows, text=("detail",))
     width = min(run.console.width, MAX_TEXT_WIDTH)
     for one in findings:
         if one.outcome == "failed":
@@ -46,7 +47,7 @@ def print_findings(run: Run, findings: Sequence[Finding]) -> None:
     counts = Counter(one.outcome for one in findings)
     told = ", ".join(f"{counts[key]} {_WORDS[key]}" for key in _WORDS if counts[key])
     calls = sum(one.calls for one in findings)
-    run.say(_wrap(f"{told}; {calls} calls for {usd_text(total_cost(findings))} USD.", width, ""))
+    run.say(_wrap(f"{told}; {calls} calls for {format_usd(total_cost(findings))}.", width, ""))
 
 
 def total_cost(findings: Sequence[Finding]) -> Decimal:

@@ -12,7 +12,7 @@ from devflow_core.ledger import RESERVED, LedgerEntry
 from devflow_core.pipeline import Completion, Reply
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
-from devflow_core.usage import Usage, usd_text
+from devflow_core.usage import Usage, format_usd, usd_text
 
 if TYPE_CHECKING:
     from devflow_core.ports import ContextInjector
@@ -100,7 +100,7 @@ def describe_completion(completion: Completion) -> list[str]:
     thought = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
     lines = [
         f"Tokens   {usage.prompt_tokens} in{cached}, {usage.completion_tokens} out{thought}",
-        f"Cost     {usd_text(completion.cost_usd)} USD ({entry.cost_status})",
+        f"Cost     {format_usd(completion.cost_usd)} ({entry.cost_status})",
         f"Time     {entry.ttft_s or 0:.2f} s to the first token, {entry.total_s:.2f} s in all",
     ]
     if len(entry.attempts) > 1:

@@ -8,13 +8,14 @@ from datetime import datetime
 from typing import Protocol
 
 from devflow_core.estimates import find_confirmed_doubt
-from devflow_core.ledger import OBSERVED, RESERVED, Attempt, LedgerEntry
+from devflow_core.ledger import OBSERVED, RESERVED, Attempt, AttemptStart, LedgerEntry
 
 from devflow_store.chain.records import (
     Correction,
     RowKind,
     decode_correction,
     decode_entry,
+    decode_start,
     from_us,
     to_us,
 )
@@ -172,6 +173,17 @@ def read_latest_start(source: Source) -> datetime | None:
         "SELECT at_us FROM chain WHERE kind = ? ORDER BY seq DESC LIMIT 100", (RowKind.START,)
     )
     return from_us(max(at_us for (at_us,) in rows)) if rows else None
+
+
+def read_running(source: Source, limit: int) -> list[AttemptStart]:
+    """Return the latest attempt of each request that is not closed, the oldest request first."""
+    rows = source.execute(
+        "SELECT c.body FROM open_attempts a JOIN chain c ON c.seq = a.seq ORDER BY a.seq LIMIT ?",
+        (limit,),
+    )
+    starts = (decode_start(bytes(body)).start for (body,) in rows)
+    # an attempt that failed stays open with its request
+    return list({start.entry_id: start for start in starts}.values())
 
 
 def read_under_way_since(source: Source) -> datetime | None:

@@ -53,7 +53,7 @@ _TOOL_PARAMETERS: dict[str, tuple[str, dict[str, str], tuple[str, ...]]] = {
     "report": (
         "What was spent, from the ledger.",
         {
-            "by": f"One of {', '.join(GROUPINGS)}.",
+            "by": f"One or two, with a comma between them, of {', '.join(GROUPINGS)}.",
             "since": "A time such as 7d or 2026-11-01.",
         },
         (),
