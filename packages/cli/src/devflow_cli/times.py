@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from calendar import day_name, monthrange
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -33,16 +33,49 @@ _MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
+class MachineZone(tzinfo):
+    """The time zone of this machine, with its changes of the clock."""
+
+    def utcoffset(self, dt: datetime | None, /) -> timedelta | None:
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
+
+    def dst(self, dt: datetime | None, /) -> timedelta | None:
+        return None
+
+    def tzname(self, dt: datetime | None, /) -> str | None:
+        return None if dt is None else dt.replace(tzinfo=None).astimezone().tzname()
+
+    def fromutc(self, dt: datetime, /) -> datetime:
+        return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
+
+    def __str__(self) -> str:
+        return datetime.now(self).tzname() or "local"
+
+
+MACHINE_ZONE = MachineZone()
+"""The zone in which the days of costs begin."""
+
+
 def parse_period(
-    settings: Settings, since: str | None, until: str | None = None
+    settings: Settings,
+    since: str | None,
+    until: str | None = None,
+    *,
+    zone: tzinfo | None = None,
 ) -> tuple[datetime | None, datetime | None]:
     """Return the times of `--since` (inclusive) and `--until` (exclusive), in UTC; None is open.
+
+    Args:
+        settings: give the time zone.
+        since: as given.
+        until: as given.
+        zone: a time zone in place of the settings'.
 
     Raises:
         typer.BadParameter: a text is not a time, or the end is not after the beginning.
         ConfigurationError: there is no such time zone as the settings have.
     """
-    now = datetime.now(_zone(settings))
+    now = datetime.now(zone or _zone(settings))
     start, end = _parse(since, now, "--since"), _parse(until, now, "--until")
     if start is not None and end is not None and end <= start:
         raise typer.BadParameter(

@@ -42,6 +42,7 @@ from devflow_core.settings_sources import (
     read_environment,
     read_settings,
 )
+from devflow_core.stored_key import read_stored_key
 
 API_KEY_VARIABLES = (
     "OPENROUTER_API_KEYS",
@@ -213,6 +214,7 @@ class Settings(BaseModel):
     """The format of logs; `json` is for machines."""
 
     _is_limited_by_folder: bool = PrivateAttr(default=False)
+    _config_dir: Path | None = PrivateAttr(default=None)
 
     @property
     def is_limited_by_folder(self) -> bool:
@@ -272,11 +274,17 @@ class Settings(BaseModel):
             }
         )
         loaded._is_limited_by_folder = is_limited  # noqa: SLF001 - an instance of this class
+        loaded._config_dir = find_config_dir(env)  # noqa: SLF001
         return loaded
 
     def server_keys(self) -> tuple[str, ...]:
-        """Return the gateway's OpenRouter keys: the pool, then the single key, each once."""
-        return unique_keys(self.api_keys, self.api_key)
+        """Return the pool, then the single key, each once; else the key that `devflow init` stored.
+
+        Raises:
+            ConfigurationError: the stored key cannot be read.
+        """
+        keys = unique_keys(self.api_keys, self.api_key)
+        return keys or read_stored_key(self._config_dir, self.base_url)
 
     def require_keys(self) -> tuple[str, ...]:
         """Return the server keys; they may be empty if another provider has a key.
@@ -286,9 +294,9 @@ class Settings(BaseModel):
         """
         keys = self.server_keys()
         if not keys and not any(one.keys() for one in self.providers.values()):
-            names = ", ".join(API_KEY_VARIABLES)
             raise ConfigurationError(
-                f"No OpenRouter key. Set one of {names}; `devflow demo` needs none."
+                "No OpenRouter key. Run `devflow init`, or set one of"
+                f" {', '.join(API_KEY_VARIABLES)}; `devflow demo` needs none."
             )
         return keys
 

@@ -44,6 +44,7 @@ class HandedOff:
             messages=answered,
             model=self.reply.model,
             usage=self.reply.usage,
+            entry_id=self.reply.entry.entry_id,
         )
         return write_back(self.session, reply, config_dir=self.config_dir)
 

@@ -15,6 +15,7 @@ from devflow_core.repository import FolderLabels
 from devflow_core.settings import Settings
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
+from devflow_openrouter.client.auth import KEYS_PAGE as KEYS_PAGE
 from devflow_openrouter.models import catalogue as openrouter_catalogue
 from devflow_openrouter.parts import build_router
 from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
@@ -75,6 +76,16 @@ async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[Catalo
     async with unbooked as gateway:
         changes = await gateway.refresh_catalogue()
     return catalogue.current, changes
+
+
+async def check_keys(settings: Settings) -> None:
+    """Ask the provider whether it knows the keys of the settings; this costs nothing.
+
+    Raises:
+        UpstreamError: it does not know one, or does not answer.
+    """
+    async with OpenRouterGateway(settings, ledger="memory") as gateway:
+        await gateway.learn_limits()
 
 
 def make_report(

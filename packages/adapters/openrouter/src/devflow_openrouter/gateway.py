@@ -17,7 +17,7 @@ from devflow_analytics import Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
 from devflow_core.errors import ConfigurationError, DevFlowError, NotFound
-from devflow_core.ledger import Book, Ledger, Tee, replay
+from devflow_core.ledger import Book, Ledger, LedgerEntry, Tee, replay
 from devflow_core.memory import MemoryLedger
 from devflow_core.messages import JsonObject
 from devflow_core.pipeline import Pipeline
@@ -334,3 +334,8 @@ class OpenRouterGateway(AskingGateway):
             baseline_model=self.settings.baseline_model,
         )
         return await asyncio.to_thread(reporter.report, by, since=since, until=until)
+
+    @property
+    def recent_entries(self) -> tuple[LedgerEntry, ...]:
+        """The entries of this gateway's latest requests, oldest first."""
+        return tuple(self._recent.entries)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model, complete_project, complete_session
 from devflow_cli.run import Run, command
 
 
@@ -18,17 +19,25 @@ async def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
     session: Annotated[
         str | None,
-        typer.Option(help="A Claude Code session to add as context: an id, a path, or 'latest'."),
+        typer.Option(
+            help="A Claude Code session to add as context: an id, a path, or 'latest'.",
+            autocompletion=complete_session,
+        ),
     ] = None,
     project: Annotated[
         str | None,
         typer.Option(
             help="The project to book on: a folder or a name.  [default: the working directory]",
             show_default=False,
+            autocompletion=complete_project,
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A model id, an alias, auto, auto:cheap, auto:fast or auto:best.")
+        str,
+        typer.Option(
+            help="A model id, an alias, auto, auto:cheap, auto:fast or auto:best.",
+            autocompletion=complete_model,
+        ),
     ] = "auto",
     cost_priority: Annotated[
         float | None, typer.Option(min=0, max=1, help="How much a saved dollar counts.")

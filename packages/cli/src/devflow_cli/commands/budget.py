@@ -8,6 +8,7 @@ import typer
 from devflow_core.dimensions import BUDGET_SCOPES
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_budget
 from devflow_cli.options import read_amount, read_project
 from devflow_cli.run import Run, command
 
@@ -81,7 +82,10 @@ async def set_budget(
 
 @command(budget, "remove")
 async def remove_budget(
-    run: Run, budget_id: Annotated[str, typer.Argument(help="The id that `budget list` shows.")]
+    run: Run,
+    budget_id: Annotated[
+        str, typer.Argument(help="The id that `budget list` shows.", autocompletion=complete_budget)
+    ],
 ) -> None:
     """Remove a budget."""
     from devflow_gateway import wiring

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model
 from devflow_cli.deadline import try_within, write_quietly
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import FAILED, Run, command
@@ -37,7 +38,10 @@ MAX_EVENT_BYTES = 16 * 1024 * 1024
 def claude(
     context: typer.Context,
     model: Annotated[
-        str | None, typer.Option(help="A model id or auto; else the nodes' own models.")
+        str | None,
+        typer.Option(
+            help="A model id or auto; else the nodes' own models.", autocompletion=complete_model
+        ),
     ] = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Use the stand-in instead of a provider.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_entry, complete_model
 from devflow_cli.options import parse_criteria
 from devflow_cli.run import Run, command
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 async def explain(
     run: Run,
     prompt: Annotated[
-        str | None, typer.Argument(help="A prompt, or the id of a ledger entry.")
+        str | None,
+        typer.Argument(
+            help="A prompt, or the id of a ledger entry.", autocompletion=complete_entry
+        ),
     ] = None,
     request: Annotated[
         Path | None, typer.Option(help="A JSON request, in any of the dialects.")
     ] = None,
-    model: Annotated[str, typer.Option(help="See `ask`.")] = "auto",
+    model: Annotated[str, typer.Option(help="See `ask`.", autocompletion=complete_model)] = "auto",
     cost_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -98,7 +99,12 @@ def _fold_variants(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @command(models)
-def show(run: Run, model: Annotated[str, typer.Argument(help="A model id or alias.")]) -> None:
+def show(
+    run: Run,
+    model: Annotated[
+        str, typer.Argument(help="A model id or alias.", autocompletion=complete_model)
+    ],
+) -> None:
     """Show one model: prices, window, capabilities and measurements."""
     from devflow_gateway import wiring
 

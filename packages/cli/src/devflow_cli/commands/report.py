@@ -11,6 +11,7 @@ import typer
 from devflow_core.dimensions import GROUPINGS
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model
 from devflow_cli.options import parse_dimensions
 from devflow_cli.run import Run, command
 from devflow_cli.times import ALLOWED, parse_period
@@ -44,7 +45,10 @@ def report(
         Path | None, typer.Option("--output", "-o", help="Write to a file instead of stdout.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="The model that savings are compared with.")
+        str | None,
+        typer.Option(
+            help="The model that savings are compared with.", autocompletion=complete_model
+        ),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Print the table anew every few seconds, until Ctrl-C.")

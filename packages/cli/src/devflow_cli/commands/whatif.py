@@ -9,6 +9,7 @@ import typer
 from devflow_core.usage import KnownCost, MissingCost
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_session
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
 from devflow_cli.times import parse_period
@@ -20,7 +21,8 @@ def whatif(
     session: Annotated[
         str | None,
         typer.Argument(
-            help="A Claude Code session, or 'latest' of the project; else the ledger's rows."
+            help="A Claude Code session, or 'latest' of the project; else the ledger's rows.",
+            autocompletion=complete_session,
         ),
     ] = None,
     project: ProjectFolder = None,

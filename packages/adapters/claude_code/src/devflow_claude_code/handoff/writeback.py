@@ -49,6 +49,8 @@ class AssistantReply:
     model: str
     usage: Usage = field(default_factory=Usage)
     """The usage of all calls together; recorded in the row of the last message."""
+    entry_id: str | None = None
+    """The ledger's entry of the reply; recorded as its request id, so that it counts once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +175,10 @@ class _RowBuilder:
                 "stop_sequence": None,
                 "usage": usage_json(reply.usage if message is messages[-1] else Usage()),
             }
-            yield self._build_row("assistant", assistant_message)
+            row = self._build_row("assistant", assistant_message)
+            if reply.entry_id is not None:
+                row["requestId"] = reply.entry_id
+            yield row
 
     def add_title(self, model: str) -> Iterator[Json]:
         """Yield the title that `/resume` shows."""

@@ -67,6 +67,10 @@ class TranscriptRow(NamedTuple):
     """Facts that affect the cost besides the tokens; None for an ordinary reply."""
     forked_from: tuple[str, str] | None
     """The session and row that this one was copied from, if the client says so."""
+    branch: str | None = None
+    """The git branch that was checked out; None if the row names none."""
+    agent: str | None = None
+    """The id of the sub-agent that the row belongs to, if the client says so."""
 
 
 def decode_line(line: bytes) -> Json | None:
@@ -162,6 +166,8 @@ class RowReader:
             request_id,
             billing,
             _read_fork(get("forkedFrom")),
+            self._intern(get("gitBranch")) or None,
+            self._intern(get("agentId")) or None,
         )
 
     def make_placeholder(self, line: int, offset: int, length: int, kind: str) -> TranscriptRow:

@@ -77,7 +77,7 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
     iterations = decode_iterations(_with_defaults(counts))
     if not iterations:
         return NO_TOKENS, _PLAIN._replace(is_impossible=True)
-    calls = tuple((one.model, _as_tokens(one.usage)) for one in iterations)
+    calls = tuple((one.model, as_tokens(one.usage)) for one in iterations)
     tools = counts.get("server_tool_use")
     server_calls = cast("Json", tools) if isinstance(tools, dict) else {}
     geo = counts.get("inference_geo")
@@ -154,7 +154,8 @@ def _with_defaults(counts: Json) -> Json:
     }
 
 
-def _as_tokens(usage: Usage) -> TranscriptTokens:
+def as_tokens(usage: Usage) -> TranscriptTokens:
+    """Convert the core's `Usage`; reasoning counts as output."""
     return TranscriptTokens(
         input=usage.input_tokens,
         cache_read=usage.cache_read_tokens,
