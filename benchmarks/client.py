@@ -65,7 +65,7 @@ async def gateway(base_url: str) -> AsyncGenerator[Subject]:
     settings = Settings.model_validate({"base_url": base_url, "api_key": KEY})
     request = ChatRequest.from_text(PROMPT)
 
-    async with OpenRouterGateway(settings) as ours:
+    async with OpenRouterGateway(settings, ledger="memory") as ours:
 
         async def stream(model: str) -> int:
             count = 0

@@ -53,7 +53,7 @@ async def measure(args: argparse.Namespace, base_url: str, report: harness.Repor
     with tempfile.TemporaryDirectory() as folder:
         settings = settings_for(base_url, Path(folder))
         async with AsyncExitStack() as stack:
-            bare = await stack.enter_async_context(OpenRouterGateway(settings))
+            bare = await stack.enter_async_context(OpenRouterGateway(settings, ledger="memory"))
             booked = await stack.enter_async_context(wiring.open_gateway(settings))
             works: dict[str, Callable[[], Awaitable[object]]] = {
                 "named": lambda: bare.complete(named_request),

@@ -65,7 +65,12 @@ CLIENT_ROWS = {
     ),
     "qwen-code": ("Qwen Code", "a job with its shell"),
     "aider": ("aider", "a file edited, streamed and whole"),
+    "ccusage": (
+        "`{}`",
+        "its days, weeks, months, sessions and blocks beside those of `devflow costs`",
+    ),
     "python-sdks": ("`{}` (Python)", "every scenario"),
+    "interop": ("`{}` (Python)", "the adapter of [interop.md](interop.md), without a server"),
     "typescript-sdks": ("`{}` (TypeScript)", "every scenario"),
 }
 """By group; what clients need beside them has no row."""

@@ -5,15 +5,14 @@ uv run python examples/pick_a_model.py "Prove that there are infinitely many pri
 
 import sys
 
-from devflow_core import ChatRequest, SelectionCriteria
-from devflow_openrouter import OpenRouterGateway
+from devflow_gateway import ChatRequest, Gateway, SelectionCriteria
 
 PROMPT = " ".join(sys.argv[1:]) or "Prove that there are infinitely many primes."
 
 
 def main() -> None:
     """Compare what three kinds of user would get."""
-    gateway = OpenRouterGateway.from_env()
+    gateway = Gateway.from_env()
     for name, criteria in {
         "careful": SelectionCriteria(cost_priority=0.0),
         "usual": None,

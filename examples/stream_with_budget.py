@@ -4,19 +4,16 @@ uv run python examples/stream_with_budget.py
 """
 
 import asyncio
-from dataclasses import replace
-from decimal import Decimal
 
-from devflow_core import ChatRequest, TextDelta
-from devflow_openrouter import OpenRouterGateway
+from devflow_gateway import AsyncGateway, ChatRequest, TextDelta
 
 
 async def main() -> None:
     """Ask once."""
     request = ChatRequest.from_text("Write a haiku about clocks.", model="auto:cheap")
     async with (
-        OpenRouterGateway.from_env() as gateway,
-        gateway.stream(replace(request, max_cost_usd=Decimal("0.05"))) as events,
+        AsyncGateway.from_env() as gateway,
+        gateway.stream(request, max_cost_usd="0.05") as events,
     ):
         async for event in events:
             if isinstance(event, TextDelta):

@@ -42,6 +42,8 @@ SEEN = "A square of one colour."
 JOB = "CODING-JOB: add a flag to flag.py"
 JOB_DONE = "The flag is in."
 FLAG = "FLAG = 1\n"
+PAIR = "CODING-PAIR: write two files"
+PAIR_DONE = "Both files are in."
 SHELLS = {"bash": "command", "run_shell_command": "command", "exec_command": "cmd"}
 """The tool with which each coding agent runs commands, and the argument that holds the command."""
 SHELL_ARGUMENTS = {"bash": {"description": "write"}, "run_shell_command": {"is_background": False}}
@@ -76,7 +78,7 @@ def _script() -> dict[str, Any]:
         ({"contains": PROMPTS["tools"], "after_tool": True}, {"text": AFTER_TOOLS}),
         ({"contains": PROMPTS["tools"]}, {"tool_calls": tool_calls}),
         ({"contains": PROMPTS["text"]}, {"text": TEXT}),
-        ({"contains": PROMPTS["image"]}, {"text": SEEN}),
+        ({"contains": PROMPTS["image"], "has_media": True}, {"text": SEEN}),
         ({"contains": PROMPTS["leave"]}, {"text": LONG}),
     ]
     turns += _job_turns()
@@ -84,12 +86,20 @@ def _script() -> dict[str, Any]:
 
 
 def _job_turns() -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """A shell command, and after its result the end; without a shell the file is in the reply."""
+    """Shell commands, and after their results the end; without a shell the file is in the reply."""
     for tool, argument in SHELLS.items():
-        command = {argument: f"printf '{FLAG.strip()}\\n' > flag.py"}
-        call = {"name": tool, "arguments": command | SHELL_ARGUMENTS.get(tool, {})}
-        yield {"contains": JOB, "tool": tool, "after_tool": True}, {"text": JOB_DONE}
-        yield {"contains": JOB, "tool": tool}, {"text": "First the file.", "tool_calls": [call]}
+        calls = [
+            {
+                "name": tool,
+                "arguments": {argument: f"printf '{FLAG.strip()}\\n' > {file}"}
+                | SHELL_ARGUMENTS.get(tool, {}),
+            }
+            for file in ("flag.py", "second.py")
+        ]
+        for job, done, many in ((JOB, JOB_DONE, 1), (PAIR, PAIR_DONE, 2)):
+            asked = {"text": "First the file.", "tool_calls": calls[:many]}
+            yield {"contains": job, "tool": tool, "after_tool": True}, {"text": done}
+            yield {"contains": job, "tool": tool}, asked
     whole = f"{JOB_DONE}\n\nflag.py\n```python\n{FLAG}```\n"
     yield {"contains": JOB, "has_tools": False}, {"text": whole}
 

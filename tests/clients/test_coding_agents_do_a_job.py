@@ -1,154 +1,144 @@
-"""Coding agents write a file through the gateway, with their own tools and settings."""
+"""Coding agents work through the gateway, with their own tools and settings."""
 
 import json
-import os
+import signal
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from clients.matrix import CLIENT_TIMEOUT_S, FLAG, JOB, JOB_DONE, MODELS, Door, group_folder, node
+from clients.agents import AGENTS, SMALL, MakeAgent, Wish
+from clients.matrix import (
+    CLIENT_TIMEOUT_S,
+    FLAG,
+    JOB,
+    JOB_DONE,
+    LOOK_S,
+    MAX_LOOKS,
+    MODELS,
+    PAIR,
+    PAIR_DONE,
+    PROMPTS,
+    SEEN,
+    Door,
+)
+from devflow_sandbox.replies.picture import make_png
 
-MODEL = MODELS["openai"]["main"]
-SMALL = "openai/gpt-5.1-codex-mini"
-"""For titles, where an agent has a model of its own for them."""
+BEGUN_TOKENS = 50
+PATIENCE_S = 10
+"""For an agent that was interrupted to end by itself."""
+MAIN = MODELS["openai"]["main"]
 
+FAILURES = {
+    "wrong key": (Wish(JOB, key="wrong"), "unknown, revoked or expired"),
+    "spent budget": (Wish(JOB, key="poor"), "key:poor:month"),
+    "overload": (Wish(JOB, model=MODELS["openai"]["down"]), "503"),
+}
+"""What goes wrong, and words of the gateway that have to reach the screen."""
 
-@dataclass
-class Agent:
-    """How a coding agent is started."""
-
-    command: list[str]
-    environment: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def codex(door: Door, home: Path) -> Agent:
-    (home / ".codex").mkdir()
-    (home / ".codex" / "config.toml").write_text(
-        f"""
-        model = "{MODEL}"
-        model_provider = "devflow"
-        [model_providers.devflow]
-        name = "DevFlow"
-        base_url = "{door.url}/v1"
-        wire_api = "responses"
-        env_key = "DEVFLOW_KEY"
-        """
-    )
-    folder = group_folder("codex") / "node_modules" / "@openai"
-    program = next(folder.glob("codex-*/vendor/*/bin/codex"))
-    flags = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json"]
-    return Agent([str(program), "exec", *flags, JOB], {"DEVFLOW_KEY": door.keys["good"]})
-
-
-def _opencode(door: Door, home: Path, package: str) -> Agent:
-    usd = {"input": 0.25, "output": 2, "cache_read": 0.025}
-    provider = {
-        "npm": package,
-        "name": "DevFlow",
-        "options": {"baseURL": f"{door.url}/v1", "apiKey": door.keys["good"]},
-        "models": {MODEL: {"name": "main", "cost": usd}, SMALL: {"name": "small"}},
-    }
-    settings = {
-        "model": f"devflow/{MODEL}",
-        "small_model": f"devflow/{SMALL}",
-        "provider": {"devflow": provider},
-        "autoupdate": False,
-        "share": "disabled",
-    }
-    (home / "work" / "opencode.json").write_text(json.dumps(settings))
-    program = next((group_folder("opencode") / "node_modules").glob("opencode-*/bin/opencode"))
-    nothing_fetched = {
-        "OPENCODE_DISABLE_MODELS_FETCH": "1",
-        "OPENCODE_DISABLE_AUTOUPDATE": "1",
-        "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
-        "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
-    }
-    return Agent([str(program), "run", "--format", "json", JOB], nothing_fetched)
-
-
-def opencode_chat(door: Door, home: Path) -> Agent:
-    return _opencode(door, home, "@ai-sdk/openai-compatible")
-
-
-def opencode_messages(door: Door, home: Path) -> Agent:
-    return _opencode(door, home, "@ai-sdk/anthropic")
-
-
-def opencode_responses(door: Door, home: Path) -> Agent:
-    return _opencode(door, home, "@ai-sdk/openai")
-
-
-def _aider(door: Door, *flags: str) -> Agent:
-    offline = ["--no-check-update", "--no-analytics", "--no-show-model-warnings", "--no-git"]
-    quiet = ["--no-pretty", "--yes-always", "--map-tokens", "0", "--edit-format", "whole"]
-    program = [str(group_folder("aider") / "bin" / "aider"), "--model", f"openai/{MODEL}"]
-    environment = {"OPENAI_API_BASE": f"{door.url}/v1", "OPENAI_API_KEY": door.keys["good"]}
-    return Agent([*program, *offline, *quiet, *flags, "--message", JOB, "flag.py"], environment)
-
-
-def aider_stream(door: Door, home: Path) -> Agent:
-    return _aider(door)
-
-
-def aider_whole(door: Door, home: Path) -> Agent:
-    return _aider(door, "--no-stream")
-
-
-def qwen_code(door: Door, home: Path) -> Agent:
-    program = group_folder("qwen-code") / "node_modules" / "@qwen-code" / "qwen-code" / "cli.js"
-    environment = {
-        "OPENAI_BASE_URL": f"{door.url}/v1",
-        "OPENAI_API_KEY": door.keys["good"],
-        "OPENAI_MODEL": MODEL,
-    }
-    flags = ["--auth-type", "openai", "-y", "--output-format", "json"]
-    return Agent([node(), str(program), *flags, "-p", JOB], environment)
-
-
-AGENTS: tuple[Callable[[Door, Path], Agent], ...] = (
-    codex,
-    opencode_chat,
-    opencode_messages,
-    opencode_responses,
-    aider_stream,
-    aider_whole,
-    qwen_code,
+every_agent = pytest.mark.parametrize("make", AGENTS, ids=lambda make: make.__name__)
+every_agent_with_a_shell = pytest.mark.parametrize(
+    "make", [one for one in AGENTS if "aider" not in one.__name__], ids=lambda make: make.__name__
 )
 
 
-def run(agent: Agent, home: Path) -> str:
-    done = subprocess.run(
-        agent.command,
-        cwd=home / "work",
-        env={"PATH": os.environ["PATH"], "HOME": str(home), **agent.environment},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=CLIENT_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout
-
-
-@pytest.mark.parametrize("make", AGENTS, ids=lambda make: make.__name__)
-def test_a_file_is_written_and_the_end_is_told(
-    make: Callable[[Door, Path], Agent], door: Door, tmp_path: Path
-) -> None:
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home with nothing in it but the folder that the agent works in."""
     (tmp_path / "work").mkdir()
-    since = door.count_bill()
-    told = run(make(door, tmp_path), tmp_path)
-    assert (tmp_path / "work" / "flag.py").read_text() == FLAG
-    assert JOB_DONE in told
+    return tmp_path
+
+
+def _run(make: MakeAgent, door: Door, home: Path, wish: Wish) -> tuple[int, str, str]:
+    with make(door, home, wish).start(home) as agent:
+        try:
+            told, noise = agent.communicate(timeout=CLIENT_TIMEOUT_S)
+        finally:
+            agent.kill()
+    return agent.returncode, told, noise
+
+
+def _check_books(door: Door, since: int) -> list[dict[str, str]]:
     bill = door.bill(since)
-    assert {call["model"] for call in bill} <= {MODEL, SMALL}
-    billed = {call["generation_id"]: Decimal(call["cost_usd"]) for call in bill}
-    assert door.ledger(since) == billed
+    assert door.ledger(since) == {call["generation_id"]: Decimal(call["cost_usd"]) for call in bill}
+    return bill
+
+
+@every_agent
+def test_a_file_is_written_and_the_end_is_told(make: MakeAgent, door: Door, home: Path) -> None:
+    since = door.count_bill()
+    status, told, noise = _run(make, door, home, Wish(JOB))
+    assert status == 0, told[-2000:] + noise[-4000:]
+    assert (home / "work" / "flag.py").read_text() == FLAG
+    assert JOB_DONE in told
+    bill = _check_books(door, since)
+    assert {call["model"] for call in bill} <= {MAIN, SMALL}
     if "opencode" in make.__name__:  # the only one that is told prices and shows an amount
         lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
         ends = [line["part"]["cost"] for line in lines if line["type"] == "step_finish"]
-        costs = [Decimal(call["cost_usd"]) for call in bill if call["model"] == MODEL]
+        costs = [Decimal(call["cost_usd"]) for call in bill if call["model"] == MAIN]
         assert sum(Decimal(str(one)) for one in ends) == sum(costs) > 0
+
+
+@every_agent_with_a_shell
+def test_two_commands_of_one_turn_are_both_run(make: MakeAgent, door: Door, home: Path) -> None:
+    since = door.count_bill()
+    status, told, noise = _run(make, door, home, Wish(PAIR))
+    assert status == 0, told[-2000:] + noise[-4000:]
+    for file in ("flag.py", "second.py"):
+        assert (home / "work" / file).read_text() == FLAG
+    assert PAIR_DONE in told
+    bill = _check_books(door, since)
+    assert len([call for call in bill if call["model"] == MAIN]) == 2
+
+
+@every_agent
+def test_an_image_arrives(make: MakeAgent, door: Door, home: Path) -> None:
+    since = door.count_bill()
+    image = home / "work" / "picture.png"
+    image.write_bytes(make_png("red"))
+    status, told, noise = _run(make, door, home, Wish(PROMPTS["image"], image=image))
+    assert status == 0, told[-2000:] + noise[-4000:]
+    assert SEEN in told
+    _check_books(door, since)
+
+
+@every_agent
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_failure_is_told(make: MakeAgent, door: Door, home: Path, failure: str) -> None:
+    if failure == "overload" and make.__name__ == "qwen_code":
+        pytest.skip("it repeats a 503 for minutes, whatever the answer says of that")
+    wish, words = FAILURES[failure]
+    since = door.count_bill()
+    _, told, noise = _run(make, door, home, wish)
+    assert words in " ".join((told + noise).split())
+    answered = {call["model"] for call in _check_books(door, since)}
+    assert answered <= {SMALL}  # titles are made beside the work
+
+
+@every_agent
+def test_leaving_ends_the_call_at_the_provider(make: MakeAgent, door: Door, home: Path) -> None:
+    since = door.count_bill()
+    slow = MODELS["openai"]["slow"]
+    with make(door, home, Wish(PROMPTS["leave"], model=slow)).start(home) as agent:
+        try:
+            _wait_for_call(door, since, slow)
+            agent.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):  # not every one ends at once
+                agent.communicate(timeout=PATIENCE_S)
+        finally:
+            agent.kill()
+    bill = _check_books(door, since)
+    assert [call["outcome"] for call in bill if call["model"] == slow] == ["cancelled"]
+
+
+def _wait_for_call(door: Door, since: int, model: str) -> None:
+    """Wait until the reply is well under way, and so known by its id at the gateway, too."""
+    for _ in range(MAX_LOOKS):
+        calls = door.sandbox.bill()["calls"][since:]
+        if any(one["model"] == model and one["completion_tokens"] >= BEGUN_TOKENS for one in calls):
+            return
+        time.sleep(LOOK_S)
+    pytest.fail("the agent does not ask")

@@ -58,7 +58,7 @@ def settings_of(sandbox: Sandbox) -> Settings:
 async def test_route_alone_is_enough_for_every_face() -> None:
     async with (
         Sandbox() as sandbox,
-        OpenRouterGateway(settings_of(sandbox), router=Alternating()) as gateway,
+        OpenRouterGateway(settings_of(sandbox), ledger="memory", router=Alternating()) as gateway,
     ):
         request = ChatRequest.from_text("Hi")
         assert gateway.explain(request).chosen.model == FIRST
@@ -81,7 +81,7 @@ async def test_a_router_may_explain_learn_and_take_feedback() -> None:
     router = Learning()
     async with (
         Sandbox() as sandbox,
-        OpenRouterGateway(settings_of(sandbox), router=router) as gateway,
+        OpenRouterGateway(settings_of(sandbox), ledger="memory", router=router) as gateway,
     ):
         request = ChatRequest.from_text("Hi")
         assert len(gateway.explain(request).candidates) == 2
@@ -112,4 +112,4 @@ def test_an_object_without_the_rest_of_the_port_is_refused_before_it_costs_anyth
 
     settings = Settings.load({}, api_key="sk-or-v1-test")
     with pytest.raises(AttributeError, match="record"):
-        OpenRouterGateway(settings, router=Bare())  # pyright: ignore[reportArgumentType]
+        OpenRouterGateway(settings, ledger="memory", router=Bare())  # pyright: ignore[reportArgumentType]

@@ -119,7 +119,7 @@ async def open_world(loop: asyncio.AbstractEventLoop, stack: AsyncExitStack, fol
     for key, limit in LIMITS.items():
         await store.budgets.set(Budget(scope="key", value=key, window="request", limit_usd=limit))
     ledger = MemoryLedger(max_entries=10)
-    gateway = await wiring.build_gateway(store, chosen, ledger)
+    gateway = wiring.build_gateway(store, chosen, ledger)
     await stack.enter_async_context(gateway)
     return World(loop, sandbox, gateway, ledger)
 

@@ -74,3 +74,10 @@ def test_an_example_program_runs(program: Path, home: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
+
+
+def test_the_page_of_adapters_shows_the_programs_that_the_tests_of_clients_run() -> None:
+    page = (ROOT / "docs" / "interop.md").read_text(encoding="utf-8")
+    shown = set(re.findall(r"^```py\n(.*?)^```", page, re.DOTALL | re.MULTILINE))
+    programs = ROOT.glob("examples/interop/*.py")
+    assert shown == {program.read_text(encoding="utf-8") for program in programs}

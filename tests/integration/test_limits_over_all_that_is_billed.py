@@ -349,14 +349,14 @@ async def test_python_has_the_same_limits(running: Running) -> None:
             extra=extra,
         )
 
-    async with OpenRouterGateway(running.settings) as gateway:
+    async with OpenRouterGateway(running.settings, ledger="memory") as gateway:
         assert (await gateway.complete(asked("0.001"))).cost_usd > 0
         with pytest.raises(BudgetExceeded):
             await gateway.complete(asked("0.001", models=[DEAR]))
         with pytest.raises(UnknownPrice, match=r"plugins\.0: "):
             await gateway.complete(asked("400", plugins=[{"id": "of-tomorrow"}]))
     limited = running.settings.model_copy(update={"cost_budget_usd": Decimal("0.01")})
-    async with OpenRouterGateway(limited) as gateway:
+    async with OpenRouterGateway(limited, ledger="memory") as gateway:
         request = ChatRequest.from_text("Say hi.", model=CHEAP)
         with pytest.raises(UnknownPrice):
             await gateway.complete(

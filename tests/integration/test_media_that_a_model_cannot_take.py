@@ -218,7 +218,7 @@ async def test_python_and_the_command_line_say_so(tmp_path: Path) -> None:
     )
     async with open_door(tmp_path, hello("openai_chat")) as door:
         settings = Settings.load({}, None, base_url=door.settings.base_url, api_key=KEY)
-        async with OpenRouterGateway(settings) as gateway:
+        async with OpenRouterGateway(settings, ledger="memory") as gateway:
             request = ChatRequest(model=BLIND, messages=messages)
             async with gateway.stream(request) as reply:
                 assert [type(event).__name__ async for event in reply][-1] == "Finished"

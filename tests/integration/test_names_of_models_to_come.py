@@ -174,7 +174,7 @@ async def test_the_ledger_prices_the_real_model_and_none_of_the_name(tmp_path: P
 async def test_python_is_told_by_the_route(tmp_path: Path) -> None:
     async with open_door(tmp_path, streamed(*samples_of("openai_chat").hello)) as one:
         settings = Settings.load({}, None, base_url=one.settings.base_url, api_key=KEY)
-        async with OpenRouterGateway(settings) as gateway:
+        async with OpenRouterGateway(settings, ledger="memory") as gateway:
             done = await gateway.complete(ChatRequest.from_text("Hello?", model="claude-opus-9"))
     assert done.model == OPUS
     assert done.route.substitutions == (("claude-opus-9", OPUS),)

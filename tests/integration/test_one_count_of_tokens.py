@@ -35,8 +35,8 @@ from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing import needs_of
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.worst_case import token_bounds
-from devflow_server.handlers.embeddings import NamedModelRouter
 from devflow_server.serving import run_gateway
+from devflow_upstream.embeddings import NamedModelRouter
 from hypothesis import given
 from hypothesis import strategies as st
 

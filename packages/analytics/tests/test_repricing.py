@@ -180,3 +180,22 @@ def test_the_answered_rows_of_a_ledger_are_turns() -> None:
     assert first.thread == "s/main"
     assert first.cost_usd == Decimal("0.5002")
     assert second.thread == "req_1"
+
+
+def test_a_model_of_two_names_is_listed_once_at_what_was_recorded() -> None:
+    names = {"sonnet-20250929": "maker/sonnet"}
+    only_turn = Turn(
+        thread="t",
+        started_at=EPOCH,
+        model="sonnet-20250929",
+        usage=Usage(input_tokens=1000, output_tokens=10),
+        cost_usd=Decimal("0.5"),
+    )
+    result = whatif(
+        [only_turn],
+        ("sonnet-20250929", "maker/sonnet"),
+        price_of=lambda _: a_price(),
+        id_of=lambda name: names.get(name, name),
+    )
+    (only,) = result.alternatives
+    assert (only.model, only.cost_usd) == ("maker/sonnet", Decimal("0.5"))

@@ -96,7 +96,7 @@ def test_too_little_money_is_refused_before_anyone_is_asked(
 
 
 def test_a_route_is_explained_before_and_after(online: Devflow) -> None:
-    before = online("explain", PROMPT, "--json", "--cost-priority", "0.9").document
+    before = online("explain", PROMPT, "--json=full", "--cost-priority", "0.9").document
     chosen = [one for one in before["candidates"] if one["chosen"]]
     assert len(chosen) == 1
     assert any(one["excluded"] for one in before["candidates"])
@@ -127,7 +127,45 @@ def test_a_request_file_in_any_dialect_is_explained(online: Devflow, home: Path,
 
 def test_a_request_file_that_cannot_be_read(online: Devflow, home: Path) -> None:
     done = online("explain", "--request", str(home / "none.json"))
-    assert (done.status, "cannot be read" in done.err) == (1, True)
+    assert (done.status, "cannot be read" in done.err) == (2, True)
+
+
+def test_json_is_lean_and_full_on_request(online: Devflow) -> None:
+    lean = online("ask", "hi", "--json")
+    assert len(lean.out.encode()) < 4000
+    route = lean.document["route"]
+    assert [one["chosen"] for one in route["candidates"]][:2] == [True, False]
+    assert set(route["candidates"][0]) >= {"model", "chosen", "score", "terms", "excluded"}
+    assert set(route["task"]) >= {"type", "complexity", "confidence", "reasons"}
+    assert set(route["snapshot"]) >= {"catalogue", "prices", "performance"}
+    full = online("ask", "hi", "--json=full").document
+    assert set(lean.document) == set(full)
+    left_out = len(full["route"]["candidates"]) - len(route["candidates"])
+    assert route["left_out"] == left_out > 100
+    assert "features" in full["route"]
+    shown = online("explain", "hi", "--json=lean").document
+    assert all(one["excluded"] is None for one in shown["candidates"])
+    assert len(online("explain", "hi", "--json=full").document["candidates"]) > 100
+
+
+def test_a_piece_of_context_is_named_and_its_text_is_in_the_full_form(
+    online: Devflow, transcript: Path
+) -> None:
+    lean = online("ask", PROMPT, "--session", str(transcript), "--json").document["context"]
+    assert lean["pieces"]
+    assert all(set(one) == {"kind", "tokens", "source"} for one in lean["pieces"])
+    full = online("ask", PROMPT, "--session", str(transcript), "--json=full").document["context"]
+    assert all(one["text"] for one in full["pieces"])
+    assert full["tokens"] == lean["tokens"]
+
+
+def test_a_form_of_json_that_is_none_is_a_usage_error(online: Devflow) -> None:
+    done = online("budget", "list", "--json=all")
+    assert (done.status, "none of full, lean" in done.err) == (2, True)
+    done = online("report", "--columns", "cost", "--json")
+    assert (done.status, "--columns" in done.err) == (2, True)
+    asked = online("ask", "--json", "--", "--json=full").document
+    assert asked["text"]
 
 
 def test_a_session_goes_on_at_another_model(online: Devflow, transcript: Path) -> None:

@@ -129,6 +129,10 @@ def test_client_keys_are_made_once_listed_and_revoked(devflow: Devflow) -> None:
     assert devflow("keys", "revoke", made["id"], "--json").document == {"revoked": made["id"]}
     assert devflow("keys", "revoke", "none").status == 1
     assert devflow("keys", "create", "other", "--route", "read").status == 0
+    assert devflow("keys", "revoke", "other").status == 0
+    wrong = devflow("keys", "create", "bird", "--route", "fly")
+    assert wrong.status == 2
+    assert all(name in wrong.err for name in ("fly", "chat", "embeddings", "read", "operate"))
 
 
 def test_models_are_listed_shown_and_refreshed(used: Devflow) -> None:
@@ -177,6 +181,63 @@ def test_whatif_prices_recorded_work_elsewhere(used: Devflow, transcript: Path) 
     assert used("whatif", "--models", "claude-symphony-9").status == 1
 
 
+def test_whatif_lists_a_recorded_model_once_at_what_was_recorded(
+    online: Devflow, transcript: Path
+) -> None:
+    for _ in range(2):
+        assert online("ask", PROMPT, "--model", "anthropic/claude-haiku-4.5").status == 0
+    for arguments in ((), (str(transcript),)):
+        shown = online("whatif", *arguments, "--json").document
+        names = [one["model"] for one in shown["models"]]
+        assert len(names) == len(set(names))
+        same = [one for one in shown["models"] if one["notes"] == ["as recorded"]]
+        assert [one["cost_usd"] for one in same] == [shown["recorded"]["cost_usd"]]
+        assert [one["difference_usd"] for one in same] == ["0"]
+
+
+def test_a_baseline_without_a_price_is_named(used: Devflow) -> None:
+    done = used("report", "--baseline", "nobody/nothing")
+    assert done.status == 0
+    assert "No savings: no price for nobody/nothing" in done.out
+    document = used("report", "--baseline", "nobody/nothing", "--json").document
+    assert document["savings"] is None
+
+
+READING = (
+    ("report",), ("report", "--json"), ("whatif",), ("budget", "list"), ("keys", "list"),
+    ("ledger", "verify"), ("ledger", "export"), ("ledger", "reconcile"), ("explain", "req_x"),
+    ("keys", "revoke", "x"), ("budget", "remove", "x"),
+)  # fmt: skip
+
+
+def test_a_mistyped_data_folder_is_named_and_not_made(used: Devflow, home: Path) -> None:
+    wrong = home / "no-such-data"
+    for command in READING:
+        done = used(*command, "--data-dir", str(wrong))
+        assert done.status == 1, command
+        assert f"Nothing was ever booked in {wrong}." in done.err, command
+        assert not wrong.exists(), command
+
+
+def test_before_anything_is_booked_lists_are_empty(devflow: Devflow, home: Path) -> None:
+    for command in (("report",), ("whatif",), ("budget", "list"), ("keys", "list")):
+        done = devflow(*command)
+        assert done.status == 0
+        assert "Nothing was ever booked" in done.err
+    assert not list(home.glob("**/ledger.db"))
+
+
+def test_variants_of_a_model_are_folded_into_its_row_or_listed(devflow: Devflow) -> None:
+    folded = devflow("models", "list", "--limit", "1000").out
+    apart = devflow("models", "list", "--limit", "1000", "--variants").out
+    base = "deepseek/deepseek-v3.2"
+    rows = [line for line in folded.splitlines() if line.startswith(base + " ")]
+    assert len(rows) == 1
+    assert folded.count("\n") < apart.count("\n")
+    variants = [one.split()[0] for one in apart.splitlines() if one.startswith(base + ":")]
+    assert all(one.removeprefix(base) in rows[0] for one in variants)
+
+
 def test_rows_older_than_the_retention_lose_their_labels(
     used: Devflow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +267,7 @@ def test_a_budget_that_is_none_is_refused_and_the_ledger_goes_on(
     used: Devflow, wrong: tuple[str, ...]
 ) -> None:
     refused = used("budget", "set", "--limit", "5", *wrong)
-    assert refused.status != 0
+    assert refused.status == 2
     assert "is not one of" in refused.err
     assert used("ask", PROMPT, "--json").status == 0
 

@@ -228,3 +228,15 @@ def test_the_mcp_tools_answer(home: Path, openrouter_sandbox: Sandbox, transcrip
         child.stdin.close()
         assert child.wait(10) == 0
         child.stdout.close()
+
+
+@pytest.mark.parametrize("content", [b"\x7fELF broken", b"#!/no/such/interpreter\n"])
+def test_a_broken_claude_is_named_in_a_sentence(
+    online: Devflow, fake_claude: Path, content: bytes
+) -> None:
+    (fake_claude.parent / "bin" / "claude").write_bytes(content)
+    done = online("claude")
+    assert done.status == 1
+    assert "is there but cannot be started" in done.err
+    assert "Install Claude Code again" in done.err
+    assert "Traceback" not in done.err

@@ -5,13 +5,17 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from decimal import Decimal
 from pathlib import Path
 
 import orjson
 import pytest
 from devflow_cli import commands, run
 from devflow_cli.testing import Devflow
+from devflow_cli.views.reply import describe_interruption
 from devflow_core import errors
+from devflow_core.ledger import CostStatus
+from devflow_core.testing import an_attempt, an_entry
 
 
 def test_help_lists_every_command(devflow: Devflow) -> None:
@@ -51,6 +55,7 @@ def test_a_wrong_setting_is_named(devflow: Devflow, monkeypatch: pytest.MonkeyPa
     ("error", "status"),
     [
         (errors.ConfigurationError("x"), 3),
+        (errors.InvalidRequest("x"), 2),
         (errors.UnknownPrice("x"), 4),
         (errors.AllCandidatesFailed(()), 5),
         (errors.NoCandidate("x"), 1),
@@ -148,14 +153,16 @@ def test_ctrl_c_in_a_stream_leaves_a_cancelled_entry(home: Path) -> None:
     asking = subprocess.Popen(
         [sys.executable, "-m", "devflow_cli", "ask", "Write a long essay about clocks."],
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         env=environment,
     )
     try:
         assert asking.stdout is not None
+        assert asking.stderr is not None
         assert asking.stdout.read(10)
         asking.send_signal(signal.SIGINT)
         assert asking.wait(60) == 130
+        told = asking.stderr.read().decode()
         exported = subprocess.run(
             [sys.executable, "-m", "devflow_cli", "ledger", "export"],
             env=environment,
@@ -165,9 +172,36 @@ def test_ctrl_c_in_a_stream_leaves_a_cancelled_entry(home: Path) -> None:
         entry = orjson.loads(exported)
         assert entry["outcome"] == "cancelled"
         assert float(entry["attempts"][0]["cost_usd"]) > 0
+        (line,) = [one for one in told.splitlines() if one.startswith("Cost ")]
+        assert f"{entry['attempts'][0]['cost_usd']} USD" in line
+        assert entry["entry_id"] in line
     finally:
         for child in (asking, sandbox):
             child.kill()
             child.wait()
-            assert child.stdout is not None
-            child.stdout.close()
+            for pipe in (child.stdout, child.stderr):
+                if pipe is not None:
+                    pipe.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "source", "told"),
+    [
+        ("settled", None, "0.25 USD (settled)"),
+        ("estimated", None, "at least 0.25 USD; `devflow ledger reconcile`"),
+        ("observed", "observed", "0.25 USD for what came of the reply"),
+        ("observed", "reserved", "0.25 USD: all that was reserved"),
+        ("void", None, "nothing: no model had begun"),
+    ],
+)
+def test_a_line_says_how_sure_the_cost_of_an_interrupted_request_is(
+    status: CostStatus, source: str | None, told: str
+) -> None:
+    attempt = an_attempt(
+        cost_status=status,
+        cost_usd=Decimal(0) if status == "void" else Decimal("0.25"),
+        cost_source=source,
+    )
+    line = describe_interruption(an_entry(attempts=(attempt,)))
+    assert told in line
+    assert "\n" not in line

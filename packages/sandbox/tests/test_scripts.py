@@ -11,6 +11,7 @@ import orjson
 import pytest
 from devflow_core.errors import ConfigurationError
 from devflow_sandbox import Sandbox
+from devflow_sandbox.replies.picture import encode_picture
 
 Client = Callable[..., httpx.AsyncClient]
 BASH = {"name": "Bash", "input_schema": {"type": "object"}}
@@ -251,3 +252,18 @@ async def test_wrong_scripts_are_refused_over_http(client: Client) -> None:
         schema = (await http.get("http://x/sandbox/faults/schema")).json()
     assert len(in_force["faults"]) == 1
     assert "TruncateFault" in schema["$defs"]
+
+
+async def test_a_turn_can_wait_for_an_image(client: Client) -> None:
+    turns = [
+        {"when": {"has_media": True}, "reply": {"text": "Red."}},
+        {"when": {"has_media": False}, "reply": {"text": "Nothing to see."}},
+    ]
+    source = {"type": "base64", "media_type": "image/png", "data": encode_picture("red")}
+    image = {"type": "image", "source": source}
+    said: list[str] = []
+    async with client(Sandbox(script={"turns": turns})) as http:
+        for content in ("What is it?", [image, {"type": "text", "text": "What is it?"}]):
+            body = messages({"role": "user", "content": content})
+            said.append((await http.post("messages", json=body)).json()["content"][-1]["text"])
+    assert said == ["Nothing to see.", "Red."]

@@ -31,6 +31,7 @@ from devflow_core.testing import (
 )
 from devflow_routing import Catalogue, LiveCatalogue, ModelConfig
 from devflow_server.app import App
+from devflow_server.auth import make_authenticator
 from devflow_server.http import Limits, Listener
 from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import NotReady
@@ -193,7 +194,7 @@ class ServerFactory:
             embeddings=pipeline,
             find_session=find_session,
             idempotency=idempotency,
-            keys=keys,
+            callers=make_authenticator(settings, keys, local_key=local_key),
             nodes=NodeTable(nodes, settings.nodes),
             catalogue=LiveCatalogue(
                 lambda: CATALOGUE,
@@ -204,7 +205,6 @@ class ServerFactory:
             metrics=metrics,
             keep_alive=keep_alive,
             problem=lambda: self.problem,
-            local_key=local_key,
         )
         bound = socket.create_server(("127.0.0.1", 0))
         port = int(bound.getsockname()[1])

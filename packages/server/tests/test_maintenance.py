@@ -40,7 +40,7 @@ async def a_failed_call(
     settings = settings_for(sandbox, home)
     async with (
         wiring.make_store(settings) as book,
-        await wiring.build_gateway(book, settings) as gateway,
+        wiring.build_gateway(book, settings) as gateway,
     ):
         with suppress(DevFlowError):
             await gateway.complete(ChatRequest.from_text("Hi.", model="openai/gpt-4o-mini"))

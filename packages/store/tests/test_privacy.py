@@ -21,8 +21,11 @@ from devflow_store import Store
 from devflow_store.engines.sqlite import SqliteEngine
 
 Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
+_SAID: dict[str, Any] = {
+    one.name: f"hush-{one.name}" for one in fields(Attribution) if one.name != "tags"
+}
 SECRET = replace(
-    Attribution(**{field.name: f"hush-{field.name}" for field in fields(Attribution)}),
+    Attribution(**_SAID, tags={"hush-tag": "hush-value"}),
     session_id="0bad-5e55",
 )
 

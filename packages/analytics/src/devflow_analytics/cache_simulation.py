@@ -24,21 +24,21 @@ class Turn:
     model: str
     usage: Usage
     cost_usd: Decimal | None = None
-    """Recorded cost of the call; None if only the tokens were recorded."""
+    """The recorded cost of the call; None if only the tokens were recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheRules:
-    """How a model's provider caches prompts."""
+    """The rules by which a model's provider caches prompts."""
 
     kind: Literal["explicit", "implicit", "none"]
     """`explicit`: caches where the client marks it, and charges for writing. `implicit`: always
     caches, and charges writing as ordinary input.
     """
     min_tokens: int = 0
-    """Length of the shortest prefix that is cached, in tokens."""
+    """The length of the shortest prefix that is cached, in tokens."""
     ttl_s: int = SHORT_TTL_S
-    """How long a prefix stays cached after its last use, in seconds."""
+    """Seconds that a prefix stays cached after its last use."""
 
     def describe(self) -> str:
         """Describe the rules in a phrase for people."""

@@ -18,19 +18,19 @@ EVIDENCE_GROUPING: tuple[GroupBy, ...] = ("model", "task", "session", "error")
 """The grouping of the ledger that `recommend` needs."""
 
 MAX_RECOMMENDATIONS = 10
-"""How many are returned; the others would save less."""
+"""The most recommendations returned; the others would save less."""
 MIN_USD = Decimal("0.01")
-"""Smaller savings are noise."""
+"""The smallest saving in USD worth a recommendation; smaller ones are noise."""
 MIN_SHARE = Decimal("0.05")
-"""Smallest saving worth a recommendation, as a share of the model's cost."""
+"""The smallest saving worth a recommendation, as a share of the model's cost."""
 MIN_REQUESTS = 30
-"""Needed of both models to compare their success."""
+"""The fewest requests to each of two models for comparing their success."""
 MAX_SUCCESS_DROP = 0.05
-"""How much lower the cheaper model's success may be, at the lower end of its 95 % interval."""
+"""The most by which the cheaper model may succeed less often, at its 95 % interval's lower end."""
 MIN_TURNS = 4
-"""Shorter sessions are not judged: with few turns, little of the input was seen before (2/n)."""
+"""The fewest turns of a session that is judged: with few, little input was seen before (2/n)."""
 MIN_PROMPT_TOKENS = 4096
-"""Sessions with a smaller mean prompt may be too short for some providers to cache."""
+"""The smallest mean prompt of a session that is judged; some providers cache no shorter ones."""
 CALLER_ERRORS = frozenset(
     {
         "cancelled",
@@ -196,7 +196,7 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
     if usage.cache_read_tokens * 2 >= seen_before:
         return Decimal(0)
     new = prompt - seen_before
-    # without writes in the record, the provider caches by itself and charges nothing for it
+    # without writes in the record, the provider caches on its own and charges nothing for it
     writes = new if usage.cache_write_tokens else 0
     ideal = Usage(
         input_tokens=new - writes, cache_write_tokens=writes, cache_read_tokens=seen_before

@@ -23,14 +23,14 @@ class Recommendation:
     """One recommendation, and the money it would save."""
 
     text: str
-    """For people; names the model, task or session, never the text of a message."""
+    """The text for people; it names the model, task or session, never the text of a message."""
     saves_usd: Decimal
     """An estimate for the report's period, as the text says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Cost and usage of a period; labels and numbers only, no text of messages."""
+    """The cost and usage of a period; labels and numbers only, no text of messages."""
 
     dimensions: tuple[GroupBy, ...]
     """What the groups are made by: one dimension, or an outer and an inner one."""
@@ -50,17 +50,17 @@ class Report:
     daily_by: GroupBy = "model"
     """What the days are divided by: the first dimension that is not the day, or the model."""
     since: datetime | None
-    """Inclusive, UTC."""
+    """The start of the period, inclusive, in UTC; None: from the beginning."""
     until: datetime | None
-    """Exclusive, UTC."""
+    """The end of the period, exclusive, in UTC; None: up to `made_at`."""
     made_at: datetime
-    """UTC."""
+    """When the report was made, in UTC."""
     baseline: Baseline | None
     """The model that savings are compared with; None if its price is unknown."""
     baseline_model: str | None = None
     """The name of the model that savings were to be compared with; None if there was none."""
     recommendations: tuple[Recommendation, ...]
-    """Largest saving first."""
+    """The recommendations, largest saving first."""
 
     @property
     def by(self) -> str:

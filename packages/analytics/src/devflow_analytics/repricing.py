@@ -25,7 +25,7 @@ CAVEATS = (
     "other models would have cost.",
     "Prices are the present list prices of the catalogue, for the whole of the record.",
 )
-"""What a repriced record leaves open; part of every result."""
+"""The caveats of a repriced record, which are part of every result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +34,24 @@ class Alternative:
 
     model: str
     cost_usd: Decimal | None
-    """None if the price is unknown."""
+    """The cost of the work with this model; None if its price is unknown."""
     usage: Usage
     """The tokens of all turns, with the model's own prompt cache; none if the price is unknown."""
     notes: tuple[str, ...]
-    """How the model caches, and what speaks against it."""
+    """Notes on how the model caches, and on what speaks against it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Record:
+    """The recorded turns in order, with what they cost together."""
+
+    turns: Sequence[Turn]
+    cost: KnownCost
+    id_of: Callable[[str], str]
+
+    def is_at(self, turn: Turn, model: str) -> bool:
+        """Whether a turn was recorded at a model."""
+        return self.id_of(turn.model) == model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +59,12 @@ class WhatIf:
     """Recorded work, and what it would have cost with other models."""
 
     turns: int
-    """Number of recorded calls."""
+    """The number of recorded calls."""
     recorded: KnownCost
-    """Cost of the recorded work; a lower bound if a price is unknown."""
+    """The cost of the recorded work; a lower bound if a price is unknown."""
     recorded_models: tuple[str, ...]
     alternatives: tuple[Alternative, ...]
-    """In the order they were asked for, each once."""
+    """The alternatives in the order in which they were asked for, each once."""
 
     def as_json(self) -> dict[str, Any]:
         """Return JSON values; money is decimal text in USD, and a negative difference is a saving.
@@ -93,8 +106,12 @@ def whatif(
     price_of: PriceOf,
     window_of: Callable[[str], int | None] = lambda _: None,
     recorded: KnownCost | None = None,
+    id_of: Callable[[str], str] = lambda name: name,
 ) -> WhatIf:
     """Price recorded work on other models, simulating each one's prompt cache.
+
+    What was recorded at a model itself stays as it was: its tokens and its cost. A model at which
+    all of it was recorded thus costs what was recorded.
 
     Args:
         turns: the recorded calls, in any order.
@@ -102,6 +119,7 @@ def whatif(
         price_of: returns the present price of a model.
         window_of: returns the largest prompt of a model, in tokens; None if unknown.
         recorded: what the record cost, if the caller knows it better than the turns do.
+        id_of: returns the one id of a model that goes by several names.
     """
     ordered = sorted(turns, key=lambda turn: turn.started_at)
     if recorded is None:
@@ -111,8 +129,10 @@ def whatif(
         recorded=recorded,
         recorded_models=tuple(dict.fromkeys(turn.model for turn in ordered)),
         alternatives=tuple(
-            _price_alternative(ordered, model, price_of, window_of)
-            for model in dict.fromkeys(models)
+            _price_alternative(
+                _Record(turns=ordered, cost=recorded, id_of=id_of), model, price_of, window_of
+            )
+            for model in dict.fromkeys(map(id_of, models))
         ),
     )
 
@@ -148,21 +168,42 @@ def _recorded_cost(turn: Turn, price_of: PriceOf) -> KnownCost:
 
 
 def _price_alternative(
-    turns: Sequence[Turn], model: str, price_of: PriceOf, window_of: Callable[[str], int | None]
+    record: _Record, model: str, price_of: PriceOf, window_of: Callable[[str], int | None]
 ) -> Alternative:
+    turns = record.turns
+    is_same = [record.is_at(turn, model) for turn in turns]
+    if turns and all(is_same):
+        return Alternative(
+            model=model,
+            cost_usd=record.cost.usd,
+            usage=sum((turn.usage for turn in turns), Usage()),
+            notes=("as recorded",) if record.cost.is_complete else ("as recorded, at least",),
+        )
     price = price_of(model)
     if price is None:
         return Alternative(
             model=model, cost_usd=None, usage=Usage(), notes=("the price is unknown",)
         )
     rules = rules_of(model, price)
-    # the recorded cache counts are the recorded provider's, so each model gets its own
-    usages = simulate(turns, rules)
+    # the recorded cache counts are the recorded provider's, so each other model gets its own
+    usages = [
+        turn.usage if same else usage
+        for turn, same, usage in zip(turns, is_same, simulate(turns, rules), strict=True)
+    ]
+    costs = [
+        turn.cost_usd if same and turn.cost_usd is not None else price.cost_usd(usage)
+        for turn, same, usage in zip(turns, is_same, usages, strict=True)
+    ]
+    same = sum(is_same)
     return Alternative(
         model=model,
-        cost_usd=sum((price.cost_usd(usage) for usage in usages), Decimal(0)),
+        cost_usd=sum(costs, Decimal(0)),
         usage=sum(usages, Usage()),
-        notes=(rules.describe(), *_window_notes(usages, window_of(model))),
+        notes=(
+            *((f"{same} of {len(turns)} turns as recorded",) if same else ()),
+            rules.describe(),
+            *_window_notes(usages, window_of(model)),
+        ),
     )
 
 

@@ -33,7 +33,7 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Savings:
-    """Cost compared with a baseline; the groups of a report add up to its total."""
+    """The cost compared with a baseline; the groups of a report add up to its total."""
 
     baseline_model: str
     baseline_cost_usd: Decimal
@@ -41,7 +41,7 @@ class Savings:
 
     @property
     def saved_usd(self) -> Decimal:
-        """What the baseline would have cost beyond the real cost; negative for a loss."""
+        """The amount by which the baseline would have cost more; negative for a loss."""
         return self.baseline_cost_usd - self.cost_usd
 
 
@@ -55,7 +55,7 @@ def compute_savings(summary: Summary, baseline: Baseline) -> Savings:
 
 
 def linear_cost_usd(price: Price, usage: Usage, *, requests: int = 0) -> Decimal:
-    """Return the cost of the tokens of so many requests, at the prices for short prompts."""
+    """Return the cost of tokens and of a number of requests, at the prices for short prompts."""
     # without tiers the cost is linear; the fee per request is added once per request
     per_token = replace(price, tiers=(), request=Decimal(0))
     return per_token.cost_usd(usage) + price.request * requests

@@ -33,6 +33,7 @@ def find_window_tokens(settings: Settings, model: str | None) -> int | None:
     if not isinstance(named, str) or is_signed_by_anthropic(named):
         return None
     name = RoutingPolicy(aliases=settings.aliases).resolve(named)
+    # `auto:cheap` and the other modes too
     if name.partition(":")[0] == "auto":
         return WINDOW_OF_AUTO_TOKENS
     found = wiring.open_catalogue(settings).current.lookup(name)

@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from devflow_claude_code import ClaudeCodeSession, HandoffTarget
+    from devflow_analytics import Turn
+    from devflow_claude_code import ClaudeCodeSession
     from devflow_core.settings import Settings
-    from devflow_routing import Catalogue
+
+    from devflow_cli.run import Run
 
 COMPARISON_MODELS = (
     "anthropic/claude-haiku-4.5",
@@ -19,14 +21,14 @@ COMPARISON_MODELS = (
     "google/gemini-2.5-flash",
     "deepseek/deepseek-v3.2",
 )
-"""Models to compare recorded work with by default: cheaper ones from four vendors."""
+"""The models that recorded work is compared with by default: cheaper ones from four vendors."""
 
 
 def find_session(settings: Settings, name: str, project: Path | None = None) -> ClaudeCodeSession:
     """Return a Claude Code session, given its id, a unique beginning of it, a path, or `latest`.
 
     Args:
-        settings: give the folder of Claude Code's sessions, and the token budget of the context.
+        settings: hold the folder of Claude Code's sessions, and the token budget of the context.
         name: the session; `latest` is the project's latest.
         project: the project's folder, used for `latest` only; None is the working directory.
 
@@ -57,6 +59,7 @@ def find_project_session(settings: Settings, session_id: str, folder: Path) -> C
     if "/" in session_id or "." in session_id:
         raise SessionError("Give a session by its id or as 'latest' here, not by a path.")
     session = find_session(settings, session_id, folder)
+    # checked on the file that was found, since an id may belong to another project's session
     if not belongs_to(session.path, folder, config_dir=settings.claude_dir):
         raise SessionError(
             f"The session {session_id} does not belong to the project in {folder}."
@@ -74,31 +77,10 @@ def describe_session(session: ClaudeCodeSession) -> str:
     )
 
 
-def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
-    """Return the model that takes over, with its window and whether it takes images.
-
-    For `auto` the window is unknown, and the router finds a model that fits.
-
-    Raises:
-        UnknownModel: the catalogue has neither the model nor one of its family.
-    """
-    from devflow_claude_code import HandoffTarget
-    from devflow_routing import Capability
-
-    config = None if model.startswith("auto") else catalogue.find_or_newest(model)
-    if config is None:
-        return HandoffTarget(model=model)
-    return HandoffTarget(
-        model=model,
-        window_tokens=config.context_length,
-        takes_images=Capability.IMAGES in config.capabilities,
-    )
-
-
 def build_whatif_document(
     settings: Settings,
     session: ClaudeCodeSession | None,
-    since: datetime | None,
+    period: tuple[datetime | None, datetime | None],
     models: Sequence[str],
 ) -> dict[str, Any]:
     """Return the prices of a session, or of the ledger since a time, on other models.
@@ -106,9 +88,9 @@ def build_whatif_document(
     The JSON values are those of `WhatIf.as_json`.
 
     Args:
-        settings: give the places of the ledger and the catalogue, and the baseline model.
+        settings: hold the places of the ledger and the catalogue, and the baseline model.
         session: the session; None takes the ledger.
-        since: start of the ledger's rows; None takes all.
+        period: start (inclusive) and end (exclusive) of the ledger's rows; None is open.
         models: those to compare; if empty, the recorded ones, the baseline and a few well-known
             ones.
             An unknown Claude is replaced by the model that a request for it is sent to.
@@ -117,7 +99,7 @@ def build_whatif_document(
         StoreError: the ledger cannot be read.
         UnknownModel: the catalogue has neither a model to compare nor one of its family.
     """
-    from devflow_analytics import Turn, turns_of, whatif
+    from devflow_analytics import whatif
     from devflow_gateway import wiring
 
     live = wiring.open_catalogue(settings)
@@ -131,16 +113,75 @@ def build_whatif_document(
     compared = [
         name if price_of(name) is not None else catalogue.find_or_newest(name).id for name in models
     ]
-    recorded = None
-    if session is None:
-        turns = list(turns_of(wiring.make_store(settings).entries(since=since)))
-    else:
-        recorded = session.spend.cost(price_of)
-        turns = [
-            Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
-            for one in session.turns
-        ]
+    recorded = session.spend.cost(price_of) if session else None
+    turns = _read_booked_turns(settings, period) if session is None else _read_turns(session)
     usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARISON_MODELS)
+
+    def id_of(name: str) -> str:
+        # transcripts have the client's names, ledgers the catalogue's
+        known = catalogue.lookup(name)
+        return known.id if known else name
+
     return whatif(
-        turns, compared or usual, price_of=price_of, window_of=window_of, recorded=recorded
+        turns,
+        compared or usual,
+        price_of=price_of,
+        window_of=window_of,
+        recorded=recorded,
+        id_of=id_of,
     ).as_json()
+
+
+def _read_turns(session: ClaudeCodeSession) -> list[Turn]:
+    from devflow_analytics import Turn
+
+    return [
+        Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
+        for one in session.turns
+    ]
+
+
+def _read_booked_turns(
+    settings: Settings, period: tuple[datetime | None, datetime | None]
+) -> list[Turn]:
+    """Return the answered requests of the ledger that arrived in a period; none without one."""
+    from devflow_analytics import turns_of
+    from devflow_gateway import wiring
+
+    if not wiring.has_ledger(settings):
+        return []
+    since, until = period
+    return list(turns_of(wiring.make_store(settings).entries(since=since, until=until)))
+
+
+def has_ledger(run: Run, settings: Settings) -> bool:
+    """Return whether anything was ever booked where a command reads; if not, say so.
+
+    Raises:
+        NotFound: nothing was, and the folder was named on the command line: it is mistyped.
+    """
+    from devflow_core.errors import NotFound
+    from devflow_gateway import wiring
+
+    if wiring.has_ledger(settings):
+        return True
+    message = f"Nothing was ever booked in {settings.data_dir}."
+    if run.data_dir is not None:
+        raise NotFound(f"{message} Is --data-dir the folder that you mean?")
+    run.remark(message)
+    return False
+
+
+def require_ledger(settings: Settings) -> None:
+    """Make sure that there is a ledger to work on.
+
+    Raises:
+        NotFound: nothing was ever booked in the data folder.
+    """
+    from devflow_core.errors import NotFound
+    from devflow_gateway import wiring
+
+    if not wiring.has_ledger(settings):
+        raise NotFound(
+            f"Nothing was ever booked in {settings.data_dir}. --data-dir names another folder."
+        )

@@ -11,10 +11,12 @@ from devflow_cli.commands import (
     ask,
     budget,
     claude,
+    costs,
     demo,
     doctor,
     explain,
     handoff,
+    init,
     integrate,
     keys,
     ledger,
@@ -23,14 +25,15 @@ from devflow_cli.commands import (
     sandbox,
     serve,
     sessions,
+    top,
     trust,
     whatif,
 )
 from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
-    ask, budget, claude, demo, doctor, explain, handoff, integrate, keys, ledger, models, report,
-    sandbox, serve, sessions, trust, whatif,
+    ask, budget, claude, costs, demo, doctor, explain, handoff, init, integrate, keys, ledger,
+    models, report, sandbox, serve, sessions, top, trust, whatif,
 )  # fmt: skip
 
 

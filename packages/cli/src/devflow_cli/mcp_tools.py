@@ -10,9 +10,10 @@ from devflow_claude_code.handoff.request import DEFAULT_PROMPT
 from devflow_core.dimensions import read_dimensions
 from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest
+from devflow_gateway.handoff import find_handoff_target
 
-from devflow_cli.lookup import describe_session, find_handoff_target, find_project_session
-from devflow_cli.options import parse_time
+from devflow_cli.lookup import describe_session, find_project_session
+from devflow_cli.times import parse_period
 from devflow_cli.views.reply import describe_completion, describe_route
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
     ) -> str:
         found = find_project_session(settings, session, folder)
         target = find_handoff_target(model, gateway.catalogue.current)
+        # the request holds the whole conversation, so no session is injected as well
         prepared = hand_off(found, prompt, target=target)
         return _format_reply(await gateway.complete(prepared.request), found)
 
@@ -56,10 +58,11 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
 
         dimensions = read_dimensions(by)
         try:
-            start = parse_time(since)
+            since_at, until_at = parse_period(settings, since)
+        # the MCP server passes on our errors only; one of Typer's would look like a bug
         except typer.BadParameter as error:
             raise InvalidRequest(f"since: {error.message}.") from None
-        return to_markdown(wiring.make_report(settings, dimensions, since=start))
+        return to_markdown(wiring.make_report(settings, dimensions, since=since_at, until=until_at))
 
     async def explain(*, prompt: str) -> str:
         return "\n".join(describe_route(gateway.explain(ChatRequest.from_text(prompt)), ()))

@@ -1,4 +1,4 @@
-"""Parses options that several commands share: criteria, amounts, times, projects.
+"""Parses options that several commands share: criteria, amounts, dimensions, projects.
 
 An invalid value raises `typer.BadParameter`, which ends the command with status 2.
 """
@@ -6,7 +6,6 @@ An invalid value raises `typer.BadParameter`, which ends the command with status
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,29 +118,3 @@ def parse_criteria(
     if performance_priority is not None:
         criteria = replace(criteria, performance_priority=performance_priority)
     return criteria
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """Parse a day, a time (UTC by default), or a span back from now (`7d`, `24h`).
-
-    A day means its beginning. The result has a time zone; it is None for None.
-
-    Raises:
-        typer.BadParameter: the text is none of these.
-    """
-    import re
-    from datetime import UTC, timedelta
-
-    if text is None:
-        return None
-    span = re.fullmatch(r"(\d{1,5})([dh])", text)
-    if span:
-        back = timedelta(days=int(span[1])) if span[2] == "d" else timedelta(hours=int(span[1]))
-        return datetime.now(UTC) - back
-    try:
-        given = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is not a day, time or span, such as 2026-11-21, 2026-11-21T09:00 or 7d"
-        ) from None
-    return given if given.tzinfo else given.replace(tzinfo=UTC)

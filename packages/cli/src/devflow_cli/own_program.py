@@ -12,12 +12,12 @@ from pathlib import Path
 
 _NAME = "devflow"
 _CACHE_TAG = "CACHEDIR.TAG"
-"""Marks a folder as a cache (bford.info/cachedir); uv and pipx put it into theirs."""
+"""The file that marks a folder as a cache (bford.info/cachedir); uv and pipx put it into theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnProgram:
-    """How this DevFlow is started."""
+    """The way in which this DevFlow is started."""
 
     path: Path
     """Absolute path of the program file, or of the link on the PATH that leads to it."""

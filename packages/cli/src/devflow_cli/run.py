@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, TypeVar
 
 import typer
+from typer.core import TyperCommand
 
 if TYPE_CHECKING:
     from devflow_core.folder_trust import FolderQuestion
@@ -23,16 +24,26 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 T = TypeVar("T")
+D = TypeVar("D")
 P = ParamSpec("P")
 
 DONE, FAILED, USAGE, CONFIGURATION, BUDGET, UPSTREAM, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 """Exit statuses; 130 is the shells' convention for a command ended by Ctrl-C."""
 
+_FULL_JSON = "--full-json"
+"""How `--json=full` is spelled for the parser, whose flags take no value."""
+
 # Typer reads a command's signature; `command` adds these to each, so that no command repeats them.
 _COMMON_OPTIONS: dict[str, Any] = {
     "as_json": Annotated[
-        bool, typer.Option("--json", help="Print one JSON document to stdout; logs go to stderr.")
+        bool,
+        typer.Option(
+            "--json",
+            help="Print one JSON document to stdout, logs to stderr; --json=full leaves nothing"
+            " out of it.",
+        ),
     ],
+    "is_full": Annotated[bool, typer.Option(_FULL_JSON, hidden=True)],
     "data_dir": Annotated[
         Path | None, typer.Option(help="Folder of the ledger and the keys.", show_default=False)
     ],
@@ -43,6 +54,7 @@ _COMMON_OPTIONS: dict[str, Any] = {
         ),
     ],
 }
+_FLAGS = ("as_json", "is_full", "wide")
 _TABLE_OPTIONS: dict[str, Any] = {
     "wide": Annotated[
         bool, typer.Option("--wide", help="Leave out no column of the table, and shorten nothing.")
@@ -62,8 +74,10 @@ class Run:
 
     as_json: bool = False
     """Whether a single JSON document is printed instead of text for people."""
+    is_full: bool = False
+    """Whether that document leaves nothing out."""
     data_dir: Path | None = None
-    """Folder of the ledger and the keys; None is the settings'."""
+    """The folder of the ledger and the keys; None is the settings'."""
     config: Path | None = None
     """A settings file that replaces the user's and the folder's; None reads those."""
     wide: bool = False
@@ -108,6 +122,7 @@ class Run:
         """The console for people: plain text in a pipe, colours unless `NO_COLOR` is set."""
         from rich.console import Console
 
+        # like `print`: no colours for numbers, and no line broken at the terminal's width
         return Console(highlight=False, soft_wrap=True)
 
     @functools.cached_property
@@ -122,21 +137,27 @@ class Run:
         """Write text for people to standard output; with `--json`, write nothing."""
         if not self.as_json:
             sys.stdout.write(strip_control_chars(text) + end)
+            # a reply is shown as it arrives, which a pipe would hold back
             sys.stdout.flush()
 
     def remark(self, text: str) -> None:
-        """Write a line to standard error, also with `--json`."""
+        """Write a line to standard error, even with `--json`."""
         sys.stderr.write(strip_control_chars(text) + "\n")
 
-    def emit(self, document: object) -> None:
+    def emit(self, document: D, lean: Callable[[D], object] | None = None) -> None:
         """Write the JSON document of `--json` to standard output; money becomes decimal text.
 
         The caller checks `as_json`, and calls this once in a run.
+
+        Args:
+            document: all that `--json=full` shows.
+            lean: shortens it for `--json`; None: it is short.
         """
         import orjson
         from devflow_core.safe_text import escape_json
 
-        shown = orjson.dumps(document, option=orjson.OPT_INDENT_2, default=_json_default)
+        emitted = document if lean is None or self.is_full else lean(document)
+        shown = orjson.dumps(emitted, option=orjson.OPT_INDENT_2, default=_json_default)
         sys.stdout.buffer.write(escape_json(shown.decode()).encode() + b"\n")
         sys.stdout.flush()
 
@@ -176,6 +197,7 @@ def command(
     def register(
         function: Callable[Concatenate[Run, P], object],
     ) -> Callable[Concatenate[Run, P], object]:
+        # annotations are texts here (`from __future__ import annotations`), and Typer needs types
         hints = typing.get_type_hints(function, include_extras=True)
         own = [
             one.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[one.name])
@@ -185,17 +207,18 @@ def command(
             inspect.Parameter(
                 option,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=False if option in ("as_json", "wide") else None,
+                default=False if option in _FLAGS else None,
                 annotation=hint,
             )
             for option, hint in common.items()
         ]
 
         def call(**options: Any) -> None:
-            run = Run(**{option: options.pop(option) for option in common})
+            run = _begin_run({option: options.pop(option) for option in common})
             result = function(run, **options)  # type: ignore[call-arg] - typer gives the options
             if inspect.isawaitable(result):
                 result = asyncio.run(_await_result(result))
+            # a bool is an int, too
             if isinstance(result, int) and not isinstance(result, bool) and result != DONE:
                 raise typer.Exit(result)
 
@@ -203,10 +226,32 @@ def command(
         call.__doc__ = function.__doc__
         call.__annotations__ = {one.name: one.annotation for one in (*own, *shared)}
         call.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-        app.command(name)(call)
+        app.command(name, cls=_Command)(call)
         return function
 
     return register
+
+
+class _Command(TyperCommand):
+    """A command whose `--json` may have a form: `--json=full`, `--json=lean`."""
+
+    # `Any`: Typer carries a private copy of click, whose context is the base's
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        end = args.index("--") if "--" in args else len(args)
+        spelled = {"--json=full": _FULL_JSON, "--json=lean": "--json"}
+        ours = [spelled.get(one, one) for one in args[:end]]
+        if wrong := next((one for one in ours if one.startswith("--json=")), None):
+            form = wrong.partition("=")[2]
+            raise typer.BadParameter(f"{form!r} is none of full, lean", ctx, param_hint="--json")
+        return super().parse_args(ctx, ours + args[end:])
+
+
+def _begin_run(options: dict[str, Any]) -> Run:
+    if options["is_full"]:
+        options["as_json"] = True
+    if options["as_json"] and options.get("columns") is not None:
+        raise typer.BadParameter("cannot be combined with --json", param_hint="--columns")
+    return Run(**options)
 
 
 async def _await_result(awaitable: Awaitable[T]) -> T:
@@ -241,7 +286,7 @@ def run_guarded(main: Callable[[], object]) -> int:
     from devflow_core.errors import DevFlowError
 
     # an error may come before the options are parsed
-    as_json = "--json" in sys.argv[1:]
+    as_json = any(one.partition("=")[0] in ("--json", _FULL_JSON) for one in sys.argv[1:])
     try:
         result = main()
     except DevFlowError as error:
@@ -263,6 +308,8 @@ def exit_status(error: BaseException) -> int:
     from devflow_core import errors
 
     # most specific first: scripts tell by the status whether to fix, wait or pay
+    if isinstance(error, errors.InvalidRequest):
+        return USAGE
     if isinstance(error, errors.ConfigurationError):
         return CONFIGURATION
     if isinstance(error, errors.BudgetExceeded):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from devflow_core.settings import Settings
 
 STOP_TIMEOUT_S = 20.0
-"""How long the stand-in may take to end before it is killed, in seconds."""
+"""Seconds that the stand-in may take to end before it is killed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +23,12 @@ class SandboxProcess:
     """A running stand-in: its address, and the key it accepts."""
 
     base_url: str
-    """Ends in `/api/v1`."""
+    """The stand-in's address, which ends in `/api/v1`."""
     api_key: str
 
     @property
     def bill_url(self) -> str:
-        """URL of the stand-in's billing book."""
+        """The URL of the stand-in's billing book."""
         return self.base_url.removesuffix("/api/v1") + "/sandbox/bill"
 
     def apply_to(self, settings: Settings, data_dir: Path | None = None) -> Settings:
@@ -47,6 +47,7 @@ class SandboxProcess:
             update={
                 "base_url": self.base_url,
                 "api_key": SecretStr(self.api_key),
+                # the pool is used before the single key, and holds a real provider's keys
                 "api_keys": (),
                 "management_key": None,
                 "providers": {},
@@ -83,6 +84,7 @@ def run_sandbox(*arguments: str) -> Generator[SandboxProcess]:
     child = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
         # -P: keeps files of the working directory from shadowing modules
         [sys.executable, "-P", "-m", "devflow_sandbox", "--until-stdin-ends", *arguments],
+        # without our keys, since the stand-in needs none
         env=dict(copy_child_environment()),
         stdout=subprocess.PIPE,
         stdin=subprocess.PIPE,

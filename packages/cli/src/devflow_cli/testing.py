@@ -26,7 +26,7 @@ from typing import Any, Self
 from devflow_core.environment import replace_environment
 
 RUN_TIMEOUT_S = 120.0
-"""How long a command may run: it takes a second, but much longer on a busy machine."""
+"""Seconds that a command may run: it takes one, but far more on a busy machine."""
 _POLL_S = 0.01
 """Seconds between two looks at whether a command has written or ended."""
 _PRELOADED = ("devflow_cli.main", "devflow_gateway.wiring", "devflow_server", "rich.console")
@@ -38,7 +38,7 @@ class CommandResult:
     """The result of a command that has ended."""
 
     status: int
-    """Exit status; negative for the signal that ended it."""
+    """The exit status; negative for the signal that ended it."""
     out: str
     err: str
 
@@ -76,6 +76,7 @@ class RunningCommand:
         self._folder = Path(self._place.name)
         self._name = f"devflow {' '.join(arguments)}"
         (self._folder / "stdin").write_bytes(stdin)
+        # before the run, so that reading them never fails
         for name in ("stdout", "stderr"):
             (self._folder / name).touch()
         order = {
@@ -102,7 +103,7 @@ class RunningCommand:
         return (self._folder / "stderr").read_bytes().decode("utf-8", "replace")
 
     def wait_for_document(self, timeout_s: float = RUN_TIMEOUT_S) -> Any:
-        """Return the JSON document that a command writes before it goes on, like `serve --json`.
+        """Return the JSON document that a command writes before it continues, like `serve --json`.
 
         Raises:
             TimeoutError: it has not written one.
@@ -177,6 +178,7 @@ class _Forks:
         pipe = self._process
         assert pipe.stdin is not None  # noqa: S101 - asked for
         assert pipe.stdout is not None  # noqa: S101 - asked for
+        # one order at a time, since the id that comes next belongs to it
         with self._lock:
             pipe.stdin.write(json.dumps(order).encode() + b"\n")
             pipe.stdin.flush()

@@ -1,4 +1,4 @@
-"""Checks addresses of other machines, and removes credentials before one is shown."""
+"""Checks addresses of other machines, and hides the credentials in one before it is shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _PLAIN = re.compile(r"[^\x00-\x20\x7f\\]+")
-"""Rejects what parsers read differently: line ends (`urlsplit` drops them) and backslashes."""
+"""A text without what parsers read differently: line ends (`urlsplit` drops them), backslashes."""
 _PASSWORD = re.compile(r"//[^/@:]*:(.+)@")
 _LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
 LOOPBACK_UPSTREAM = "loopback"
@@ -29,7 +29,7 @@ def parse_address(url: str, *, schemes: tuple[str, ...] = ("http", "https")) -> 
     """Return the parts of an address.
 
     Raises:
-        ValueError: the text is not an address of these schemes; the message quotes nothing of it.
+        ValueError: the text is not an address of these schemes; the message quotes no part of it.
     """
     problem = f"it has to begin with {' or '.join(f'{one}://' for one in schemes)} and name a host"
     if not _PLAIN.fullmatch(url):
@@ -48,8 +48,8 @@ def parse_confidential_address(url: str) -> SplitResult:
     """Return the parts of an address that keys may be sent to: https, or http to this machine.
 
     Raises:
-        ValueError: the text is not an address, or what is sent there could be read on the way;
-            the message quotes nothing of it.
+        ValueError: the text is not an address, or its traffic could be read on the way; the message
+            quotes no part of it.
     """
     parts = parse_address(url)
     if parts.scheme == "http" and not is_loopback(parts.hostname):
@@ -58,13 +58,13 @@ def parse_confidential_address(url: str) -> SplitResult:
 
 
 def check_address(url: str) -> str:
-    """Return an http or https address that names a host unchanged; raise `ValueError` otherwise."""
+    """Return the address unchanged if it is http(s) and names a host; raise `ValueError` if not."""
     parse_address(url)
     return url
 
 
 def check_confidential_address(url: str) -> str:
-    """Return an address that keys may be sent to unchanged; raise `ValueError` for any other."""
+    """Return the address unchanged if keys may be sent to it; raise `ValueError` if not."""
     parse_confidential_address(url)
     return url
 

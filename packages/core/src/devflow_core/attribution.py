@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,4 +21,6 @@ class Attribution:
     client_key: str | None = None
     """The name of the gateway's client key; never the key itself."""
     node: str | None = None
-    """The task of the gateway's configuration that the request was named after."""
+    """The named task (`[nodes]` of the settings) that the request belongs to; None if none."""
+    tags: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Short labels of the caller's own; booked and exported, and not grouped by."""

@@ -6,15 +6,18 @@ import asyncio
 from collections.abc import Iterable
 
 _TURNS_UNTIL_MADE = 3
-"""asyncio makes the protocol in the turn after it has accepted, and calls `connection_made` in the
-next one; one more is for a callback that was queued before."""
+"""The turns of the loop until a connection is made.
+
+asyncio makes the protocol in the turn after accepting, and calls `connection_made` in the next
+one; a third turn is for a callback that was already queued.
+"""
 
 
 async def stop_accepting(servers: Iterable[asyncio.Server]) -> None:
-    """Close servers once every accepted connection is with its protocol.
+    """Close servers once every accepted connection has been handed to its protocol.
 
-    A server that is closed between the two turns of the loop drops the connection, and leaves its
-    socket open: asyncio cannot attach a transport to a closed server any more.
+    A server that is closed between the two turns of the loop drops the connection but leaves its
+    socket open: asyncio can no longer attach a transport to a closed server.
     """
     loop = asyncio.get_running_loop()
     closing = list(servers)

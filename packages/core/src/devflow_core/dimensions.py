@@ -1,6 +1,6 @@
 """Defines the dimensions of requests: one row for each label, from which everything else follows.
 
-Grouping in Python and in SQL, the columns of exports, what an erasure takes away, the options of
+Grouping in Python and in SQL, the columns of exports, what an erasure removes, the options of
 `devflow report`, the words of the MCP tool, the scopes of budgets and the headers that clients send
 are read from `DIMENSIONS`.
 """
@@ -31,16 +31,16 @@ GroupBy = Literal[
     "error",
     "day",
 ]
-"""What requests can be grouped by; `day` is the day in UTC, `key` the client key's name."""
+"""The names of groupings; `day` is the day in UTC, `key` the client key's name."""
 GROUPINGS: tuple[GroupBy, ...] = get_args(GroupBy)
 GROUPING_BY_NAME: Mapping[str, GroupBy] = {one: one for one in GROUPINGS}
 MAX_REPORT_DIMENSIONS = 2
 """Dimensions that a report may have: a third one no longer fits a page, and nobody reads it."""
 
 BeforeCall = Callable[["Attribution", str, str], str | None]
-"""(labels, model, task) → the value, if it is known before a call is made."""
+"""Takes (labels, model, task) and returns the value if it is known before a call is made."""
 AfterCall = Callable[["LedgerEntry", "Attempt | None"], str | None]
-"""(entry, attempt, or None if no model was asked) → the value."""
+"""Takes (entry, attempt; None if no model was asked) and returns the value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class Dimension:
     after: AfterCall
     """Reads its value from the ledger."""
     before: BeforeCall | None = None
-    """Reads its value before a call; None if it is known only later, so no budget is possible."""
+    """Reads its value before a call; None if it is known only later, so no budget can use it."""
     column: str | None = None
     """Its column in the ledger's table of labels; None if it is not kept there as text."""
     export_column: str | None = None
@@ -68,6 +68,11 @@ class Dimension:
     def value_of(self, entry: LedgerEntry, attempt: Attempt | None) -> str:
         """Return the value for one attempt; "" if it is unknown."""
         return self.after(entry, attempt) or ""
+
+
+def _tags(entry: LedgerEntry, _attempt: Attempt | None) -> str:
+    """Return the caller's own labels in one text, as in `customer=42 team=web`."""
+    return " ".join(f"{name}={value}" for name, value in entry.attribution.tags.items())
 
 
 def _error(entry: LedgerEntry, attempt: Attempt | None) -> str:
@@ -120,6 +125,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     _label("agent", column="agent"),
     _label("key", field="client_key", column="client_key"),
     _label("node", column="node"),
+    Dimension(name="tags", export_column="tags", after=_tags, is_personal=True),
     Dimension(name="error", column="error", after=_error),
     Dimension(
         name="day",
@@ -131,7 +137,7 @@ DIMENSION_BY_NAME = {one.name: one for one in DIMENSIONS}
 BUDGET_SCOPES = tuple(
     one.name for one in DIMENSIONS if one.before is not None and one.column is not None
 )
-"""What a budget can be set for: known before a call, and counted by the ledger."""
+"""Dimensions that can have a budget: known before a call, and counted by the ledger."""
 HEADER_LABELS = {one.export_column or "": one.header for one in DIMENSIONS if one.header}
 """Fields of `Attribution`, each with the header that states it."""
 

@@ -1,4 +1,4 @@
-"""Decides which environment variables other processes get: never one with a secret of ours."""
+"""Decides which environment variables other processes get: never one that holds our secrets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHILD_VARIABLES = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "
 
 
 def copy_environment() -> Mapping[str, str]:
-    """Return this process's environment without DevFlow's secrets, for a program a user works in.
+    """Return this process's environment without DevFlow's secrets, for a program the user works in.
 
     A variable of DevFlow's own is also left out if its value has an `@`, since an address may hold
     a password. `PYTHONSAFEPATH`, which `shield_children` sets, is left out too.

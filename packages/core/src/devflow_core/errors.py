@@ -75,7 +75,7 @@ class DevFlowError(Exception):
 
 
 class RequestError(DevFlowError):
-    """The caller's fault; unless a subclass says so, another model would fail in the same way."""
+    """The caller's fault; unless a subclass differs, another model would fail in the same way."""
 
     code = "invalid_request"
     status_hint = 400
@@ -182,7 +182,7 @@ class UpstreamError(DevFlowError):
     status_hint = 502
     disposition = Disposition.RETRY
     is_unbilled: bool = False
-    """Whether the answer shows that no reply was made (an error, a redirect); False: unknown."""
+    """Whether the answer is an error or a redirect: before any event, then no reply was made."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,
@@ -268,7 +268,7 @@ class ModelUnavailable(UpstreamError):
 
 
 class RateLimited(UpstreamError):
-    """Too many requests: of a key, of the free tier, or of the provider's shared pool."""
+    """Too many requests: for a key, for the free tier, or for the provider's shared pool."""
 
     code = "rate_limited"
     status_hint = 429
@@ -283,7 +283,7 @@ class DailyQuotaExceeded(RateLimited):
 
 
 class StillLimited(RateLimited):
-    """The call was not made: all keys rest for this model, and another model may be asked."""
+    """The call was not made: every key is cooling down for this model; another may be asked."""
 
     code = "still_limited"
     disposition = Disposition.FALL_BACK
@@ -297,13 +297,13 @@ class Overloaded(UpstreamError):
 
 
 class ProviderUnavailable(UpstreamError):
-    """The provider answered that it failed itself."""
+    """The provider reported a failure of its own."""
 
     code = "upstream_unavailable"
 
 
 class UpstreamTimeout(UpstreamError):
-    """One of our deadlines passed: for connecting, the first token, progress or the whole."""
+    """One of our deadlines passed: for connecting, the first token, progress or the total."""
 
     code = "upstream_timeout"
     status_hint = 504

@@ -33,12 +33,12 @@ from devflow_core.tokens import TextCounter, TokenizerFamily, family_of
 from devflow_core.usage import Price, ReportedCost, ReportedUsage, Usage
 
 _MAX_CHARS_PER_TOKEN = 2.48
-"""For a reply without a reported count, so that what is booked is never less than the bill.
+"""The characters per token assumed for a reply without a count: few, so the bill is never higher.
 
-Words of German or Polish have more tokens than the English letters that the estimate was fitted to.
+German and Polish words have more tokens than the English ones that the estimate was fitted to.
 """
 TOOL_CALL_TOKENS = 16
-"""What a tool call costs besides its name and arguments: our guess, on the upper side."""
+"""The tokens of a tool call besides its name and arguments: our guess, on the high side."""
 
 _POSSIBLY_BILLED_ERRORS = (
     PossiblyAccepted,
@@ -53,7 +53,7 @@ _POSSIBLY_BILLED_ERRORS = (
 def may_be_billed(error: BaseException | None) -> bool:
     """Return whether a call that ended with this error before any event may have cost something.
 
-    A provider that answers with its own error has made no reply and charges none, even if it
+    A provider that answers with its own error has made no reply and charges nothing, even if it
     reports that something behind it took too long. A bare 504 or 524 comes from a proxy in front of
     it, which does not know whether a reply was made.
     """
@@ -63,7 +63,7 @@ def may_be_billed(error: BaseException | None) -> bool:
 
 
 class SeenReply:
-    """What has been seen of a reply: how much text, and the reported counts and cost."""
+    """The part of a reply that was seen: how much text, and the reported counts and cost."""
 
     __slots__ = (
         "_answer",
@@ -263,11 +263,11 @@ def _find_doubt(ending: Ending, cost: ReportedCost | None) -> CostDoubt | None:
 
 
 _ROUNDED = Decimal("0.999")
-"""Tolerance of amounts whose parts are each rounded."""
+"""The tolerance of amounts whose parts are each rounded."""
 
 
 def _observe_usd(ending: Ending, usage: Usage) -> Decimal | None:
-    """Return what is known to have been used, at the listed price, with the fees so far.
+    """Return what is known to have been used, at the listed price and with the fees so far.
 
     None if there is no price. Our own counts are capped at the reservation; the provider's are not.
     """

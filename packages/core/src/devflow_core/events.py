@@ -14,7 +14,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """The bytes of one event as received, for a client that speaks the same dialect."""
+    """One event's bytes as received, for a client that speaks the same dialect."""
 
     wire: WireName
     data: bytes
@@ -30,7 +30,7 @@ class Started:
     """The model that answers, by the provider's name for it."""
     provider: str | None = None
     reported: ReportedUsage | None = None
-    """What the provider has counted at the start, usually the input."""
+    """The counts that the provider reports at the start, usually those of the input."""
     frame: Frame | None = None
 
 
@@ -73,7 +73,7 @@ class Opaque:
     """The event's name in its dialect (`ping`, `content_block_stop`, `annotations`…)."""
     body: JsonObject | None = None
     is_content: bool = False
-    """Whether it carries content (a picture, a search) rather than only framing."""
+    """Whether the event carries content (a picture, a search) rather than only framing."""
     reported: ReportedUsage | None = None
     """The counts and the cost so far, if this event reports them."""
     frame: Frame | None = None
@@ -86,14 +86,14 @@ class Finished:
     finish_reason: FinishReason
     native_finish_reason: str | None = None
     usage: Usage | None = None
-    """None if the provider reported nothing; the ledger then marks its counts as estimated."""
+    """The token counts; None if the provider reported none, so that the ledger estimates them."""
     iterations: tuple[Iteration, ...] = ()
     """The calls that `usage` is the sum of, if there were several."""
     cost: ReportedCost | None = None
     has_bad_cost: bool = False
     """Whether the provider reported an impossible cost; see `ReportedUsage.has_bad_cost`."""
     raw_response: OpaquePart | None = None
-    """What a whole reply of its dialect holds that the hub cannot express (citations, images…)."""
+    """The parts of a whole reply that only its own dialect can express (citations, images…)."""
     frame: Frame | None = None
 
 

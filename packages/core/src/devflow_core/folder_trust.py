@@ -2,7 +2,7 @@
 
 A folder may have come from anywhere. Whatever names a host, a command, a folder, a key or a file,
 or spends money, is taken from its `devflow.toml` only after the user has agreed. The answer is
-remembered by the file's path and hash, so that a changed file asks again.
+remembered by the file's path and hash, so that a changed file is asked about again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Taste:
     """Marks a setting that the file of a working directory may set without asking."""
 
     columns: tuple[str, ...] = ()
-    """In a table of tables, the only columns that are taken; empty: the whole setting is."""
+    """The columns that are taken from a table of tables; empty: the whole setting is taken."""
     is_ceiling: bool = False
     """Whether a value counts only if it is stricter than the user's own."""
 
@@ -86,7 +86,7 @@ class FolderSettings:
 
 
 def describe_settings(values: _Table, secrets: Collection[str]) -> list[str]:
-    """Return one line `name = value` for each setting: all but ASCII escaped, secrets masked."""
+    """Return one line `name = value` for each setting, ASCII only and with secrets masked."""
     return [
         f"{_show(name)[1:-1]} = {_MASK if name in secrets else _show(value)}"
         for name, value in values.items()
@@ -230,7 +230,7 @@ class FolderQuestion:
 
     @property
     def remark(self) -> str:
-        """A sentence for the user: what is left out, and that `devflow trust` takes it."""
+        """A sentence for the user: what is left out, and that `devflow trust` accepts it."""
         path, names = _show(str(self.file.path))[1:-1], ", ".join(self.left_out)
         return (
             f"{path} also sets {names}: left out, since a folder may set taste only."
@@ -239,7 +239,7 @@ class FolderQuestion:
 
 
 Judge = Callable[[FolderQuestion], bool]
-"""Returns whether to take all of a file that the user has not yet agreed to."""
+"""Decides whether to take a whole file that the user has not agreed to yet."""
 
 
 def warn_of_folder(question: FolderQuestion) -> bool:

@@ -24,7 +24,7 @@ from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price
 
 FindModel = Callable[[str], Alternate | None]
-"""Returns the model that a reply calls by this name; None if there is none."""
+"""Returns the model that a reply refers to by this name; None if there is none."""
 
 
 class Journal:
@@ -57,7 +57,7 @@ class Journal:
         self.entry: LedgerEntry | None = None
         self.route: Route | None = None
         self.omitted: tuple[str, ...] = ()
-        """What the latest call could not carry over to the provider; set before it is sent."""
+        """The parts that the latest call could not carry over; set before it is sent."""
         self.served: str | None = None
         """The model that answers the latest call; None before its first event."""
         self.find_served: FindModel = lambda _name: None
@@ -76,7 +76,7 @@ class Journal:
         self._request = request
 
     def set_route(self, route: Route) -> None:
-        """Record the decision; its task labels the entry."""
+        """Record the route; its task labels the entry."""
         self.route = route
 
     def remaining_s(self) -> float:
@@ -113,7 +113,7 @@ class Journal:
     def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:
         """Return the name and the price of the model that answers, and set `served` to the name.
 
-        The name is the one that the model is asked for with; the price is None if it is unknown.
+        The name is the one under which the model is requested; the price is None if it is unknown.
         """
         known = served_model(candidate, started.model)
         if known is None and candidate.may_be_any and started.model:

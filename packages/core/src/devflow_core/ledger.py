@@ -13,7 +13,7 @@ from devflow_core.usage import Usage
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
 CostStatus = Literal["settled", "estimated", "observed", "void"]
-"""How certain a cost is.
+"""The certainty of a cost.
 
 `settled`: the provider's own figure. `estimated`: ours, to be reconciled. `observed`: ours for
 good, from what was seen of the reply, since the provider cannot report more. `void`: nothing was or
@@ -38,21 +38,21 @@ class ModelShare:
 
     model: str
     reserved_usd: Decimal | None = None
-    """None if it is unknown."""
+    """The most that it may cost; None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptStart:
-    """What is known of an attempt before it is sent; it is on disk by then."""
+    """The facts about an attempt that are known, and on disk, before it is sent."""
 
     attempt_id: str
     """Unique, so that a write whose outcome is unclear can be resolved."""
     entry_id: str
     number: int
-    """Counts from 1, over retries and fallbacks of one request."""
+    """The number of the attempt, from 1, over all retries and fallbacks of one request."""
     model: str
     started_at: datetime
-    """UTC."""
+    """When the attempt began, in UTC."""
     reserved_usd: Decimal | None
     """The worst case, held in every budget that applies; None if it is unknown."""
     task_type: str
@@ -81,11 +81,11 @@ class Attempt:
     outcome: Outcome
     cost_status: CostStatus
     cost_usd: Decimal
-    """0 if the status is `void`."""
+    """The cost in USD; 0 if the status is `void`."""
     cost_text: str | None = None
     """The provider's own decimal text if the cost is settled."""
     cost_source: str | None = None
-    """Where the cost comes from if not from the reply.
+    """The origin of the cost if it is not from the reply.
 
     One of `generation`, `total of 2026-11-30`, `observed` and `reserved`.
     """
@@ -116,15 +116,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """What one request leaves in the ledger, whatever its outcome."""
+    """The record that one request leaves in the ledger, whatever its outcome."""
 
     entry_id: str
     started_at: datetime
-    """UTC."""
+    """When the request arrived, in UTC."""
     requested_model: str
     outcome: Outcome
     attempts: tuple[Attempt, ...]
-    """In the order made; empty if no model was asked."""
+    """The attempts in the order made; empty if no model was asked."""
     task_type: str
     complexity: str
     attribution: Attribution = field(default_factory=Attribution)
@@ -223,6 +223,6 @@ class Tee:
 
 
 def replay(entries: Iterable[LedgerEntry], ledger: Ledger) -> None:
-    """Feed past entries into a view, oldest first; this rebuilds a tracker at the start."""
+    """Feed past entries into a view, oldest first; this is how a tracker is rebuilt at startup."""
     for entry in entries:
         ledger.record(entry)

@@ -18,7 +18,8 @@ class _Lines(io.StringIO):
     """The sink of log lines; a closed reader, a closed terminal or a full disk raises nothing.
 
     Args:
-        stream: None: whatever `sys.stderr` is when a line is written, since it may be replaced.
+        stream: where to write; None: `sys.stderr` as it is when a line is written, since it may be
+            replaced.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -44,7 +45,7 @@ def configure(
 
     Args:
         level: `debug`, `info`, `warning` or `error`; lower events cost under a microsecond.
-        style: `json` for machines.
+        style: `console` for people, `json` for machines.
         stream: where to write; None: standard error.
     """
     renderer = (
@@ -72,7 +73,7 @@ def mask_secrets(
 ) -> MutableMapping[str, Any]:
     """Mask every value of an event in place, nested ones too, and return the event.
 
-    It is the last processor before rendering. Values that JSON does not know become text.
+    It is the last processor before rendering. Values that JSON cannot express become text.
     """
     for key in event:
         event[key] = _mask_value(event[key])

@@ -31,7 +31,7 @@ def replace_media(request: ChatRequest, kinds: Container[str]) -> ChatRequest:
     """Return the request with a note in the place of all media of some kinds.
 
     A note keeps the cache marker of what it replaces. The body as received no longer matches, so
-    that the request is encoded anew.
+    the request is encoded from its parts.
     """
     messages = tuple(
         replace(message, parts=tuple(_replace_part(one, kinds) for one in message.parts))

@@ -10,7 +10,7 @@ from math import ceil
 from devflow_core.messages import Media
 
 _IMAGE_TOKENS = 1_600
-"""A large image with Claude, which scales larger ones down; other vendors are near it or below."""
+"""The tokens of a large image for Claude, which scales larger ones down; others are close."""
 _PAGE_TOKENS = 3_000 + _IMAGE_TOKENS
 """Tokens of a page of a PDF.
 
@@ -18,17 +18,17 @@ Anthropic says "each page typically uses 1,500-3,000 tokens" of text, and that e
 image too (platform.claude.com/docs, "PDF support", November 2026).
 """
 _AUDIO_TOKENS, _VIDEO_TOKENS = 1_500, 10_000
-"""For about a minute each."""
+"""The tokens of about a minute of audio and of video."""
 _PAGE_BYTES = 50_000
-"""The size of a page if a PDF does not say how many it has: scans have more, text has less."""
+"""The bytes of a page if a PDF does not say how many it has: scans have more, text has less."""
 _MAX_PAGES = 600
-"""Anthropic's API refuses PDFs with more pages."""
+"""The most pages of a PDF that Anthropic's API accepts."""
 _MAX_READ_CHARS = 262_144
-"""Only this much of a PDF in base64 is read, since it delays the request."""
+"""The most characters of a PDF in base64 that are read, since reading delays the request."""
 _PAGE = re.compile(rb"/Type\s*/Page(?![a-zA-Z])")
 _PAGE_COUNT = re.compile(rb"/Count\s+(\d{1,4})(?!\d)")
 _MIN_BYTES_PER_TOKEN = {"file": 1, "audio": 100, "video": 100}
-"""Lower bounds.
+"""Lower bounds on the bytes that one token takes, by kind of media.
 
 Packed text unfolds to about four bytes per byte, and audio has 10 to 32 tokens and at least 3,000
 bytes per second.

@@ -57,7 +57,7 @@ class MemoryBook:
 
     @property
     def spent_usd(self) -> Decimal:
-        """What ended attempts have cost."""
+        """The cost of all ended attempts."""
         return from_pico(self._spent_pico)
 
     @property

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from devflow_core.media_files import (
+    MediaKind,
+    MediaSource,
+    check_media,
+    kind_of_url,
+    read_media,
+)
 
 Role = Literal["system", "user", "assistant"]
-"""Tool results are parts of a user message, as in Anthropic's format; `developer` is `system`."""
+"""The author of a message; tool results are the user's, and `developer` is `system`."""
 
 WireName = str
 """The name of a dialect; each declares its own, and `devflow_core.wire.table` lists them all."""
@@ -22,14 +32,14 @@ class Text:
 
     text: str
     cache_ttl: CacheTtl | None = None
-    """How long the prompt up to and including this part is to be cached."""
+    """How long the prompt up to and including this part should be cached; None: not at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
     """An image, a file, sound or video: exactly one of `url` and `base64` is set."""
 
-    kind: Literal["image", "file", "audio", "video"]
+    kind: MediaKind
     media_type: str | None = None
     """The MIME type, as in `image/png`; None if the dialect does not report it."""
     url: str | None = None
@@ -37,6 +47,55 @@ class Media:
     name: str | None = None
     detail: str | None = None
     cache_ttl: CacheTtl | None = None
+
+    @classmethod
+    def from_path(cls, path: str | Path, *, media_type: str | None = None) -> Self:
+        """Read an image, a PDF, sound or video from a file of at most 20 MB.
+
+        Args:
+            path: of the file; `~` is the home.
+            media_type: its MIME type; None: found from its first bytes.
+
+        Raises:
+            InvalidRequest: the file is missing, unreadable, empty, too large or of an unknown type.
+        """
+        return cls._from_source(read_media(path, media_type), Path(path).name)
+
+    @classmethod
+    def from_bytes(
+        cls, content: bytes, *, media_type: str | None = None, name: str | None = None
+    ) -> Self:
+        """Make media from at most 20 MB of bytes.
+
+        Args:
+            content: the whole file.
+            media_type: its MIME type; None: found from its first bytes.
+            name: the file's name, for the model to see.
+
+        Raises:
+            InvalidRequest: there are no bytes, too many, or of an unknown type.
+        """
+        return cls._from_source(check_media(content, media_type, name=name or "media"), name)
+
+    @classmethod
+    def from_url(cls, url: str, *, kind: MediaKind | None = None) -> Self:
+        """Make media that the provider fetches from the web; nothing is fetched here.
+
+        Args:
+            url: begins with `https://` or `http://`.
+            kind: what is there; None: found from the ending of the URL.
+
+        Raises:
+            InvalidRequest: it is not such a URL, or its ending does not say what is there.
+        """
+        guessed = kind_of_url(url, kind)
+        return cls(kind=guessed, url=url)
+
+    @classmethod
+    def _from_source(cls, source: MediaSource, name: str | None) -> Self:
+        encoded = b64encode(source.content).decode()
+        shown = name if source.kind == "file" else None
+        return cls(kind=source.kind, media_type=source.media_type, base64=encoded, name=shown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +122,7 @@ ResultPart = Text | Media | OpaquePart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """What a tool returned for the call `call_id`."""
+    """The content that a tool returned for the call `call_id`."""
 
     call_id: str
     parts: tuple[ResultPart, ...]
@@ -73,7 +132,7 @@ class ToolResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reasoning:
-    """A model's reasoning; if signed or encrypted, it must go back to that model unchanged."""
+    """A model's reasoning; signed or encrypted, it must go back to that model unchanged."""
 
     text: str = ""
     signature: str | None = None

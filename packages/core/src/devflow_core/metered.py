@@ -9,7 +9,7 @@ from devflow_core.events import Event, has_content
 from devflow_core.ports import Call, EventStream, OpenAttempt, Upstream
 
 MAX_OPENING_EVENTS = 1_000
-"""A reply without content in this many events is handed on regardless."""
+"""The number of events without content after which a reply is handed on regardless."""
 
 
 class Metered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import copy
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,15 +22,16 @@ from devflow_core.request import ChatRequest, ContextPiece
 from devflow_core.response import ChatResponse, Collector
 from devflow_core.routing import Route
 from devflow_core.scope import filter_by_scope
+from devflow_core.shielding import finish_despite_cancel
 from devflow_core.usage import Usage
 
 _log = structlog.get_logger("devflow.pipeline")
 _MAX_TOLD_NAMES = 1_000
-"""Bounds the unknown names that are remembered as logged, since callers may name anything."""
+"""The most unknown names remembered as logged; bounded, since callers may send any name."""
 
 
 class Reply:
-    """A reply that has begun: iterate it for its events.
+    """A reply that has begun: iterate over it for its events.
 
     `entry_id`, `request` (with its context) and `route` are known from the start; `entry` is set
     once the reply has ended, before its `Finished` is handed out.
@@ -109,7 +110,7 @@ class Completion:
 
     @property
     def model(self) -> str:
-        """The model that answered, by the id it was asked for with."""
+        """The model that answered, by the id under which it was requested."""
         return self.entry.model
 
     @property
@@ -163,7 +164,8 @@ class Pipeline:
         self._classifier = classifier
         self._router = router
         self._executor = executor
-        self._book = book
+        self.book = book
+        """Where attempts and entries become durable."""
         self._ledger = ledger
         self._deadline_s = deadline_s
         self._bills_on_cancel = bills_on_cancel
@@ -173,6 +175,12 @@ class Pipeline:
         self._clocks = clocks or Clocks()
         self._told_names: set[str] = set()
 
+    def with_book(self, book: Book) -> Pipeline:
+        """Return a pipeline with another book that shares everything else with this one."""
+        other = copy.copy(self)
+        other.book = book
+        return other
+
     def stream(
         self,
         request: ChatRequest,
@@ -180,11 +188,11 @@ class Pipeline:
         session: ContextInjector | None = None,
         entry_id: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context manager whose reply is iterated for its events as they come.
+        """Return a context manager for a reply that yields its events as they come.
 
-        Entering asks, and waits for the first content. The last event is `Finished`, and comes only
-        once the entry is durable. Leaving early cancels the call upstream and writes the entry as
-        cancelled.
+        Entering it makes the call and waits for the first content. The last event is `Finished`,
+        and comes only once the entry is durable. Leaving early cancels the call upstream and writes
+        the entry as cancelled.
 
         Args:
             request: what is asked.
@@ -223,7 +231,7 @@ class Pipeline:
     ) -> AsyncGenerator[Reply]:
         journal = Journal(
             request,
-            book=self._book,
+            book=self.book,
             deadline_s=self._clocks.monotonic() + self._deadline_s,
             clocks=self._clocks,
             bills_on_cancel=self._bills_on_cancel,
@@ -269,7 +277,7 @@ class Pipeline:
         return reply
 
     def _log_once(self, unknown_name: str, model: str) -> None:
-        """Log that a model is asked in place of an unknown name, unless this was said before."""
+        """Log that a model is asked in place of an unknown name, once for each name."""
         if unknown_name not in self._told_names and len(self._told_names) < _MAX_TOLD_NAMES:
             self._told_names.add(unknown_name)
             _log.warning("model.substituted", requested=unknown_name, model=model)
@@ -288,10 +296,9 @@ class Pipeline:
         decision = None
         if self._encode_decision is not None and journal.route is not None:
             decision = self._encode_decision(journal.route)
-        writing = asyncio.ensure_future(journal.close(outcome, error=error, decision=decision))
+        writing = journal.close(outcome, error=error, decision=decision)
         try:
-            entry = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            self._ledger.record(await writing)
-            raise
-        self._ledger.record(entry)
+            await finish_despite_cancel(writing)
+        finally:
+            if journal.entry is not None:
+                self._ledger.record(journal.entry)

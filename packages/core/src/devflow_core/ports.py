@@ -14,7 +14,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
 
 EventStream = AbstractAsyncContextManager[AsyncIterator[Event]]
-"""Entered once there is content; the first event is a `Started`; leaving it closes everything."""
+"""A reply's events: entered once there is content, `Started` first; leaving closes everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +47,11 @@ class AttemptLog(Protocol):
     """The part of a request's journal that the wrappers of a call may use."""
 
     omitted: tuple[str, ...]
-    """What the latest call could not carry over to the provider; set before it is sent."""
+    """The parts that the latest call could not carry over; set before it is sent."""
 
     @property
     def ended(self) -> Sequence[Attempt]:
-        """The attempts that have ended, in the order made."""
+        """The attempts that have ended, in the order in which they were made."""
         ...
 
     def remaining_s(self) -> float:
@@ -81,7 +81,7 @@ class Call:
     is_last: bool = True
     """Whether no other candidate is left to take over."""
     omitted: tuple[str, ...] = ()
-    """What was left out of the request already, because the candidate cannot take it."""
+    """Parts already left out of the request because the candidate cannot take them."""
 
 
 class Upstream(Protocol):

@@ -16,7 +16,7 @@ from pathlib import Path
 from devflow_core.errors import ConfigurationError
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
-"""By default, `read_private_file` refuses a larger file."""
+"""The default size limit of `read_private_file`, in bytes."""
 _WRITABLE_BY_OTHERS = 0o022
 _ROOT = 0
 

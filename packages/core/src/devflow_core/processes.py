@@ -15,19 +15,27 @@ import time
 from collections.abc import Callable, Sequence
 
 MAX_ORPHAN_S = 45.0
-"""A process whose parent is gone is killed if it has not ended in an orderly way by then."""
+"""Seconds that a process may take to end in order once its parent is gone; then it is killed."""
 _STOP = (signal.SIGTERM, signal.SIGINT)
 HANG_UP: tuple[signal.Signals, ...] = (
     (signal.SIGHUP,) if sys.platform != "win32" else ()  # Windows has none
 )
-"""What a terminal sends when it closes, perhaps several times."""
+"""The signal that a terminal sends when it closes, perhaps several times."""
 _EXEC_WITH_DEATH_SIGNAL = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
-if os.getppid() == int(sys.argv[1]):
-    os.execvp(sys.argv[2], sys.argv[2:])
+try:
+    if os.getppid() == int(sys.argv[1]):
+        os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    reason = "its interpreter is missing" if error.errno == 2 else error.strerror
+    sys.stderr.write(f"devflow: {sys.argv[2]} is there but cannot be started: {reason}.\\n")
+    sys.exit(126)
 """
-"""PR_SET_PDEATHSIG is 1 and survives the exec; a parent that has already ended sends nothing."""
+"""PR_SET_PDEATHSIG is 1 and survives the exec; a parent that has already ended sends nothing.
+
+126 is the status of shells for a program that cannot be executed.
+"""
 
 
 def signals_to_heed() -> list[signal.Signals]:
@@ -79,7 +87,7 @@ def end_when(is_over: Callable[[], object]) -> None:
 
 
 def read_to_end(descriptor: int) -> None:
-    """Block until the other end of a pipe is closed: by the process that holds it, or its death."""
+    """Block until the other end of a pipe is closed, by its process or by that process's death."""
     while os.read(descriptor, 4096):
         pass
 

@@ -11,7 +11,7 @@ from devflow_core.addresses import check_confidential_address, passwords_in
 
 
 def unique_keys(pool: Iterable[SecretStr], single: SecretStr | None) -> tuple[str, ...]:
-    """Return the keys in the order of their use: the pool, then the single one, each once."""
+    """Return the keys in their order of use, without duplicates: the pool, then the single one."""
     given = [*pool, *([single] if single else [])]
     return tuple(dict.fromkeys(key.get_secret_value() for key in given if key))
 

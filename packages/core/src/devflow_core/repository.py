@@ -32,7 +32,7 @@ class Repository:
     branch: str | None = None
     """The branch that is checked out; None if there is none."""
     commit: str | None = None
-    """40 or 64 hex digits; None before the first commit."""
+    """The hash of the commit, 40 or 64 hex digits; None before the first commit."""
 
 
 def find_repository(folder: Path) -> Repository | None:

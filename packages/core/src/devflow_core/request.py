@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Literal, Self
@@ -10,6 +11,7 @@ from devflow_core.attribution import Attribution
 from devflow_core.messages import (
     CacheTtl,
     JsonObject,
+    Media,
     Message,
     Text,
     WireName,
@@ -34,13 +36,13 @@ class Tool:
 
     @property
     def is_server_tool(self) -> bool:
-        """Whether the upstream runs it, whatever dialect it is declared in."""
+        """Whether the upstream runs the tool, whatever dialect it is declared in."""
         return self.name.startswith(SERVER_TOOL_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoice:
-    """Which tool must, may or must not be called."""
+    """The rule for which tool must, may or must not be called."""
 
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
@@ -59,7 +61,7 @@ class ResponseFormat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningOptions:
-    """How much the model should reason; fields that are None keep the model's default."""
+    """The options for how much the model should reason; None keeps the model's default."""
 
     effort: str | None = None
     """`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`."""
@@ -79,8 +81,11 @@ class Origin:
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers that belong to the dialect and are passed on (`anthropic-beta`…)."""
     resumable_as: str | None = None
-    """Set for a client that keeps replies and sends them to Anthropic later: they name this model,
-    and hold no reasoning that Anthropic has not signed. None: the real model, all reasoning."""
+    """The model that replies name for a client that may later send them to Anthropic.
+
+    Such replies hold no reasoning that Anthropic has not signed. None: replies name the real model,
+    and hold all of its reasoning.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +100,7 @@ class ContextPiece:
     source_line: int
     """The line in the transcript, from 1."""
     tokens: int
-    """An estimated count."""
+    """The estimated number of its tokens."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the piece as JSON values; `source` holds path and line in the transcript."""
@@ -130,7 +135,7 @@ class ChatRequest:
     """Fields of the body that the hub has no field for (`provider`, `plugins`, `metadata`…)."""
     attribution: Attribution = field(default_factory=Attribution)
     criteria: SelectionCriteria | None = None
-    """None: the weights of the settings."""
+    """The caller's preferences; None: the weights of the settings."""
     max_cost_usd: Decimal | None = None
     """A ceiling on the worst case of this request, in USD."""
     user_key: str | None = field(default=None, repr=False)
@@ -138,16 +143,30 @@ class ChatRequest:
     allowed_models: tuple[str, ...] | None = None
     """Patterns of the ids of models that may answer, as for file names; None: all."""
     context: tuple[ContextPiece, ...] = ()
-    """What an injector has added, for display."""
+    """The pieces of context that an injector has added, for display."""
     origin: Origin | None = None
 
     @classmethod
-    def from_text(cls, text: str, *, model: str = "auto", system: str | None = None) -> Self:
-        """Make a request with one user message and, if given, a system prompt before it."""
+    def from_text(
+        cls,
+        text: str,
+        *,
+        model: str = "auto",
+        system: str | None = None,
+        media: Sequence[Media] = (),
+    ) -> Self:
+        """Make a request with one user message and, if given, a system prompt before it.
+
+        Args:
+            text: what the user says.
+            model: a model id, an alias, or `auto` and its modes.
+            system: the system prompt; None: none.
+            media: images and files that the text is about, put before it.
+        """
         messages: list[Message] = []
         if system is not None:
             messages.append(Message(role="system", parts=(Text(text=system),)))
-        messages.append(Message(role="user", parts=(Text(text=text),)))
+        messages.append(Message(role="user", parts=(*media, Text(text=text))))
         return cls(model=model, messages=tuple(messages))
 
     def with_messages(self, messages: tuple[Message, ...]) -> Self:

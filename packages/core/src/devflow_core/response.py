@@ -33,10 +33,10 @@ class ChatResponse:
     finish_reason: FinishReason
     native_finish_reason: str | None
     usage: Usage | None
-    """None if the provider reported none; so is `cost`."""
+    """The token counts; None, like `cost`, if the provider reported none."""
     cost: ReportedCost | None
     raw_response: OpaquePart | None = None
-    """What the provider's reply holds besides the hub's parts; see `Finished.raw_response`."""
+    """Content of the provider's reply that the hub cannot express; see `Finished.raw_response`."""
 
     @property
     def text(self) -> str:
@@ -102,7 +102,7 @@ class Collector:
         )
 
     def parts(self) -> tuple[Part, ...]:
-        """Return the parts so far, also of a reply that was cut off."""
+        """Return the parts so far, even of a reply that was cut off."""
         return tuple(_build_part(block) for block in self._blocks)
 
     def _add_text(self, event: TextDelta) -> None:
@@ -121,7 +121,7 @@ class Collector:
             return
         into[event.index] = block = [event]
         self._blocks.append(block)
-        self._text = None  # text after another block is a separate part
+        self._text = None  # text after another block starts a separate part
 
 
 def _build_part(block: Sequence[TextDelta | ReasoningDelta | ToolCallDelta]) -> Part:

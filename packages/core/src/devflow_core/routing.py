@@ -1,4 +1,4 @@
-"""Defines tasks, candidates and routes: what a request is about and which models may answer it."""
+"""Defines tasks, candidates and routes: a request's subject and the models that may answer."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class SelectionCriteria:
     task_type: TaskType | None = None
     complexity: Complexity | None = None
     cost_priority: float = 0.5
-    """0..1: how much a saved dollar weighs against expected quality."""
+    """The weight of a saved dollar against expected quality, from 0 to 1."""
     performance_priority: float = 0.2
-    """0..1: how much a saved second weighs against expected quality."""
+    """The weight of a saved second against expected quality, from 0 to 1."""
     context_tokens: int | None = None
     """The input tokens to plan for, if the caller knows better than our estimate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """What a request is about."""
+    """The subject of a request: its type, its complexity, and the evidence for them."""
 
     type: TaskType
     complexity: Complexity
@@ -56,7 +56,7 @@ class ScoreTerms:
     latency_s: float | None
     """The expected time to the end of the reply; None before anything was measured."""
     switch_cost_usd: float = 0.0
-    """What a warm prompt cache at the session's current model would have saved."""
+    """The saving that a warm prompt cache at the session's current model would have brought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +64,9 @@ class Alternate:
     """A model that the provider may let answer in a candidate's place."""
 
     model: str
-    """The name it is asked for with."""
+    """The name under which it is requested."""
     slug: str = ""
-    """Its other name, which a reply may use for it."""
+    """The model's other name, which a reply may use for it."""
     price: Price | None = None
     worst_case_usd: Decimal | None = None
 
@@ -90,7 +90,7 @@ class Candidate:
     """An upper estimate of the tokens of the request; None if they were not estimated."""
     max_output_tokens: int | None = None
     worst_case_usd: Decimal | None = None
-    """What is reserved before the call: the most expensive outcome that may be billed.
+    """The amount reserved before the call: the most expensive outcome that may be billed.
 
     None if it is unknown.
     """
@@ -109,7 +109,7 @@ class Candidate:
     first_fees_usd: Decimal = Decimal(0)
     """The most that steps before the model may cost; they are billed even if the model fails."""
     unreadable_media: tuple[str, ...] = ()
-    """Kinds of media in the request that it cannot take: a note is sent in the place of each."""
+    """The kinds of media in the request that it cannot take; a note replaces each."""
     provider: Mapping[str, Any] | None = None
     """The `provider` preferences to send with the request, for the providers behind a router."""
 

@@ -13,14 +13,14 @@ from devflow_core.masking import mask
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 """Control characters, line separators and direction marks: never part of a label."""
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\n]")
-"""What spreadsheets take for the start of a formula, full-width forms included."""
+"""The beginning of a text that spreadsheets take for a formula, full-width forms included."""
 _STEERING = re.compile(r"[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 """Characters that JSON leaves unescaped and that a terminal obeys, hides or reverses."""
 _MARKUP = re.compile(r"<(script|style)\b.*?(</\1>|$)|<[^>]*>?", re.DOTALL | re.IGNORECASE)
 _MAX_SECRET_CHARS = 1024
-"""Read beyond an excerpt, so that a secret which begins in it is whole and thus masked."""
+"""Characters read beyond an excerpt, so that a secret that begins in it is masked whole."""
 MAX_NAME_CHARS = 200
-"""A longer name is cut."""
+"""The length to which names are cut."""
 _CHARS = r"\w .:/@+~(){}\[\]&',*!=-"
 _PLAIN = re.compile(rf"[{_CHARS}]{{0,{MAX_NAME_CHARS}}}", re.ASCII)
 _OTHER = re.compile(rf"[^{_CHARS}]", re.ASCII)

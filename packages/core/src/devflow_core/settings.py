@@ -46,11 +46,13 @@ from devflow_core.settings_sources import (
     expand_home,
     find_config_dir,
     find_home,
+    find_kind,
     merge_settings,
     parse_settings,
     read_environment,
     read_settings,
 )
+from devflow_core.stored_key import read_stored_key
 
 API_KEY_VARIABLES = (
     "OPENROUTER_API_KEYS",
@@ -76,7 +78,7 @@ ENVIRONMENT_ALIASES = {
 }
 """Well-known variables that set one of our settings; a `DEVFLOW_…` variable wins over them."""
 CLIENT_KEY_VARIABLE = "DEVFLOW_CLIENT_KEY"
-"""A client key for `devflow doctor --url`."""
+"""The variable that holds a client key for `devflow doctor --url`."""
 OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
 """Prefixes of the variables that are ours."""
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
@@ -111,15 +113,15 @@ class Settings(BaseModel):
     retry_wait_factor: float = Field(default=1.0, ge=0, le=100)
     """Scales the waits between attempts; Retry-After is respected in any case."""
     first_token_timeout_s: float = Field(default=60.0, gt=0)
-    """How long a provider may take until its first event."""
+    """Seconds that a provider may take until its first event."""
     idle_timeout_s: float = Field(default=60.0, gt=0)
     """The longest silence between two events of a reply; comments count as silence."""
     total_timeout_s: float = Field(default=600.0, gt=0)
     """The time for one request in total, including retries and fallbacks."""
     max_concurrency: int = Field(default=256, ge=1)
-    """The number of calls in flight at once."""
+    """The most calls that are in flight at once."""
     max_queue: int = Field(default=1024, ge=0)
-    """The number of calls that may wait for a slot; more are refused at once."""
+    """The most calls that may wait for a slot; more are refused at once."""
     requests_per_min: int | None = Field(default=None, ge=1)
     """Requests per minute with one key; None: learned from the provider's answers."""
     min_gap_s: float = Field(default=0.0, ge=0)
@@ -142,7 +144,7 @@ class Settings(BaseModel):
     budget_alert_at: tuple[float, ...] = (0.8, 1.0)
     """Shares of a budget at which alerts are sent."""
     budget_alert_webhook_url: str | None = None
-    """An https address that gets alerts of budgets and impossible costs by POST, signed."""
+    """An https address to which alerts of budgets and impossible costs are posted, signed."""
     budget_alert_webhook_secret: SecretStr | None = None
     """The secret that alerts are signed with; the webhook requires it."""
     budget_alert_command: tuple[str, ...] = ()
@@ -151,9 +153,9 @@ class Settings(BaseModel):
     preferred_models: Annotated[tuple[str, ...], Taste()] = ()
     """Models that are tried first if they are able."""
     cost_priority: Annotated[float, Taste()] = Field(default=0.5, ge=0, le=1)
-    """0..1: how much a saved dollar weighs against expected quality."""
+    """The weight of a saved dollar against expected quality, from 0 to 1."""
     performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
-    """0..1: how much a saved second weighs against expected quality."""
+    """The weight of a saved second against expected quality, from 0 to 1."""
     fallback_models: Annotated[tuple[str, ...], Taste()] = ()
     """Models that are tried last if the request names a model, after its own fallbacks."""
     fallbacks: Annotated[Mapping[str, tuple[str, ...]], Taste()] = {}
@@ -164,7 +166,7 @@ class Settings(BaseModel):
         Mapping[str, Mapping[str, Any]],
         Taste(columns=("model", "cost_priority", "performance_priority")),
     ] = {}
-    """Named tasks with the model and weights they use."""
+    """Named tasks, each with the model and the weights that it uses."""
     models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
     """Corrections to the catalogue by model id: prices, windows, quality."""
     baseline_model: Annotated[str, Taste()] = "anthropic/claude-sonnet-4.5"
@@ -174,7 +176,7 @@ class Settings(BaseModel):
     context_tokens: int = Field(default=4_000, ge=0)
     """The most tokens of a session's context that are injected."""
     retention_days: int | None = Field(default=None, ge=1)
-    """How long ledger rows keep their labels; amounts are kept forever."""
+    """Days for which ledger rows keep their labels; amounts are kept forever. None: no limit."""
 
     data_dir: Path = Path()
     """The folder of DevFlow's files; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`,
@@ -192,7 +194,7 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1)
     """The number of processes that share the port and the ledger."""
     drain_timeout_s: float = Field(default=28.0, ge=0)
-    """How long replies in progress may take once the gateway is asked to end."""
+    """Seconds that replies in progress may take once the gateway is asked to end."""
     require_key: bool = True
     """Whether the HTTP gateway requires a client key; it may be False only on loopback."""
     allowed_hosts: tuple[str, ...] = ()
@@ -204,9 +206,9 @@ class Settings(BaseModel):
     cache: bool = True
     """Whether exact repetitions at temperature 0, or on request, are answered from memory."""
     cache_ttl_s: float = Field(default=300.0, gt=0)
-    """How long an answer may be repeated."""
+    """Seconds for which an answer may be repeated."""
     otel_endpoint: str | None = None
-    """Where OpenTelemetry traces go (OTLP, extra `otel`): https, or http to this machine."""
+    """The address for OpenTelemetry traces (OTLP, extra `otel`): https, or http to this machine."""
     otel_allow_http: bool = False
     """Whether traces, with names of models and projects, may leave this machine over http."""
 
@@ -216,6 +218,7 @@ class Settings(BaseModel):
     """The format of logs; `json` is for machines."""
 
     _is_limited_by_folder: bool = PrivateAttr(default=False)
+    _config_dir: Path | None = PrivateAttr(default=None)
 
     @property
     def is_limited_by_folder(self) -> bool:
@@ -280,11 +283,17 @@ class Settings(BaseModel):
             }
         )
         loaded._is_limited_by_folder = is_limited  # noqa: SLF001 - an instance of this class
+        loaded._config_dir = find_config_dir(env)  # noqa: SLF001
         return loaded
 
     def server_keys(self) -> tuple[str, ...]:
-        """Return the gateway's OpenRouter keys: the pool, then the single key, each once."""
-        return unique_keys(self.api_keys, self.api_key)
+        """Return the pool, then the single key, each once; else the key that `devflow init` stored.
+
+        Raises:
+            ConfigurationError: the stored key cannot be read.
+        """
+        keys = unique_keys(self.api_keys, self.api_key)
+        return keys or read_stored_key(self._config_dir, self.base_url)
 
     def require_keys(self) -> tuple[str, ...]:
         """Return the server keys; they may be empty if another provider has a key.
@@ -294,9 +303,9 @@ class Settings(BaseModel):
         """
         keys = self.server_keys()
         if not keys and not any(one.keys() for one in self.providers.values()):
-            names = ", ".join(API_KEY_VARIABLES)
             raise ConfigurationError(
-                f"No OpenRouter key. Set one of {names}; `devflow demo` needs none."
+                "No OpenRouter key. Run `devflow init`, or set one of"
+                f" {', '.join(API_KEY_VARIABLES)}; `devflow demo` needs none."
             )
         return keys
 
@@ -371,14 +380,8 @@ def _read_environment(env: Mapping[str, str]) -> dict[str, object]:
     return read_environment(env, _KINDS, (*keys, *ENVIRONMENT_ALIASES.items()), _PREFIX)
 
 
-def _kind_of(annotation: str) -> Kind:
-    if "Mapping" in annotation:
-        return "table"
-    return "list" if "tuple" in annotation else "text"
-
-
 _KINDS: Mapping[str, Kind] = {
-    name: _kind_of(str(field.annotation)) for name, field in Settings.model_fields.items()
+    name: find_kind(str(field.annotation)) for name, field in Settings.model_fields.items()
 }
 
 

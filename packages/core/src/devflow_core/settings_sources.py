@@ -18,10 +18,10 @@ SETTINGS_FILE = "devflow.toml"
 SANDBOX_FOLDER = "sandbox"
 """The folder in the data folder that holds the calls to stand-ins, apart from real ones."""
 MAX_SETTINGS_BYTES = 1024 * 1024
-"""A larger file is refused."""
+"""The size limit of a settings file."""
 _Table = Mapping[str, object]
 Kind = Literal["text", "list", "table"]
-"""How the text of a variable is parsed: unchanged, as a list (JSON or commas), or as JSON."""
+"""The form of a variable's text: used unchanged, a list (JSON or commas), or JSON."""
 
 
 def find_config_dir(environ: Mapping[str, str]) -> Path | None:
@@ -47,6 +47,13 @@ def find_home(environ: Mapping[str, str]) -> Path:
 def expand_home(home: Path, path: Path) -> Path:
     """Return a path with `~` replaced by the given home, which is that of `environ`."""
     return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
+
+
+def find_kind(annotation: str) -> Kind:
+    """Return how the environment writes a setting whose type is annotated like this."""
+    if "Mapping" in annotation:
+        return "table"
+    return "list" if "tuple" in annotation else "text"
 
 
 def read_settings(path: Path) -> bytes:
@@ -82,7 +89,7 @@ def parse_settings(path: Path, content: bytes) -> dict[str, object]:
 
 
 def merge_settings(under: _Table, over: _Table) -> dict[str, object]:
-    """Return `under` with the values of `over` put over its own; tables are merged key by key."""
+    """Return `under` overlaid with the values of `over`; tables are merged key by key."""
     merged = dict(under)
     for name, value in over.items():
         below = merged.get(name)
@@ -109,7 +116,7 @@ def read_environment(
         prefix: the prefix of our own variables, which win over aliases.
 
     Raises:
-        ConfigurationError: a variable should be JSON and is not.
+        ConfigurationError: a variable that has to be JSON is not.
     """
     values: dict[str, object] = {}
     for variable, name in aliases:

@@ -1,10 +1,10 @@
 """Defines what may be done after a failure, and the HTTP status that a client gets for it.
 
 If the provider sent a status, it decides whose fault the failure is. The SDKs of Anthropic and
-OpenAI, and Claude Code, repeat 408, 409, 429 and 5xx by themselves and nothing else. So what only a
-person can fix has a status that is not repeated: 401 is the caller's key, 402 is money, and 400,
-403, 404, 412, 413 and 422 are the request. If the gateway's own keys are refused, a 401 would blame
-the caller's key; the status is then 503, which the server marks as not to be repeated.
+OpenAI, and Claude Code, retry 408, 409, 429 and 5xx on their own and nothing else. So a failure
+that only a person can fix has a status that is not retried: 401 is the caller's key, 402 is money,
+and 400, 403, 404, 412, 413 and 422 are the request. If the gateway's own keys are refused, a 401
+would blame the caller's key; the status is then 503, which the server marks as not to be retried.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from enum import Enum
 
 
 class Disposition(Enum):
-    """What may be done after an error, before the reply has begun."""
+    """The options after an error, before the reply has begun."""
 
     RETRY = "retry"
     """The same candidate may be asked again; if it keeps failing, the next one."""
@@ -30,7 +30,7 @@ _TOLD: dict[tuple[str, int], int] = {
     ("KeysExhausted", 402): 402,
     **{("UpstreamRejected", status): status for status in (412, 413, 422)},
 }
-"""(Class of the error, the provider's status) → status, if it is not that of the class."""
+"""(Class of the error, the provider's status) → status, where it differs from the class's own."""
 
 
 def status_to_tell(kind: str, status: int | None, usual: int) -> int:

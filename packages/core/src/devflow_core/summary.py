@@ -66,7 +66,7 @@ class Summary:
     """Totals of the requests of one group; those of disjoint groups can be added up."""
 
     requests: int = 0
-    """Counted at the attempt that decided, so a fallback does not count twice."""
+    """The number of requests, each counted at its deciding attempt, so no fallback counts twice."""
     attempts: int = 0
     errors: Mapping[str, int] = field(default_factory=dict[str, int])
     """Requests that failed or were cancelled, by error code."""
@@ -139,7 +139,7 @@ class LedgerReader(Protocol):
 
 
 class Tally:
-    """A `Summary` under construction: attempts are added one by one, in microseconds."""
+    """A `Summary` under construction: attempts are added one by one, each within microseconds."""
 
     def __init__(self) -> None:
         self._requests = self._attempts = self._cache_hits = self._doubts = 0

@@ -31,9 +31,9 @@ MAX_FRAMING_TOKENS = 64
 It matters where the text itself is short.
 """
 MESSAGE_TOKENS = 4
-"""The tokens of a message besides its text."""
+"""The tokens of a message in addition to those of its text."""
 _UNKNOWN_PART_TOKENS = 50
-"""Our guess of what a part that the hub cannot express has besides its JSON text."""
+"""Our guess of the tokens of a part that the hub cannot express, besides those of its JSON text."""
 _UPPER_WIDE_TOKENS = 1.6
 """The upper end for a character beyond ASCII: rare Chinese in OpenAI's older vocabularies."""
 
@@ -43,22 +43,22 @@ class TokenizerFamily:
     """Models whose tokenizers count much alike; the defaults are the highest counts of all."""
 
     letter_tokens: float = 0.23
-    """For an ASCII letter, a blank or a double quote, which joins the sign next to it."""
+    """Tokens per ASCII letter, blank or double quote, which joins the sign next to it."""
     digit_tokens: float = 1.0
     sign_tokens: float = 0.85
-    """For any other ASCII character."""
+    """Tokens per other ASCII character."""
     wide_tokens: float = 1.2
-    """For a character beyond ASCII: from 0.6 to 1.2 for Chinese."""
+    """Tokens per character beyond ASCII; from 0.6 to 1.2 for Chinese."""
     schema_chars_per_token: float = 3.75
-    """For descriptions and schemas of tools as JSON; some vendors rewrite them in fewer tokens."""
+    """Characters per token of tools' schemas and descriptions, which some vendors rewrite."""
     tools_tokens: int = 315
-    """The fixed tokens of having any tools."""
+    """The fixed number of tokens that having any tools adds."""
     error: float = 0.45
-    """Relative: about 19 of 20 texts of some hundred tokens are within ± this much."""
+    """The relative error: about 19 of 20 texts of some hundred tokens are within ± this share."""
 
 
 DEAREST_FAMILY = TokenizerFamily()
-"""For a model that is unknown or not chosen yet: what fits with it fits with any model."""
+"""The family of a model that is unknown or not chosen yet; what fits with it fits any model."""
 _GPT = TokenizerFamily(
     letter_tokens=0.2,
     digit_tokens=0.85,
@@ -116,7 +116,7 @@ def family_of(model: str, tokenizer: str = "") -> TokenizerFamily:
     """Return the family of a model; `DEAREST_FAMILY` if it is unknown, as for `auto`.
 
     Args:
-        model: its name, which is all that a dialect knows of it.
+        model: its name; dialects know nothing else about it.
         tokenizer: the tokenizer's name in a list of models; used if the model's says nothing.
     """
     found = _find_word(model) or _find_word(tokenizer + "-")
@@ -249,9 +249,9 @@ def max_tokens(texts: Iterable[str]) -> int:
 _MAX_LETTERS_PER_TOKEN = 7.2
 """The longest average token; a count that would need longer ones does not cover the whole text."""
 _LETTERS_PER_EXTRA_BYTE = 1.1
-"""What each further UTF-8 byte counts for: a Chinese character of 3 bytes has half a token."""
+"""Each further UTF-8 byte counts as this many letters: a Chinese character is half a token."""
 _MAX_PENDING_CHARS = 32_768
-"""Pieces are measured together from this length on, so that a long reply is not kept in memory."""
+"""The length from which pieces are measured together, so that a long reply is not kept."""
 
 
 class TextCounter:
@@ -291,7 +291,7 @@ class TextCounter:
 
     @property
     def min_tokens(self) -> int:
-        """The fewest tokens that the text can have, if all are as long as tokens get."""
+        """The fewest tokens that the text can have, if each is as long as tokens get on average."""
         letters = self.chars + _LETTERS_PER_EXTRA_BYTE * self._extra_bytes
         return int(letters / _MAX_LETTERS_PER_TOKEN)
 
@@ -304,7 +304,7 @@ class TextCounter:
 _LETTERS = b'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "'
 _DIGITS = b"0123456789"
 _MAX_FULL_SCAN_BYTES, _SAMPLES = 16_384, 16
-"""The share of signs in a longer text is taken from this many evenly spaced samples."""
+"""The size from which a text is sampled, and the number of evenly spaced samples of signs."""
 
 
 def _count_signs(ascii_bytes: bytes) -> tuple[int, int]:
@@ -324,7 +324,7 @@ def _count_signs(ascii_bytes: bytes) -> tuple[int, int]:
 
 
 def _collect_text(part: Part, texts: list[str]) -> int:
-    """Collect a part's text; return the tokens that it has besides."""
+    """Collect a part's text; return the tokens that the part has in addition to it."""
     match part:
         case Text() | Reasoning():
             texts.append(part.text)

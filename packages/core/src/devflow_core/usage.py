@@ -7,11 +7,11 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 MAX_TOKENS = 10**9
-"""More tokens than any reply can have: a larger count is the sender's mistake."""
+"""The most tokens that any reply can have; a larger count is the sender's mistake."""
 _MAX_TOKEN_DIGITS = 10
 
 _PICO = Decimal(1).scaleb(-12)
-"""Stored amounts are integers of 10⁻¹² USD: small enough for one token of the cheapest model."""
+"""The unit of stored amounts, which are integers: fine enough for one token of any model."""
 _ZERO = Decimal(0)
 
 
@@ -66,7 +66,8 @@ def parse_amount(value: object) -> Decimal | None:
 def parse_token_count(value: object) -> int | None:
     """Read a count as programs write it: 1500, 1500.0 or "1500".
 
-    Returns None for a value that is missing, not a whole number, negative or over `MAX_TOKENS`.
+    Returns:
+        None for a value that is missing, not a whole number, negative or over `MAX_TOKENS`.
     """
     if isinstance(value, str) and value.isdecimal() and len(value) <= _MAX_TOKEN_DIGITS:
         value = int(value)
@@ -92,7 +93,7 @@ class Usage:
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     output_tokens: int = 0
-    """Output without reasoning."""
+    """Output tokens without those of reasoning."""
     reasoning_tokens: int = 0
     cache_write_1h_tokens: int = 0
     """The part of `cache_write_tokens` that was written to be kept for an hour."""
@@ -137,7 +138,7 @@ class Iteration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedCost:
-    """What the provider reports that a reply cost."""
+    """The cost that the provider reports for a reply."""
 
     usd: Decimal
     text: str
@@ -149,7 +150,7 @@ class ReportedCost:
 
     @property
     def total_usd(self) -> Decimal:
-        """What the user pays in total.
+        """The amount that the user pays in total.
 
         Routers send `upstream_inference_cost` for every call since 2026; only with a key of the
         user's own does it come on top of `cost` (recordings of 2026-06).
@@ -161,7 +162,7 @@ class ReportedCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedUsage:
-    """What a provider has counted and charged up to some point of its reply."""
+    """The counts and the cost that a provider has reported up to some point of its reply."""
 
     usage: Usage | None = None
     iterations: tuple[Iteration, ...] = ()
@@ -177,9 +178,9 @@ class MissingCost:
 
     replies: int
     reason: str
-    """Worded to continue "2 replies …", for example `of an unknown model`."""
+    """The reason, worded to continue "2 replies …", for example `of an unknown model`."""
     remedy: str = ""
-    """A sentence on how to make it known; empty if that is impossible."""
+    """A sentence on how to find the cost out; empty if that is impossible."""
 
     def __str__(self) -> str:
         return f"{self.replies} {'reply' if self.replies == 1 else 'replies'} {self.reason}"
@@ -241,32 +242,32 @@ class PriceTier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """USD per token; zero means free, and None never does: it means what each field says."""
+    """Prices in USD, per token unless a field says otherwise; zero means free."""
 
     prompt: Decimal
     completion: Decimal
     cache_read: Decimal | None = None
-    """None: the provider charges cached tokens like others."""
+    """The price of tokens read from a prompt cache; None if it is that of other input."""
     cache_write: Decimal | None = None
-    """None: written tokens cost the same as other input."""
+    """The price of tokens written to a prompt cache; None if it is that of other input."""
     cache_write_1h: Decimal | None = None
-    """For tokens that are kept for an hour; None: like `cache_write`."""
+    """The price of tokens written to be kept for an hour; None if it is `cache_write`."""
     reasoning: Decimal | None = None
-    """None: reasoning costs the same as other output."""
+    """The price of reasoning; None if it is that of other output."""
     request: Decimal = _ZERO
-    """USD per request, in addition to the tokens."""
+    """The price of a request, in addition to its tokens."""
     audio: Decimal | None = None
-    """The price of audio input; None: like other input."""
+    """The price of audio input; None if it is that of other input."""
     image_output: Decimal | None = None
-    """The price of image output; None: like other output."""
+    """The price of image output; None if it is that of other output."""
     audio_output: Decimal | None = None
-    """The price of audio output; None: like other output."""
+    """The price of audio output; None if it is that of other output."""
     web_search: Decimal | None = None
-    """USD per search by the model's own provider; None if it cannot search."""
+    """The price of a search by the model's own provider; None if it cannot search."""
     tiers: tuple[PriceTier, ...] = ()
-    """In ascending order of `min_prompt_tokens`."""
+    """The price tiers, in ascending order of `min_prompt_tokens`."""
     version: str = ""
-    """The version of the price list that this is from."""
+    """The version of the price list that this price comes from."""
 
     def cost_usd(self, usage: Usage) -> Decimal:
         """Return what these tokens cost at this price, in USD.
@@ -313,7 +314,7 @@ class Price:
     def _dearest_usd(
         self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool
     ) -> Decimal:
-        """Return the same within one tier."""
+        """Return the most that these tokens can cost at this price, its tiers left aside."""
         dearest_in = max(self.prompt, self.cache_write or _ZERO, self.cache_write_1h or _ZERO)
         if has_audio and self.audio is not None:
             dearest_in = max(dearest_in, self.audio)

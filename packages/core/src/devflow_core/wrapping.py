@@ -1,4 +1,4 @@
-"""Provides the base of all wrappers around a call: it leaves what it has entered."""
+"""Provides the base of all wrappers around a call; it leaves the stream that it has entered."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WrappedCall:
         self._inner: EventStream | None = None
 
     async def _enter(self, inner: EventStream) -> AsyncIterator[Event]:
-        """Enter `inner` and keep it to be left; one that fails on entry is not kept."""
+        """Enter `inner` and keep it for leaving; one that fails on entry is not kept."""
         events = await inner.__aenter__()
         self._inner = inner
         return events

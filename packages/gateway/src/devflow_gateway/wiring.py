@@ -4,93 +4,50 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
-from devflow_core.environment import copy_child_environment
-from devflow_core.ledger import Ledger, replay
-from devflow_core.ports import Executor, Upstream
-from devflow_core.private_files import ensure_private_folder
+from devflow_core.ledger import Ledger
 from devflow_core.repository import FolderLabels
 from devflow_core.settings import Settings
-from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
-from devflow_openrouter.gateway import build_router
+from devflow_openrouter.client.auth import KEYS_PAGE as KEYS_PAGE
 from devflow_openrouter.models import catalogue as openrouter_catalogue
+from devflow_openrouter.parts import build_router
 from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
-from devflow_store import AlertHook, Budget, CommandAlerts, Store, WebhookAlerts, is_ledger_known
-from devflow_store.measured import read_measured
-from devflow_store.origin_note import make_origin
-from devflow_upstream.stack import build_executor
+from devflow_store import (
+    Store,
+    has_ledger,
+    make_alert_hooks,
+    make_ledger_reader,
+    make_store,
+)
+from devflow_store.opening import LEDGER_FILE, SETTINGS_BUDGET_ID
 
-from devflow_gateway.providers.table import connect_providers, list_model_rows
+from devflow_gateway.async_gateway import AsyncGateway
+from devflow_gateway.providers.table import list_model_rows
 
-AsyncGateway = OpenRouterGateway
-"""The gateway over every configured provider."""
-LOOKBACK = timedelta(days=1)
-"""How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
-LEDGER_FILE = "ledger.db"
-"""The ledger's name in the data folder, unless `ledger_url` names another."""
-SETTINGS_BUDGET_ID = "settings"
-"""The id of the budget that `cost_budget_usd` sets; it stays until it is removed by that id."""
-
-
-def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
-    """Return the durable store of the settings; enter it to write, or read without entering.
-
-    Args:
-        settings: all settings.
-        on_alert: called with alerts, besides the log and the hooks of the settings.
-
-    Raises:
-        ConfigurationError: the data folder is not private, or a setting of the ledger or of its
-            alerts is wrong.
-    """
-    days = settings.retention_days
-    ensure_private_folder(settings.data_dir)
-    return Store(
-        settings.ledger_url or settings.data_dir / LEDGER_FILE,
-        on_alert=(*make_alert_hooks(settings), *on_alert),
-        data_dir=settings.data_dir,
-        retention=None if days is None else timedelta(days=days),
-        origin=make_origin(settings),
-    )
-
-
-def make_ledger_reader(settings: Settings) -> LedgerReader:
-    """Return the reader of the ledger for reports; a ledger that was never written is empty.
-
-    Raises:
-        ConfigurationError: the data folder is not private, or a setting of the ledger is wrong.
-    """
-    if not has_ledger(settings):
-        return EntriesReader(tuple)
-    return make_store(settings)
-
-
-def has_ledger(settings: Settings) -> bool:
-    """Return whether anything was ever booked, even if the file is gone; True for any URL."""
-    return settings.ledger_url is not None or is_ledger_known(settings.data_dir / LEDGER_FILE)
-
-
-def make_alert_hooks(settings: Settings) -> tuple[AlertHook, ...]:
-    """Return the hooks for budget thresholds and impossible costs, besides the log.
-
-    Raises:
-        ConfigurationError: a webhook has no secret, so its receiver could not verify the sender; or
-            its URL or the command is not allowed.
-    """
-    hooks: list[AlertHook] = []
-    url, secret = settings.budget_alert_webhook_url, settings.budget_alert_webhook_secret
-    if url is not None:
-        hooks.append(WebhookAlerts(url, secret.get_secret_value() if secret else ""))
-    if settings.budget_alert_command:
-        hooks.append(CommandAlerts(settings.budget_alert_command, copy_child_environment()))
-    return tuple(hooks)
+__all__ = [
+    "LEDGER_FILE",
+    "SETTINGS_BUDGET_ID",
+    "AsyncGateway",
+    "build_gateway",
+    "has_ledger",
+    "make_alert_hooks",
+    "make_ledger_reader",
+    "make_reconciler",
+    "make_report",
+    "make_router",
+    "make_store",
+    "open_catalogue",
+    "open_gateway",
+    "reconcile",
+    "refresh_catalogue",
+]
 
 
 def open_catalogue(settings: Settings) -> LiveCatalogue:
@@ -115,9 +72,20 @@ async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[Catalo
     catalogue = openrouter_catalogue.open_catalogue(
         settings, rows=list_model_rows(settings), tolerates_damage=True
     )
-    async with OpenRouterGateway(settings, catalogue=catalogue) as gateway:
+    unbooked = OpenRouterGateway(settings, ledger="memory", catalogue=catalogue)
+    async with unbooked as gateway:
         changes = await gateway.refresh_catalogue()
     return catalogue.current, changes
+
+
+async def check_keys(settings: Settings) -> None:
+    """Ask the provider whether it knows the keys of the settings; this costs nothing.
+
+    Raises:
+        UpstreamError: it does not know one, or does not answer.
+    """
+    async with OpenRouterGateway(settings, ledger="memory") as gateway:
+        await gateway.learn_limits()
 
 
 def make_report(
@@ -159,11 +127,6 @@ def make_router(settings: Settings) -> Router:
     return build_router(settings, open_catalogue(settings))
 
 
-def make_executor(gateway: AsyncGateway, upstream: Upstream) -> Executor:
-    """Return the stack of policies around another innermost upstream, with the gateway's keys."""
-    return build_executor(gateway.settings, upstream, gateway.keys)
-
-
 @asynccontextmanager
 async def open_gateway(
     settings: Settings, *, folder: Path | None = None
@@ -176,25 +139,23 @@ async def open_gateway(
             directory.
 
     Raises:
-        ConfigurationError: the saved list of models is damaged, or a setting is wrong.
+        ConfigurationError: the saved list of models is damaged, a setting is wrong, or the ledger
+            holds calls to another upstream.
         StoreError: the ledger cannot be opened.
     """
     label = FolderLabels(folder or Path.cwd()).apply
-    async with (
-        make_store(settings) as book,
-        await build_gateway(book, settings, label=label) as gateway,
-    ):
+    async with AsyncGateway(settings, label=label) as gateway:
         yield gateway
 
 
-async def build_gateway(
+def build_gateway(
     book: Store,
     settings: Settings,
     ledger: Ledger | None = None,
     *,
     label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGateway:
-    """Return a gateway over an open store, with its budget set and its views rebuilt; enter it.
+    """Return a gateway over an open store, with the list of models in the data folder; enter it.
 
     Args:
         book: the store; its opener closes it.
@@ -203,23 +164,10 @@ async def build_gateway(
         label: completes the labels of each request; None: they stay as given.
 
     Raises:
-        ConfigurationError: the saved list of models is damaged, a setting is wrong, or the ledger
-            holds calls to another upstream.
-        StoreError: the ledger cannot be read or written.
+        ConfigurationError: the saved list of models is damaged, or a setting is wrong.
     """
-    book.origin.require()
-    await _set_budget(settings, book)
     catalogue = open_catalogue(settings)
-    gateway = OpenRouterGateway(
-        settings,
-        book=book,
-        ledger=ledger,
-        catalogue=catalogue,
-        providers=connect_providers(settings),
-        label=label,
-    )
-    replay(read_measured(book, settings, LOOKBACK), gateway.router)
-    return gateway
+    return AsyncGateway(settings, book=book, ledger=ledger, catalogue=catalogue, label=label)
 
 
 async def reconcile(
@@ -237,8 +185,7 @@ async def reconcile(
         ConfigurationError: the ledger holds calls to another upstream.
         StoreError: the ledger cannot be read or written.
     """
-    async with make_store(settings) as book, OpenRouterGateway(settings, book=book) as gateway:
-        book.origin.require()
+    async with make_store(settings) as book, build_gateway(book, settings) as gateway:
         return await make_reconciler(book, gateway, patience_s=patience_s).reconcile(days)
 
 
@@ -258,27 +205,3 @@ def make_reconciler(book: Store, gateway: AsyncGateway, *, patience_s: float = 9
         management_key=secret.get_secret_value() if secret else None,
     )
     return Reconciler(book, account, patience_s=patience_s)
-
-
-async def _set_budget(settings: Settings, book: Store) -> None:
-    """Set the monthly budget of the settings in the ledger, if they have one.
-
-    A folder that is not trusted may only lower it: a stricter budget stays.
-    """
-    if settings.cost_budget_usd is None:
-        return
-    if settings.is_limited_by_folder:
-        known = {state.budget.id: state.budget.limit_usd for state in book.budget_states()}
-        if known.get(SETTINGS_BUDGET_ID, settings.cost_budget_usd) < settings.cost_budget_usd:
-            return
-    await book.budgets.set(
-        Budget(
-            id=SETTINGS_BUDGET_ID,
-            scope="global",
-            window="month",
-            limit_usd=settings.cost_budget_usd,
-            timezone=settings.budget_time_zone,
-            thresholds=settings.budget_alert_at,
-            allow_unknown_price=settings.allow_unknown_price,
-        )
-    )

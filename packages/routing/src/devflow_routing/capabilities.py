@@ -13,7 +13,7 @@ from devflow_core.tokens import TextSize
 
 
 class Capability(IntFlag):
-    """Things that a model can or cannot do."""
+    """The abilities that a request may need of a model."""
 
     TOOLS = 1
     TOOL_CHOICE = 2
@@ -44,7 +44,7 @@ _BY_MODALITY = {
     "audio": Capability.AUDIO,
     "video": Capability.VIDEO,
 }
-"""By a catalogue row's words, which are the kinds of `Media` as well."""
+"""Capabilities by a catalogue row's words for modalities, which are also the kinds of `Media`."""
 _DESCRIPTIONS = {
     Capability.TOOLS: "tools",
     Capability.TOOL_CHOICE: "a forced choice of tool",
@@ -95,7 +95,7 @@ def list_parameters(capabilities: Capability) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needs:
-    """What a request requires of the model that answers it.
+    """The requirements that a request has of the model that answers it.
 
     Parallel tool calls are not included: the catalogue lists the parameter for 6 of 413 models,
     although nearly all models with tools also call several at once (snapshot of 2026-08-16).
@@ -105,7 +105,7 @@ class Needs:
     size: TextSize = field(default_factory=TextSize)
     """The length of the input, before a tokenizer is chosen."""
     input_tokens: int | None = None
-    """Set if the caller knows the count; it replaces the estimate from `size`."""
+    """The count that the caller gave; it replaces the estimate from `size`. None: estimated."""
     max_output_tokens: int | None = None
     """The limit that the caller set; None if there is none."""
     files: int = 0
@@ -117,7 +117,7 @@ class Needs:
     replaceable_media: Capability = NO_CAPABILITIES
     """Media that become notes at a model that cannot take them."""
     asked_media: Capability = NO_CAPABILITIES
-    """Those in the newest message that a note cannot replace, since the user asks about them."""
+    """Media in the newest message that a note cannot replace, since the user asks about them."""
     media_tokens: tuple[tuple[Capability, int], ...] = ()
     """The tokens in `size` of all media, by the capability to read them."""
     is_zero_retention: bool = False
@@ -180,9 +180,9 @@ def _output_needs(request: ChatRequest) -> Capability:
 
 _MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
 _UNREAD_MEDIA = Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
-"""Media that nobody reads for a model that cannot take them; for files, the provider does."""
+"""Media that the provider does not read for a model that cannot take them, unlike files."""
 _ALL_MEDIA = _UNREAD_MEDIA | Capability.FILES
-"""Replaced for Claude Code, which would pay anew for the reading of a file in every request."""
+"""Media replaced for Claude Code, which would pay for reading a file again in every request."""
 
 
 def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
@@ -200,7 +200,7 @@ def _input_needs(request: ChatRequest) -> tuple[TextSize, Capability]:
 
 
 def _with_media(needs: Needs, request: ChatRequest) -> Needs:
-    """Return the needs with what its media hold, and with those that the user asks about."""
+    """Return the needs with what its media hold, and with the media that the user asks about."""
     files = max_tokens = 0
     is_open = False
     counts: dict[Capability, int] = {}
@@ -227,7 +227,7 @@ def _with_media(needs: Needs, request: ChatRequest) -> Needs:
 def _asked_media(request: ChatRequest) -> Capability:
     """Return the media of the newest message, unless tools have returned them.
 
-    None for Claude Code: it sends a message again in every later request, also one that was
+    None for Claude Code: it sends a message again in every later request, even one that was
     refused, so that a refusal would end the session.
     """
     asked = NO_CAPABILITIES

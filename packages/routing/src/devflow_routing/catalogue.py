@@ -38,12 +38,12 @@ class CatalogueChange:
     before: str
     """The price, window or day of expiry before, as text for people."""
     after: str
-    """The same now."""
+    """The price, window or day of expiry now, as text for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamingRules:
-    """Names that a provider accepts although its list does not hold them."""
+    """The names that a provider accepts although its list does not hold them."""
 
     suffixes: frozenset[str] = frozenset()
     """Suffixes (`:nitro`) that can be added to any model."""
@@ -138,7 +138,7 @@ class Catalogue:
     def find_or_newest(self, name: str, scope: tuple[str, ...] | None = None) -> ModelConfig:
         """Return the model that a request for a name is sent to.
 
-        That is the one that `find` returns. For an unknown Claude it is the newest of its family,
+        It is the model that `find` returns; for an unknown Claude, the newest of its family,
         since clients are newer than any list: `claude-opus-9` is answered by the newest Opus. A
         variant (`:batch`) is kept.
 

@@ -27,17 +27,17 @@ EXPECTED_OUTPUT_TOKENS: Mapping[TaskType, float] = {
 }
 """The expected length of a reply to a task of medium complexity, in tokens."""
 _USUAL_OUTPUT_TOKENS = 600.0
-"""The same for a kind that is not in the table: the mean of those that are."""
+"""The expected length for a kind that is not in the table: the mean of those that are."""
 _LENGTH_FACTORS: Mapping[Complexity, float] = {"low": 0.5, "medium": 1.0, "high": 2.0}
 _REASONING_FACTOR = 3.0
 """Output tokens of a model that reasons by default, relative to one that answers at once."""
 
 NEGLIGIBLE_USD = 0.0005
-"""Below this, halving the cost of a request is hardly worth anything."""
+"""A cost in USD below which halving it is hardly worth anything."""
 _QUALITY_PER_HALVING = 0.3
 """The quality that a priority of 1 gives up for each halving of cost, or of time."""
 _NAN = float("nan")
-# used for models that were never measured
+# the time to the first event and the speed assumed for models that were never measured
 _DEFAULT_TTFT_S = 1.5
 _DEFAULT_TOKENS_PER_S = 60.0
 
@@ -51,7 +51,7 @@ class ModelEstimates:
     cost_usd: Floats
     """The expected cost, with the prompt cache considered; NaN if the price is unknown."""
     switch_cost_usd: Floats
-    """What is lost by leaving the prompt cache that the session has warmed."""
+    """The loss from leaving the prompt cache that the session has warmed."""
     latency_s: Floats
     """The expected time to the end of the reply; a default for models never measured."""
     utility: Floats

@@ -79,7 +79,7 @@ def _common_fields(route: Route) -> dict[str, Any]:
 
 
 def _substitutes_as_json(candidate: Candidate) -> dict[str, Any]:
-    """Return the fields that only candidates have for which something was replaced."""
+    """Return the fields of a candidate in which something was replaced; empty for all others."""
     found: dict[str, Any] = {}
     if candidate.stands_in_for:
         found["stands_in_for"] = candidate.stands_in_for

@@ -45,7 +45,7 @@ class DecisionInputs:
     allowed_models: tuple[str, ...] | None = None
     """Patterns of the models that may answer; None: all."""
     billable: Billable = NOTHING_BESIDES
-    """What the request may be billed for besides the tokens of one turn."""
+    """Everything that the request may be billed for besides the tokens of one turn."""
     session: SessionState | None = None
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""

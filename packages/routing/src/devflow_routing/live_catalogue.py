@@ -19,11 +19,11 @@ from devflow_routing.catalogue_file import CatalogueFile
 from devflow_routing.model_config import ModelConfig
 
 REFRESH_INTERVAL_S = 3600.0
-"""The provider's list changes a few times a day (52 of 360 prices in 19 days of 2026)."""
+"""Seconds between fetches; the list changes a few times a day (52 of 360 prices in 19 days)."""
 POLL_INTERVAL_S = 60.0
-"""How soon a failed fetch is retried, and a list saved by another process is noticed."""
+"""Seconds until a failed fetch is retried, and a list saved by another process is noticed."""
 MAX_CACHED_NAMES = 4_096
-"""Bounds the cache, since callers may ask for any name."""
+"""The most names in the cache; bounded, since callers may ask for any name."""
 
 Fetch = Callable[[], Awaitable[JsonObject]]
 """Fetches from the provider; the document is what `decode` reads and the file keeps."""
@@ -137,7 +137,7 @@ class LiveCatalogue:
         on_error: Callable[[DevFlowError], None] = lambda _error: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Renew the list for ever; belongs in the task group of the gateway's owner.
+        """Renew the list until cancelled; belongs in the task group of the gateway's owner.
 
         Of several processes with one file, the first fetches, and the others read what it saved.
 
@@ -163,7 +163,7 @@ class LiveCatalogue:
             self._task.cancel()
             await asyncio.wait([self._task])
             if not self._task.cancelled():
-                # whoever waited for it may have left; asyncio would report it as never retrieved
+                # its waiters may have left; asyncio would report its error as never retrieved
                 self._task.exception()
 
     async def _fetch_and_replace(self, fetch: Fetch) -> tuple[CatalogueChange, ...]:

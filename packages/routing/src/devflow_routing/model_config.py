@@ -23,16 +23,16 @@ class ModelConfig:
     canonical_slug: str = ""
     tokenizer: str = "Other"
     context_length: int | None = None
-    """Input and output together, in tokens; None means unknown."""
+    """The window, input and output together, in tokens; None if it is unknown."""
     max_output_tokens: int | None = None
     price: Price | None = None
-    """None means unknown, never free."""
+    """The price; None means unknown, never free."""
     capabilities: Capability = NO_CAPABILITIES
     writes_text: bool = True
     reasons_by_default: bool = False
     """Whether it reasons unless the request turns that off."""
     created: int = 0
-    """When it was listed, in seconds since 1970."""
+    """When the model was listed, in seconds since 1970."""
     expires_on: date | None = None
     alias_of: str | None = None
     """The model that a `~…-latest` name stands for; None for other names."""
@@ -48,7 +48,7 @@ class ModelConfig:
 
     @property
     def variant(self) -> str:
-        """`free`, `batch`, `thinking`…; empty for the plain model."""
+        """The variant, such as `free`, `batch` or `thinking`; empty for the plain model."""
         return self.id.partition(":")[2]
 
 

@@ -23,11 +23,11 @@ class ClaudeName:
     """The name of a Claude, known or not."""
 
     words: tuple[str, ...]
-    """Its words but `claude`, sorted: the family (`opus`), and a way of serving (`fast`)."""
+    """The words but `claude`, sorted: the family (`opus`), and a way of serving (`fast`)."""
     version: tuple[int, ...]
-    """Its numbers without dates: (4, 5) for `claude-sonnet-4.5`."""
+    """The numbers of the name without dates: (4, 5) for `claude-sonnet-4.5`."""
     variant: str
-    """`batch`, `nitro`…; empty for the plain model."""
+    """The variant, such as `batch` or `nitro`; empty for the plain model."""
 
 
 def normalize_name(name: str) -> str:
@@ -57,7 +57,7 @@ def normalized_spellings(name: str) -> tuple[str, ...]:
 
 
 def read_claude_name(name: str) -> ClaudeName | None:
-    """Return what the name of a Claude says in any cloud's spelling; None for any other name.
+    """Parse the name of a Claude in any cloud's spelling; return None for any other name.
 
     The model itself may be unknown: `claude-opus-9`, `us.anthropic.claude-opus-9-20270101-v1:0`.
     """

@@ -76,7 +76,7 @@ class ModelSelector:
         )
 
     def estimate_input_tokens(self, needs: Needs) -> tuple[Floats, Floats]:
-        """Return the estimated input tokens for each model, and the upper bound of the estimate."""
+        """Return the estimated input tokens for each model, and the upper end of their error."""
         if needs.input_tokens is not None:
             known = np.full(len(self.models), float(needs.input_tokens))
             return known, known
@@ -140,7 +140,7 @@ class Selection:
     input_tokens: Floats
     """The estimated input tokens of the request for each model."""
     upper_tokens: Floats
-    """The upper bounds of these estimates."""
+    """The upper end of the error of `input_tokens`, for each model; few requests exceed it."""
     eligible: Flags
     day_ordinal: int
     """The day of the decision, as `date.toordinal` counts days."""

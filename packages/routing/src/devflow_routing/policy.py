@@ -33,7 +33,7 @@ class RoutingPolicy:
     then asked in that order (a combo).
     """
     preferred_models: tuple[str, ...] = ()
-    """Tried first, in this order, if they are able."""
+    """Models that are tried first, in this order, if they are able."""
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The models that are asked after a model, by its id or pattern."""
     fallback_models: tuple[str, ...] = ()

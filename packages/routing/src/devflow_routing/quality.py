@@ -27,17 +27,17 @@ TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 DIFFICULTY: Mapping[Complexity, float] = {"low": -1.2, "medium": 0.0, "high": 1.2}
 """Logits that the complexity of a task subtracts from every model's chance."""
 _MEAN_LOGIT = 1.0
-"""A model of average ability succeeds at seven of ten tasks of medium complexity."""
+"""The logit of an average model, which succeeds at seven of ten tasks of medium complexity."""
 _SPREAD = 1.3
 """Logits per unit of ability on the leaderboards' scale."""
 _MAX_GUESSED_ABILITY = 0.3
-"""A new and expensive model is not assumed to be as good as the best."""
+"""The most ability that is guessed: a new, expensive model need not be as good as the best."""
 PRIOR_WEIGHT = 20.0
 """The number of answers that the prior of a row counts as."""
 _CACHE_SIZE = 64
 """The number of cached arrays, of about 3 kB each."""
 _AGE_EPOCH_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
-"""Ages are counted from June 2025, in years, as when the table was fitted."""
+"""The time from which ages are counted in years, June 2025 as when the table was fitted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ earlier price list said 0.02.
 RESULTS_INCLUDED = 10
 """The results of one search that `MAX_SEARCH_USD` covers."""
 RESULT_USD = Decimal("0.004")
-"""For each further result; 0.001 today, 0.004 in the earlier price list."""
+"""The most that each further result costs: 0.001 today, 0.004 in the earlier price list."""
 MAX_BUILT_IN_SEARCH_USD = Decimal("0.05")
 """The most that the search of a model that always searches can cost, per request.
 
@@ -46,9 +46,9 @@ OpenAI's search previews cost up to 50 USD per thousand, Perplexity's up to 18.
 MAX_PDF_PAGES = 1_000
 """The most pages of one file; the reader refuses more (Mistral OCR's limits)."""
 PDF_PAGE_USD = Decimal("0.0022")
-"""Mistral OCR through the router: 2 USD per thousand pages, 10 % more in the US region."""
+"""The price of a page with Mistral OCR: 2 USD per thousand, 10 % more in the US region."""
 MIN_TURN_TOKENS = 1_000
-"""The tokens that a turn that calls a tool may write, even if the reply itself may be shorter."""
+"""The tokens that a turn with a tool call may write, even if the reply itself may be shorter."""
 DEFAULT_OUTPUT_TOKENS = 32_000
 """The tokens reserved for a reply that neither caller nor catalogue nor window limits.
 
@@ -62,7 +62,7 @@ class WorstCase:
 
     usd: Decimal | None
     reason: str = ""
-    """Empty if the amount is known."""
+    """Why the amount is unknown; empty if it is known."""
     first_fees_usd: Decimal = Decimal(0)
     """The part of it that is billed before the model is asked."""
 

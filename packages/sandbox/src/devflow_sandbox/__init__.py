@@ -1,4 +1,4 @@
-"""A stand-in for OpenRouter on loopback: its protocol and prices, own books, faults on request.
+"""Stands in for OpenRouter on loopback, with its protocol and prices, and with faults on request.
 
 The names are imported lazily: pytest imports this package in every run, through the plugin's
 entry point, and most runs do not need it.

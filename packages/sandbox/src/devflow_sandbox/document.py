@@ -23,9 +23,9 @@ class Document:
 
     name: str
     hash: str
-    """Identifies the file, so that a client can send its text back and avoid another read."""
+    """The SHA-256 of the data or URL as sent; a PDF whose hash a client sends back is not read."""
     pages: int
-    """At least 1."""
+    """The number of pages, at least 1."""
 
 
 def read_document(part: JsonObject) -> Document | None:

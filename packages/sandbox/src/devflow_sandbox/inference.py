@@ -42,7 +42,7 @@ class Inference:
     fault: Fault | None = None
     """The fault to apply to the answer."""
     order: Order = PLAIN
-    """What is ordered besides the reply."""
+    """The services that are ordered besides the reply."""
     failed_attempts: list[JsonObject] = field(default_factory=list[JsonObject])
     """Attempts before the one that answers."""
     failed_target: ProviderTarget | None = None

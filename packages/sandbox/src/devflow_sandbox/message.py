@@ -13,7 +13,7 @@ import orjson
 JsonObject = dict[str, Any]
 
 Framing = Literal["chunked", "length", "close", "raw"]
-"""How the end of a body is marked; `raw`: the steps are the bytes of the connection."""
+"""The marking of the end of a body; `raw`: the steps are the bytes of the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +22,9 @@ class SandboxRequest:
 
     method: str
     path: str
-    """Without the query."""
+    """The path without the query."""
     query: str = ""
-    """Without the `?`."""
+    """The query without the `?`."""
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
 
@@ -44,9 +44,9 @@ class DropConnection(Enum):
     """A step that ends the connection, in the middle of the answer."""
 
     RESET = "reset"
-    """Like a crash: RST."""
+    """The connection is reset (RST), as by a crash."""
     CLOSE = "close"
-    """Like an impatient proxy: FIN."""
+    """The connection is closed (FIN), as by an impatient proxy."""
 
 
 Step = bytes | Pause | DropConnection
@@ -68,7 +68,7 @@ class Answer:
     is_paced: bool = False
     """Whether it has pauses, drops or endless steps, and so must be written step by step."""
     step_count: int = 1
-    """Number of steps, for `settle`."""
+    """The number of steps, for `settle`."""
     dribble_s: float | None = None
     """Seconds between the bytes of the head, sent one by one; None: sent at once."""
     head_delay_s: float = 0.0
@@ -84,7 +84,7 @@ class Answer:
 
 
 COMMENT = b": OPENROUTER PROCESSING\n\n"
-"""Sent in a stream while there is no event."""
+"""The comment that is sent in a stream while there is no event."""
 DONE = b"data: [DONE]\n\n"
 """The end of a stream, except for `/messages`."""
 CORS = (

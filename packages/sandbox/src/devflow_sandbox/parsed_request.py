@@ -15,7 +15,7 @@ from devflow_sandbox.message import JsonObject
 Ttl = Literal["5m", "1h"]
 
 MEDIA_TOKENS = 258
-"""Tokens of an image, audio clip or page of a file; with OpenRouter they depend on its size."""
+"""The tokens of an image, audio clip or page; with OpenRouter they depend on its size."""
 
 _SYSTEM_ROLES = ("system", "developer")
 
@@ -29,7 +29,7 @@ class Block:
     role: str
     """`tools`, `system`, `developer`, `user`, `assistant`, `call` or `tool`."""
     text: str
-    """Empty for media."""
+    """The text; empty for media."""
     ttl: Ttl | None = None
     """The cache lifetime, if the client marked the prompt up to here."""
     media: MediaKind | None = None
@@ -48,7 +48,7 @@ class Block:
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens: four characters each, as no tokenizer is shipped."""
+        """The estimated tokens: four characters each, as no tokenizer is shipped."""
         if self.media is None:
             return (len(self.text) + 3) // 4
         return MEDIA_TOKENS * (1 if self.document is None else self.document.pages)
@@ -64,7 +64,7 @@ class ToolDefinition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningRequest:
-    """How much reasoning is requested, and whether it is shown."""
+    """The amount of reasoning that is requested, and whether it is shown."""
 
     is_enabled: bool
     is_hidden: bool = False
@@ -90,20 +90,20 @@ class ParsedRequest:
     wants_json: bool = False
     """Whether the text has to be JSON, of any form."""
     max_tokens: int | None = None
-    """Longest reply; None: the model's own limit."""
+    """The longest reply; None: the model's own limit."""
     reasoning: ReasoningRequest | None = None
-    """None if the request does not mention it."""
+    """The requested reasoning; None if the request does not mention it."""
     provider: JsonObject = field(default_factory=dict[str, Any])
     """The `provider` object: preferences for the routing."""
     session_id: str | None = None
     """The conversation, which stays with its provider."""
     user: str | None = None
     implicit_cache: bool = True
-    """Whether a provider that caches by itself may; False: only what is marked."""
+    """Whether a provider may cache without being told; False: only marked prompts are cached."""
 
     @property
     def prompt_tokens(self) -> int:
-        """Tokens of the whole prompt, with a few tokens of framing for each piece."""
+        """The tokens of the whole prompt, with a few tokens of framing for each piece."""
         # the framing, about as OpenAI's: 3 tokens a piece, and a few for the start of the reply
         return sum(block.tokens for block in self.blocks) + 3 * len(self.blocks) + 4
 
@@ -114,7 +114,7 @@ class ParsedRequest:
 
     @property
     def turn(self) -> int:
-        """Number of replies already in the conversation."""
+        """The number of replies already in the conversation."""
         return sum(1 for block in self.blocks if block.role == "assistant")
 
     @property

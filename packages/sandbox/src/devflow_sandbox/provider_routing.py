@@ -15,7 +15,7 @@ from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import BodyReader, ParsedRequest
 
 STICKY_S = 600.0
-"""A conversation stays with its provider until ten minutes pass without a call."""
+"""Seconds without a call until a conversation may leave its provider."""
 _PER_MILLION = Decimal(1_000_000)
 _SUFFIX_TIERS: dict[str, Tier] = {"nitro": "priority", "floor": "flex"}
 

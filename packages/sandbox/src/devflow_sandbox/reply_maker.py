@@ -35,7 +35,7 @@ class ReplyMaker:
 
     state: SandboxState
     key: Key
-    """Whose account pays."""
+    """The key whose account pays."""
     request: ParsedRequest
     order: Order
     target: ProviderTarget

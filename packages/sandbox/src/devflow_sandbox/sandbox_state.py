@@ -21,12 +21,12 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How a sandbox behaves; the defaults suit most tests."""
+    """The behaviour of a sandbox; the defaults suit most tests."""
 
     seed: int = 0
     """Determines replies, ids and keys; nothing is random."""
     credits_usd: Decimal = Decimal(100)
-    """Credits of the default account."""
+    """The credits of the default account, in USD."""
     tokens_per_s: float | None = None
     """Events of a stream per second, about a token each; None: as fast as the client reads."""
     ttft_s: float = 0.0
@@ -36,7 +36,7 @@ class Setup:
     totals_delay_s: float = 0.0
     """Seconds until `GET /key` counts a call."""
     byok: frozenset[str] = frozenset()
-    """Slugs of providers for which the default account has its own keys."""
+    """The slugs of the providers for which the default account has its own keys."""
     tool_uses: int | None = None
     """Uses of each tool that OpenRouter runs, within the request's limits; models behind tools then
     write as much as they may. None: 1 to 3 times, by the seed.
@@ -48,7 +48,7 @@ class Setup:
     models: Sequence[JsonObject] = ()
     """More catalogue rows, in the form of `GET /models`; they replace rows of the same id."""
     clock: Callable[[], float] = time.time
-    """Unix time in seconds; decides about caches, limits and days."""
+    """Returns the Unix time in seconds, which decides about caches, limits and days."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +56,11 @@ class Grant:
     """A user's consent, waiting for its code to be exchanged for a key."""
 
     challenge: str | None
-    """What the verifier has to match; None: any verifier does."""
+    """The challenge that the verifier has to match; None: any verifier does."""
     method: str
     """`S256` or `plain`: how the verifier becomes the challenge."""
     at_s: float
-    """Unix time of the consent."""
+    """The Unix time of the consent."""
 
 
 @dataclass(slots=True)
@@ -78,11 +78,11 @@ class SandboxState:
     prompt_cache: PromptCache = field(default_factory=PromptCache)
     response_cache: SandboxResponseCache = field(default_factory=SandboxResponseCache)
     grants: dict[str, Grant] = field(default_factory=dict[str, Grant])
-    """By authorization code."""
+    """The grants by authorization code."""
     sticky_providers: dict[str, tuple[str, float]] = field(
         default_factory=dict[str, tuple[str, float]]
     )
-    """Slug of each conversation's provider, and the Unix time of its last call."""
+    """The slug of each conversation's provider, and the Unix time of its last call."""
     faults: FaultRules = field(default_factory=FaultRules)
     reply_script: ScriptRunner = field(default_factory=ScriptRunner)
     clock_offset_s: float = 0.0

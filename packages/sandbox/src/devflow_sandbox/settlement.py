@@ -28,7 +28,7 @@ class Settlement:
     outcome: Outcome = "completed"
     """The call's outcome if everything is sent; otherwise it is `cancelled`."""
     share: float = 1.0
-    """How much of the reply is to be sent, from 0 to 1; less than 1 if a fault cuts it."""
+    """The share of the reply that is to be sent, from 0 to 1; less than 1 if a fault cuts it."""
     billing: BillingMode = "provider"
 
     def __post_init__(self) -> None:

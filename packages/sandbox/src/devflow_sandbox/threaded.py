@@ -9,7 +9,7 @@ from typing import Any, Self
 from devflow_sandbox.sandbox import Sandbox
 
 _START_TIMEOUT_S = 10.0
-"""How long the thread may take to listen; it takes milliseconds unless the machine is busy."""
+"""Seconds that the thread may take to listen; it needs far less unless the machine is busy."""
 
 
 class ThreadedSandbox(Sandbox):

@@ -20,7 +20,7 @@ from devflow_core.errors import (
 from devflow_core.ids import new_id
 from devflow_core.masking import KNOWN_SECRETS
 
-from devflow_server.auth import ANONYMOUS, Authenticator, Caller, presented_secrets
+from devflow_server.auth import ANONYMOUS, Caller, Callers, presented_secrets
 from devflow_server.error_responses import InternalError, OutOfMemory, error_headers, error_reply
 from devflow_server.http import Admission, ClientDisconnected, Exchange, Request
 from devflow_server.http.receiver import too_many_bytes
@@ -34,7 +34,7 @@ _CLIENT_CLOSED_STATUS = 499
 
 
 _MAX_ADMISSION_AGE_S = 1.0
-"""If the body took longer than this to arrive, the client key is checked again."""
+"""Seconds after which the client key is checked again, if the body took longer to arrive."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ class AdmittedRequest(Admission):
     """The admission of a request, with its route and its caller."""
 
     found: RouteMatch | None = None
-    """None if no route matches."""
+    """The route; None if none matches."""
     caller: Caller = ANONYMOUS
     at_s: float = 0.0
     """When the admission was decided, on the monotonic clock."""
@@ -60,18 +60,26 @@ class App:
 
     Args:
         routes: the table of routes.
-        authenticator: decides whether a caller is let in.
+        callers: decides whether a caller is let in.
         metrics: counts requests and failures.
         tracing: gets every admitted request once it is answered.
+        logs_requests: whether the access log gets a line for each request.
     """
 
     def __init__(
-        self, routes: RouteTable, authenticator: Authenticator, metrics: Metrics, tracing: Tracing
+        self,
+        routes: RouteTable,
+        callers: Callers,
+        metrics: Metrics,
+        tracing: Tracing,
+        *,
+        logs_requests: bool = True,
     ) -> None:
         self._tracing = tracing
         self.routes = routes
-        self._authenticator = authenticator
+        self._callers = callers
         self._metrics = metrics
+        self._logs_requests = logs_requests
         self._log = structlog.get_logger("devflow.access")
         self._is_memory_limited = is_memory_limited()
 
@@ -97,6 +105,7 @@ class App:
         route: HttpRoute | None = None
         context: RequestContext | None = None
         presented = presented_secrets(exchange.request.headers)
+        # held before anything can fail, so that no error and no log line shows a key
         for secret in presented:
             KNOWN_SECRETS.hold(secret)
         try:
@@ -107,6 +116,7 @@ class App:
         except DevFlowError as error:
             self._send_error(exchange, route, request_id, error)
         except (asyncio.CancelledError, ClientDisconnected):
+            # a client that left cancels too; only when draining is there still a reader to answer
             if exchange.is_draining and not exchange.is_started:
                 going = Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
                 self._send_error(exchange, route, request_id, going)
@@ -116,6 +126,7 @@ class App:
                 exchange, route, request_id, self._judge_fault(fault, route, request_id)
             )
         finally:
+            # before the keys are released, since they mask what is logged here
             self._record(exchange, route, context, request_id, time.monotonic() - began_s)
             for secret in presented:
                 KNOWN_SECRETS.release(secret)
@@ -147,7 +158,7 @@ class App:
     def _judge_fault(
         self, fault: Exception, route: HttpRoute | None, request_id: str
     ) -> DevFlowError:
-        """Return the error that a client gets for an unexpected exception, and log that one."""
+        """Return the error that a client gets for an unexpected exception, and log the latter."""
         path = route.path if route else None  # as declared: a path as sent may hold anything
         if isinstance(fault, MemoryError):  # the request's memory is free again
             self._log.error("no_memory", route=path)
@@ -166,7 +177,8 @@ class App:
         return decided if isinstance(decided, AdmittedRequest) else await decided
 
     def _find_route(self, request: Request) -> RouteMatch:
-        self._authenticator.check_origin(request)
+        # first, so that pages of other sites cannot even find out which paths exist
+        self._callers.check_origin(request)
         found = self.routes.find(request.method, request.path)
         if found is not None:
             return found
@@ -178,13 +190,11 @@ class App:
         raise NotFound("There is no such path; /docs lists what there is.")
 
     def _recognize(self, request: Request, route: HttpRoute) -> Caller | None:
-        return ANONYMOUS if route.access is Access.OPEN else self._authenticator.recognize(request)
+        return ANONYMOUS if route.access is Access.OPEN else self._callers.recognize(request)
 
     async def _look_up(self, request: Request, found: RouteMatch) -> AdmittedRequest:
         try:
-            caller = await self._authenticator.look_up(
-                request, takes_former=found.route.serves_outages
-            )
+            caller = await self._callers.look_up(request, takes_former=found.route.serves_outages)
             return self._admit(found, caller)
         except DevFlowError as error:
             return self._refuse(found, error)
@@ -197,6 +207,7 @@ class App:
             return self._refuse(found, error)
         return AdmittedRequest(
             owner=caller.id,
+            # anybody reaches an open route, so it takes no bytes from them
             max_body_bytes=0 if route.access is Access.OPEN else route.max_body_bytes,
             found=found,
             caller=caller,
@@ -218,6 +229,7 @@ class App:
             error, dialect, request_id, is_for_application=face is Face.APPLICATION
         )
         headers = error_headers(error, request_id)
+        # RFC 9110, 15.5.6: a 405 has to list the methods that the path accepts
         if isinstance(error, MethodNotAllowed):
             headers.append(("allow", ", ".join(self.routes.allowed_methods(exchange.request.path))))
         exchange.respond(status, body, headers)
@@ -234,6 +246,8 @@ class App:
         self._metrics.observe_request(route.path if route else "other", status, total_s)
         if context is not None:
             self._tracing.record(context, status, total_s)
+        if not self._logs_requests:
+            return
         self._log.info(
             "request",
             request_id=request_id,

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from devflow_core.errors import ConfigurationError, Forbidden, StoreError, Unauthorized
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.scope import is_in_scope
+from devflow_core.settings import Settings
 
 from devflow_server.guesses import GuessBrake
 from devflow_server.http import Request
@@ -43,9 +44,10 @@ _FORWARDING_HEADERS = frozenset(
     }
 )
 """Headers that proxies add. Behind a proxy the peer of the socket is the proxy, not the caller."""
+# far longer than our keys and those of providers; bounds what is hashed for each request
 _MAX_KEY_CHARS = 512
 _MIN_KEY_CHARS = 16
-"""Shorter texts are taken for placeholders, which stay readable in logs."""
+"""The shortest text taken for a key; shorter ones are placeholders, readable in logs."""
 
 
 class ClientKey(Protocol):
@@ -115,8 +117,37 @@ ANONYMOUS = Caller(name="anybody", id="anybody", groups=frozenset())
 """The caller of an open route, who is not identified."""
 
 
+class Callers(Protocol):
+    """The port through which the sender of a request is found and let in."""
+
+    def check_origin(self, request: Request, /) -> None:
+        """Refuse requests that come from pages of other sites.
+
+        Raises:
+            Forbidden: it is from such a page.
+        """
+        ...
+
+    def recognize(self, request: Request, /) -> Caller | None:
+        """Return the caller if that takes no look-up; None if `look_up` has to decide.
+
+        Raises:
+            Unauthorized: a key is needed, and it is missing or malformed.
+        """
+        ...
+
+    async def look_up(self, request: Request, /, *, takes_former: bool = False) -> Caller:
+        """Return the caller, after looking its key up.
+
+        Raises:
+            Unauthorized: the key is wrong.
+            StoreError: the key cannot be looked up.
+        """
+        ...
+
+
 class Authenticator:
-    """Decides whom a request is from and whether it is let in.
+    """Decides who sent a request, and whether it is let in.
 
     Args:
         keys: looks client keys up.
@@ -154,8 +185,10 @@ class Authenticator:
                 "This gateway is not addressed under this Host. Add the name to allowed_hosts."
             )
         origin = request.headers.get("origin")
+        # a page of our own sends the address under which it was opened
         if origin is not None and origin not in (f"http://{host}", f"https://{host}"):
             raise Forbidden("Pages of other sites may not use this gateway.")
+        # a foreign page's GET may come without an Origin, but browsers mark it with this header
         if request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             raise Forbidden("Pages of other sites may not use this gateway.")
 
@@ -170,10 +203,12 @@ class Authenticator:
         """
         secret = _read_secret(request.headers)
         is_local = not self._require_key and is_loopback(request.peer)
+        # before any key is checked: SDKs make the user of this machine send one, valid or not
         if is_local and self._is_direct(request.headers):
             return LOCAL_CALLER if secret is None else _local_caller(secret)
         if secret is None:
             raise Unauthorized(_PROXY_NEEDS_KEY if is_local else _KEY_NEEDED)
+        # in constant time, so that the duration of a comparison reveals nothing of the key
         if self._local_key is not None and hmac.compare_digest(secret.encode(), self._local_key):
             return LOCAL_CALLER
         key = self._keys.find_known(secret)
@@ -215,6 +250,26 @@ _PROXY_NEEDS_KEY = (
     " key is needed: make one with `devflow keys create NAME`, and send it as `Authorization:"
     " Bearer` or `x-api-key`."
 )
+
+
+def make_authenticator(
+    settings: Settings, keys: KeyVerifier, *, local_key: str | None = None
+) -> Authenticator:
+    """Return an authenticator that asks for keys and accepts hosts as the settings say.
+
+    Args:
+        settings: all of them.
+        keys: looks client keys up.
+        local_key: a client key that only this process accepts, for a client that it started.
+    """
+    # pages of other sites use 0.0.0.0 to reach this machine
+    is_name = settings.host not in ("0.0.0.0", "::", "")  # noqa: S104 - not bound here
+    return Authenticator(
+        keys,
+        require_key=settings.require_key,
+        allowed_hosts=(*settings.allowed_hosts, *((settings.host,) if is_name else ())),
+        local_key=local_key,
+    )
 
 
 def caller_id(caller: Caller, upstream_key: str | None) -> str:
@@ -269,6 +324,7 @@ def is_loopback(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    # a dual-stack socket reports 127.0.0.1 as ::ffff:127.0.0.1
     mapped = getattr(ip, "ipv4_mapped", None)
     return (mapped or ip).is_loopback
 
@@ -293,6 +349,7 @@ def _caller_from_key(key: ClientKey) -> Caller:
     models = key.scopes.get("models")
     return Caller(
         name=key.name,
+        # not the name, which may be reused after a revocation
         id=f"key/{key.id}",
         is_operator=routes is not None and "operate" in routes,
         groups=None if routes is None else frozenset(routes),
@@ -301,8 +358,9 @@ def _caller_from_key(key: ClientKey) -> Caller:
 
 
 def _local_caller(secret: str) -> Caller:
-    """Return the user of this machine, with an id derived from what was sent as a client key."""
+    """Return the user of this machine, with an id derived from the text sent as a client key."""
     digest = hashlib.sha256(secret.encode()).hexdigest()
+    # the main provider's keys begin with this; such a caller pays for the request itself
     is_upstream = secret.startswith("sk-or-")
     return Caller(
         name="local",
@@ -315,6 +373,7 @@ def _local_caller(secret: str) -> Caller:
 def _host_name(host: str) -> str:
     """Return the host without its port, in lower case; empty if the port is malformed."""
     name, colon, port = host.rpartition(":")
+    # the colons of an IPv6 address in brackets do not begin a port
     if not colon or host.endswith("]"):
         name, port = host, ""
     return name.lower() if not port or (port.isascii() and port.isdigit()) else ""

@@ -8,7 +8,6 @@ import orjson
 from devflow_core.errors import (
     AllCandidatesFailed,
     ConfigurationError,
-    Conflict,
     DevFlowError,
     KeysExhausted,
     LedgerCorrupt,
@@ -21,25 +20,13 @@ from devflow_core.wire import Dialect, sse
 from devflow_server.http.message import Header
 
 MAX_CLIENT_WAIT_S = 60.0
-"""SDKs ignore a longer `retry-after` and retry at once instead."""
+"""The longest wait sent to a client: SDKs ignore a longer `retry-after` and retry at once."""
 
 _DO_NOT_RETRY: Header = ("x-should-retry", "false")
 
 
-class KeyReused(Conflict):
-    """An idempotency key that was already used with another request."""
-
-    status_hint = 422
-
-
-class OutcomeUnknown(Conflict):
-    """An idempotency key whose call may have been made by a process that was killed."""
-
-    code = "outcome_unknown"
-
-
 class InternalError(DevFlowError):
-    """An unexpected fault of the gateway; the log has its details under the request id."""
+    """An unexpected fault of the gateway; the log has its details under the request's id."""
 
 
 class OutOfMemory(QueueFull):
@@ -88,13 +75,16 @@ def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
     headers = [("content-type", "application/json"), *id_headers(request_id)]
     wait_s = _wait_s(error)
     if wait_s is not None:
+        # SDKs read whole seconds; 0 would let them retry at once
         headers.append(("retry-after", str(max(1, math.ceil(wait_s)))))
     return headers if _may_be_repeated(error, wait_s) else [*headers, _DO_NOT_RETRY]
 
 
 def id_headers(request_id: str) -> list[Header]:
-    """Return the request's id, under our header name and under the one Anthropic's SDK reads."""
-    return [("x-devflow-request-id", request_id), ("request-id", request_id)]
+    """Return the request's id, under our header name and under those that SDKs read."""
+    # Anthropic's SDK reads the second, OpenAI's the third
+    names = ("x-devflow-request-id", "request-id", "x-request-id")
+    return [(name, request_id) for name in names]
 
 
 def _application_error(error: DevFlowError, request_id: str) -> tuple[int, bytes]:
@@ -109,13 +99,14 @@ def _wait_s(error: DevFlowError) -> float | None:
     """Return how long to wait before retrying, in seconds; None if no wait is known to help."""
     if _needs_a_person(error):
         return None
+    # a full queue or a busy ledger has usually moved on within a second
     if error.retry_after_s is None and isinstance(error, QueueFull | StoreError):
         return None if error.attempts else 1.0
     return error.retry_after_s
 
 
 def _may_be_repeated(error: DevFlowError, wait_s: float | None) -> bool:
-    """Return whether a client should retry by itself."""
+    """Return whether a client should retry on its own."""
     if error.attempts > 1:
         return False  # the gateway has retried already
     if wait_s is not None:

@@ -11,19 +11,22 @@ import structlog
 from devflow_core.errors import Unauthorized
 
 MAX_FREE_GUESSES = 10
-"""Wrong keys from one address that are answered at once; one is forgotten every 6 seconds."""
+"""Wrong keys from one address that are answered at once; one is forgotten every six seconds."""
 MAX_FREE_GUESSES_IN_ALL = 1_000
-"""The same for all addresses together."""
+"""Wrong keys from all addresses together that are answered at once."""
 MAX_DELAY_S = 4.0
-"""The longest delay of an answer; delays begin at a tenth of a second and double."""
+"""The longest delay of an answer, in seconds; delays begin at a tenth of a second and double."""
 MAX_DELAYED = 256
-"""Answers delayed at the same time; further ones are sent at once, so as not to tie up connections.
+"""The most answers delayed at a time; others are sent at once, so as not to tie up connections.
 """
 MAX_ADDRESSES = 10_000
-"""Addresses remembered; the one whose last wrong key is oldest is forgotten first."""
+"""The most addresses remembered; the one whose last wrong key is oldest is forgotten first."""
+# ten a minute in the long run, which is more than a person mistypes
 _FORGET_INTERVAL_S = 6.0
 _FIRST_DELAY_S = 0.1
+# one line a minute, so that an attack does not fill the log
 _LOG_INTERVAL_S = 60.0
+# no caller's address is empty: a Unix socket counts as "unix"
 _ALL = ""
 
 
@@ -51,7 +54,7 @@ class GuessBrake:
         self._clock = clock
         self._sleep = sleep
         self._failures: dict[str, tuple[float, float]] = {}
-        """By address: the number of wrong keys, and the time for which it is computed."""
+        """The number of wrong keys by address, and the time for which it is computed."""
         self._delayed = 0
         self._since_log = 0
         self._logged_s = clock() - _LOG_INTERVAL_S
@@ -65,6 +68,7 @@ class GuessBrake:
         if over <= 0:
             return Unauthorized("This client key is unknown, revoked or expired.")
         self._log_now_and_then()
+        # the inner cap only keeps the power small; MAX_DELAY_S is reached long before
         delay_s = min(MAX_DELAY_S, _FIRST_DELAY_S * 2 ** min(over - 1, 10))
         if self._delayed < MAX_DELAYED:
             self._delayed += 1
@@ -83,6 +87,7 @@ class GuessBrake:
         now_s = self._clock()
         count, as_of_s = self._failures.pop(address, (0.0, now_s))
         count = max(0.0, count - (now_s - as_of_s) / _FORGET_INTERVAL_S) + 1
+        # each address was put at the end by its last wrong key, so the first is the oldest
         if len(self._failures) >= MAX_ADDRESSES:
             del self._failures[next(iter(self._failures))]
         self._failures[address] = (count, now_s)

@@ -10,7 +10,7 @@ from typing import TypeVar
 from devflow_server.http.limits import MAX_PARSED_ON_LOOP_BYTES, MAX_READER_THREADS
 
 _threads = ThreadPoolExecutor(MAX_READER_THREADS, thread_name_prefix="devflow-body")
-"""Threads are started when first needed; what they do is bounded by the limits."""
+"""The threads, started when first needed; their work is bounded by the limits."""
 T = TypeVar("T")
 
 

@@ -18,11 +18,11 @@ from devflow_server.http.limits import MAX_SMALL_BODY_BYTES
 from devflow_server.http.message import Header
 
 _MAX_FOLDERS = 6
-"""How many folders of an unknown path are looked at; no route is deeper."""
+"""The folders of an unknown path that are looked at; no route is deeper."""
 
 
 class Access(Enum):
-    """Who may use a route."""
+    """The callers who may use a route."""
 
     OPEN = "open"
     """Everybody who reaches the socket under an allowed Host name; for health checks."""
@@ -33,7 +33,7 @@ class Access(Enum):
 
 
 class Face(Enum):
-    """Who reads a route's errors, which decides their form."""
+    """The readers of a route's errors, who decide their form."""
 
     API = "api"
     """Programs: an error is in the route's dialect, or plain JSON."""
@@ -51,7 +51,7 @@ class RequestContext:
     request_id: str
     caller: Caller
     path_parameter: str = ""
-    """What `{…}` in the route's path stands for, percent-decoded once."""
+    """The value of `{…}` in the route's path, percent-decoded once."""
     reply_headers: list[Header] = field(default_factory=list[Header])
     """Additional headers for the reply."""
     log_fields: dict[str, object] = field(default_factory=dict[str, object])
@@ -75,7 +75,7 @@ class HttpRoute:
     path: str
     handler: Callable[[RequestContext], Awaitable[None]]
     access: Access | None = None
-    """None is refused at the start, so that no route is open by mistake."""
+    """The callers let in; None is refused at the start, so that no route is open by mistake."""
     group: str = "read"
     """The scope of a client key that includes it: one of `devflow_store.ROUTE_GROUPS`."""
     max_body_bytes: int = MAX_SMALL_BODY_BYTES
@@ -98,7 +98,7 @@ class RouteMatch:
 
     route: HttpRoute
     parameter: str
-    """What `{…}` in the route's path stands for, percent-decoded once; empty without one."""
+    """The value of `{…}` in the route's path, percent-decoded once; empty without one."""
 
 
 class RouteTable:
@@ -136,6 +136,7 @@ class RouteTable:
         """
         wanted = "GET" if method == "HEAD" else method
         by_method = self._exact.get(path)
+        # an exact path decides alone: with another method it is a 405, not a name below a prefix
         if by_method is not None:
             return by_method.get(wanted)
         for prefix, routes in self._by_prefix.items():

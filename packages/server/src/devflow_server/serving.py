@@ -12,20 +12,12 @@ from functools import partial
 from devflow_claude_code import ClaudeCodeSession
 from devflow_core.attribution import Attribution
 from devflow_core.errors import ConfigurationError, Conflict
-from devflow_core.ledger import Ledger
-from devflow_core.pipeline import Pipeline
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
-from devflow_routing import RoutingPolicy
 from devflow_store import Store
 
-from devflow_server.auth import check_bind
-from devflow_server.handlers.embeddings import (
-    EmbeddingsClassifier,
-    EmbeddingsUpstream,
-    NamedModelRouter,
-)
+from devflow_server.auth import check_bind, make_authenticator
 from devflow_server.http import Limits, Listener
 from devflow_server.http.limits import MIN_HELD_BODIES
 from devflow_server.operations import maintenance
@@ -43,10 +35,12 @@ from devflow_server.requests.nodes import NodeTable
 from devflow_server.url_map import Components, build_app
 
 RECORD_TIMEOUT_S = 2.0
-"""A keyed call is cancelled this long before the drain ends, so that its client gets the same
-answer as a client that sends the key again."""
+"""Seconds before the end of the drain at which keyed calls are cancelled.
+
+So the client of such a call gets the same answer as one that sends the key again.
+"""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
-"""What the first key may do: everything."""
+"""The scopes of the first key: everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +62,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
+        # as for `Listener.listen`: a burst of connections must not be dropped
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
         raise ConfigurationError(
@@ -94,7 +89,7 @@ async def run_gateway(
     """Run a gateway in this process and loop, and yield it when it takes requests; drain on exit.
 
     Args:
-        settings: all of them.
+        settings: the gateway's settings.
         bound: a socket to listen on, closed on exit; None binds the settings' host and port.
         local_key: a client key that only this process accepts, for a client that it started.
         worker: number of this worker, from 0.
@@ -106,12 +101,13 @@ async def run_gateway(
         StoreError: the ledger cannot be opened.
     """
     metrics, keep_alive = Metrics(worker), KeepAlive()
+    # the store is entered first and left last, since everything else writes to it
     async with wiring.make_store(settings, metrics.count_alert) as store, AsyncExitStack() as stack:
         tracing = await stack.enter_async_context(
             open_tracing(settings.otel_endpoint, allow_http=settings.otel_allow_http)
         )
         first_key = await _ensure_first_key(settings, store, has_own=local_key is not None)
-        gateway = await wiring.build_gateway(store, settings, metrics, label=label)
+        gateway = wiring.build_gateway(store, settings, metrics, label=label)
         async with (
             gateway,
             SharedCalls(gateway.pipeline) as calls,
@@ -127,9 +123,9 @@ async def run_gateway(
                     gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
                 ),
                 idempotency=idempotency,
-                embeddings=_build_embeddings_pipeline(gateway, store, metrics),
+                embeddings=gateway.embeddings,
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
-                keys=store.keys,
+                callers=make_authenticator(settings, store.keys, local_key=local_key),
                 nodes=nodes,
                 catalogue=gateway.catalogue,
                 has_server_key=lambda: bool(settings.server_keys()),
@@ -138,9 +134,9 @@ async def run_gateway(
                 descriptors=DescriptorWatch(metrics.count_descriptor_shortage),
                 problem=readiness.problem,
                 tracing=tracing,
-                local_key=local_key,
             )
-            jobs = _run_in_background(readiness.run, *_maintenance_tasks(store, gateway, worker))
+            tasks = _maintenance_tasks(store, gateway, metrics, worker)
+            jobs = _run_in_background(readiness.run, *tasks)
             async with _listen(components, bound) as listening, jobs:
                 yield replace(listening, first_key=first_key)
 
@@ -163,7 +159,7 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
     """Check that the address may be listened on; create a key if one is needed and missing.
 
     Raises:
-        ConfigurationError: off loopback without keys.
+        ConfigurationError: others could reach the gateway, and there is no client key.
     """
     has_keys = has_own or bool(await store.keys.list())
     check_bind(
@@ -187,23 +183,11 @@ def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness
     return Readiness(store.health, nodes.refresh, store.keys.refresh)
 
 
-def _build_embeddings_pipeline(gateway: AsyncGateway, store: Store, ledger: Ledger) -> Pipeline:
-    """Return a pipeline for embeddings, with the same policies as every call."""
-    upstream = EmbeddingsUpstream(gateway.api)
-    return Pipeline(
-        classifier=EmbeddingsClassifier(),
-        router=NamedModelRouter(
-            RoutingPolicy(aliases=gateway.settings.aliases).resolve, gateway.catalogue.find_priced
-        ),
-        executor=wiring.make_executor(gateway, upstream),
-        book=store,
-        ledger=ledger,
-        deadline_s=gateway.settings.total_timeout_s,
-    )
-
-
-def _maintenance_tasks(store: Store, gateway: AsyncGateway, worker: int) -> Iterator[Job]:
+def _maintenance_tasks(
+    store: Store, gateway: AsyncGateway, metrics: Metrics, worker: int
+) -> Iterator[Job]:
     """Yield the background jobs; costs are confirmed by the first worker for all."""
+    yield partial(maintenance.watch_budgets, store, metrics)
     yield partial(maintenance.renew_catalogue, gateway)
     has_keys = bool(gateway.settings.server_keys())
     if has_keys:

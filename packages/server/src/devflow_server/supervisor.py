@@ -22,16 +22,21 @@ RunWorker = Callable[[Settings, socket, int, Connection], None]
 """Runs a worker in its own process, from start to end; see `devflow_server.workers.run_worker`."""
 
 _LOOK_S = 1.0
-"""How often the supervisor looks for dead workers to replace while nothing wakes it."""
+"""Seconds between two looks for dead workers to replace, while nothing wakes the supervisor."""
 _FIRST_RESTART_DELAY_S = 1.0
-"""A dead worker is replaced after this long; the delay doubles with each start in a row that failed
-before the worker took requests."""
+"""Seconds after which a dead worker is replaced.
+
+They double with each start in a row that failed before the worker took requests.
+"""
+# whoever repairs the cause should not have to wait longer
 _MAX_RESTART_DELAY_S = 30.0
 MAX_FAILED_STARTS = 5
-"""Failed starts of all workers together, while none has ever taken requests, before giving up."""
+"""Failed starts of all workers together, before any took requests, that end the supervisor."""
 _MORE_THAN_DRAIN_S = 12.0
-"""How much longer than their drain time workers may take before they are killed: the last write to
-a ledger may wait 10 s for another process."""
+"""Seconds beyond their drain time that workers may take before they are killed.
+
+The last write to a ledger may wait 10 s for another process.
+"""
 
 
 class WorkersFailed(DevFlowError):
@@ -85,6 +90,7 @@ class Supervisor:
         self._was_ready = False
         self._failed_starts = 0
         self._reason = "it said nothing; see above"
+        # a fork would copy threads and locks in an unknown state
         self._context = multiprocessing.get_context("spawn")
         self._woken, self._wake = self._context.Pipe(duplex=False)
         self._workers: dict[int, _Worker] = {}
@@ -120,11 +126,12 @@ class Supervisor:
         return not self._was_ready and self._failed_starts >= MAX_FAILED_STARTS
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        """Begin the end at the first signal, and kill the workers at the second."""
+        """Begin to shut down at the first signal, and kill the workers at the second."""
         # a closing terminal may send SIGHUP several times; only the first one counts
         if self._signals and number in HANG_UP:
             return
         self._signals += 1
+        # `wait` does not return for a signal, so the handler makes its pipe readable
         self._wake.send_bytes(b"!")
         if self._signals > 1:
             for worker in self._workers.values():
@@ -148,6 +155,7 @@ class Supervisor:
             if worker.restart_at_s is not None:
                 if now_s >= worker.restart_at_s:
                     fresh = self._workers[number] = self._spawn(number)
+                    # kept, so that the delay continues to double
                     fresh.failed_starts = worker.failed_starts
             elif not worker.process.is_alive():
                 self._schedule_restart(number, worker, now_s)
@@ -167,6 +175,7 @@ class Supervisor:
         if not worker.is_ready:
             worker.failed_starts += 1
             self._failed_starts += 1
+        # the inner cap only keeps the power small
         delay_s = _FIRST_RESTART_DELAY_S * 2.0 ** min(max(0, worker.failed_starts - 1), 16)
         worker.restart_at_s = now_s + min(delay_s, _MAX_RESTART_DELAY_S)
         worker.said.close()
@@ -183,6 +192,7 @@ class Supervisor:
         """Stop accepting, let the workers drain, and kill those that hang."""
         self._bound.close()
         until_s = time.monotonic() + self._settings.drain_timeout_s + _MORE_THAN_DRAIN_S
+        # all are asked at once, so that they drain at the same time
         for worker in self._workers.values():
             worker.process.terminate()
         for number, worker in self._workers.items():
@@ -200,5 +210,6 @@ class Supervisor:
             name=f"devflow-{number}",
         )
         process.start()
+        # the worker has its own end; while ours is open, its death would not close the pipe
         says.close()
         return _Worker(process, said)

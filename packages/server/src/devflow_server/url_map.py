@@ -18,7 +18,7 @@ from devflow_routing import LiveCatalogue, RoutingPolicy
 from devflow_store import LedgerState
 
 from devflow_server.app import App
-from devflow_server.auth import Authenticator, KeyVerifier
+from devflow_server.auth import Callers
 from devflow_server.handlers import count_tokens, embeddings, system
 from devflow_server.handlers.chat import ChatHandler
 from devflow_server.handlers.count_tokens import TokenCounter
@@ -51,7 +51,8 @@ class Components:
     """The pipeline for embeddings."""
     find_session: Callable[[str], ContextInjector]
     """Returns the Claude Code session of an id."""
-    keys: KeyVerifier
+    callers: Callers
+    """Decides who sends a request."""
     nodes: NodeTable
     catalogue: LiveCatalogue
     has_server_key: Callable[[], bool]
@@ -62,8 +63,8 @@ class Components:
     """Returns why no request can be taken; None if requests can be."""
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     tracing: Tracing = field(default_factory=NoTracing)
-    local_key: str | None = None
-    """A client key that only this process accepts, for a client that it started."""
+    logs_requests: bool = True
+    """Whether the access log gets a line for each request."""
 
 
 def build_app(components: Components) -> App:
@@ -72,18 +73,18 @@ def build_app(components: Components) -> App:
     Raises:
         ConfigurationError: a route does not say who may use it, or is declared twice.
     """
-    settings = components.settings
     components.metrics.knows_model = lambda model: model in components.catalogue.current
-    authenticator = Authenticator(
-        components.keys,
-        require_key=settings.require_key,
-        allowed_hosts=_hosts(settings),
-        local_key=components.local_key,
-    )
+    # filled after the handler is made, since the description lists its own routes, too
     described: list[HttpRoute] = []
     openapi = OpenApiHandler(lambda: described, version("devflow-gateway-server"))
     described += [*_chat_routes(components), *_system_routes(components), *_docs_routes(openapi)]
-    return App(RouteTable(described), authenticator, components.metrics, components.tracing)
+    return App(
+        RouteTable(described),
+        components.callers,
+        components.metrics,
+        components.tracing,
+        logs_requests=components.logs_requests,
+    )
 
 
 def _docs_routes(docs: OpenApiHandler) -> list[HttpRoute]:
@@ -103,12 +104,6 @@ def _docs_routes(docs: OpenApiHandler) -> list[HttpRoute]:
             summary="This description to read",
         ),
     ]
-
-
-def _hosts(settings: Settings) -> tuple[str, ...]:
-    """Return the accepted Host names, without `0.0.0.0`, which pages use to reach this machine."""
-    is_name = settings.host not in ("0.0.0.0", "::", "")  # noqa: S104 - not bound here
-    return (*settings.allowed_hosts, *((settings.host,) if is_name else ()))
 
 
 def _chat_routes(components: Components) -> list[HttpRoute]:
@@ -242,6 +237,7 @@ def _system_routes(components: Components) -> list[HttpRoute]:
             handler=handler,
             access=access,
             face=Face.APPLICATION if handler is status else Face.API,
+            # metrics are needed most during an outage
             serves_outages=path == "/metrics",
             summary=summary,
         )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """What the user has to know once the gateway takes requests."""
+    """The facts that the user has to know once the gateway takes requests."""
 
     url: str
     first_key: str | None = None
@@ -106,7 +106,7 @@ def run_worker(
     """Run a worker from start to end; it also ends if its supervisor is killed.
 
     Args:
-        settings: all of them.
+        settings: the gateway's settings.
         bound: the socket that the workers share.
         number: the worker's number, from 0.
         supervisor: gets an empty text when the worker takes requests, or the reason why it cannot;
@@ -114,6 +114,7 @@ def run_worker(
     """
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - only spawned processes call this
+    # first, so that no worker outlives its supervisor, whatever happens next
     end_when(parent.join)
     log.configure(settings.log_level, settings.log_format)
 

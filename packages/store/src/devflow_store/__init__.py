@@ -14,6 +14,13 @@ from devflow_store.health import LedgerHealth, LedgerState
 from devflow_store.idempotency import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
 from devflow_store.integrity.presence import is_ledger_known
 from devflow_store.integrity.verify import Verification
+from devflow_store.opening import (
+    has_ledger,
+    make_alert_hooks,
+    make_ledger_reader,
+    make_store,
+    set_settings_budget,
+)
 from devflow_store.store import Store
 
 __all__ = [
@@ -40,6 +47,11 @@ __all__ = [
     "Verification",
     "WebhookAlerts",
     "describe_upstream",
+    "has_ledger",
     "is_ledger_known",
+    "make_alert_hooks",
+    "make_ledger_reader",
+    "make_store",
     "restore",
+    "set_settings_budget",
 ]

@@ -26,12 +26,14 @@ from devflow_store.integrity.settings_seal import KEY_COLUMNS, seal_key
 
 SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provider's
 CACHE_TTL_S = 1.0
-"""How long a key's last known state is used: a revocation applies everywhere after this time."""
+"""Seconds that a key's state is cached, after which a revocation applies everywhere."""
 MIN_READ_GAP_S = 0.2
-"""The minimum time between two reads of the table for unknown keys; all callers share one read, so
-that guessing keys does not load the ledger's writer."""
+"""The least seconds between two reads of the table for unknown keys.
+
+All callers share one read, so that guessing keys does not load the ledger's writer.
+"""
 ROUTE_GROUPS = ("chat", "embeddings", "read", "operate")
-"""The values allowed in a key's scope `routes`."""
+"""The values allowed in `routes` of a key's scopes."""
 RESERVED_NAMES = frozenset({"local", "anybody"})
 """Names under which the gateway books requests without a client key."""
 _MAX_NAME_CHARS = 128
@@ -41,7 +43,7 @@ _UNSEALED = (
     "JOIN chain made ON made.key = k.id LEFT JOIN chain sealed ON sealed.key = 'seal/' || k.id "
     "WHERE sealed.seq IS NULL"
 )
-"""Keys without a later seal, with the chain row of their creation."""
+"""Selects keys without a later seal, with the chain row of their creation."""
 _COLUMNS = ("id", "name", "prefix", "scopes", "created_us", "expires_us", "revoked_us")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM client_keys"  # noqa: S608 - constants
 _SELECT_IN_FORCE = f"SELECT {', '.join(_COLUMNS)}, hash FROM client_keys WHERE revoked_us IS NULL"  # noqa: S608
@@ -57,12 +59,12 @@ class ClientKey:
     prefix: str
     """The first characters of the secret, by which people recognise it."""
     scopes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What the key may do, as given at its creation (`routes`, `models`)."""
+    """The permissions of the key, as given at its creation (`routes`, `models`)."""
     created_at: datetime
     expires_at: datetime | None = None
-    """None if the key never expires."""
+    """When the key expires; None if it never does."""
     revoked_at: datetime | None = None
-    """None if the key was not revoked; it may still have expired."""
+    """When the key was revoked; None if it was not, though it may have expired."""
 
 
 class ClientKeys:
@@ -80,7 +82,7 @@ class ClientKeys:
         self._read_pepper = read_pepper
         self._pepper: bytes | None = None
         self._known: dict[bytes, tuple[tuple[Any, ...], ClientKey]] = {}
-        """By hash: every key that was not revoked when the table was last read."""
+        """Every key that was not revoked when the table was last read, by its hash."""
         self._read_at_s = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 

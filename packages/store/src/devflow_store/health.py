@@ -14,7 +14,7 @@ import structlog
 from devflow_core.errors import LedgerCorrupt, StoreError
 
 RETRY_AFTER_S = 1.0
-"""When a client should retry; the ledger has been tried again by then."""
+"""Seconds after which a client should retry; the ledger has been tried again by then."""
 COMMIT_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets for commit times."""
 
@@ -41,13 +41,13 @@ class LedgerState(StrEnum):
 
 
 class Step(NamedTuple):
-    """A step of the writer, with how long it may take."""
+    """A step of the writer, with the time that it may take."""
 
     name: str
     told_after_s: float
-    """After this long the ledger is reported as not ready."""
+    """Seconds after which the ledger is reported as not ready."""
     refused_after_s: float
-    """After this long new writes are refused, and waiting callers get an error."""
+    """Seconds after which new writes are refused, and waiting callers get an error."""
 
 
 # A state has to be reported within a second: 0.4 s of waiting, 0.1 s until the watch looks, and as
@@ -98,7 +98,7 @@ class LedgerHealth:
         self.commit_buckets = [0] * (len(COMMIT_BUCKETS_S) + 1)
         """Commits per bucket of `COMMIT_BUCKETS_S`, not cumulative; the last is for longer ones."""
         self.failures: dict[LedgerState, int] = dict.fromkeys(LedgerState, 0)
-        """How often a write has found each state."""
+        """The number of writes that found each state."""
 
     def current(self) -> tuple[LedgerState, str]:
         """Return the state now, and a sentence about it, which is empty if all is well."""

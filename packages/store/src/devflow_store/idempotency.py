@@ -15,9 +15,9 @@ from devflow_store.chain.writer import WriteJob
 from devflow_store.entries import queries
 
 RETENTION_S = 24 * 3600.0
-"""How long after its claim a key's reply can be requested again."""
+"""Seconds after its claim during which a key's reply can be requested again."""
 MIN_POLL_S = 0.05
-"""How often a waiting caller polls at first; the interval doubles up to a second."""
+"""Seconds between the first polls of a waiting caller; the interval doubles up to a second."""
 _MAX_POLL_S = 1.0
 _FIND = "SELECT fingerprint, entry_id, state, payload FROM idempotency WHERE scope = ? AND key = ?"
 _CLAIM = (
@@ -45,7 +45,7 @@ class Completed:
     """The request was answered with this reply."""
 
     payload: bytes
-    """As given to `finish` or `abandon`."""
+    """The stored reply, as given to `finish` or `abandon`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class UnknownOutcome:
 
 
 Claim = NewClaim | InFlight | Completed | Mismatch | UnknownOutcome
-"""What became of an attempt to claim a key."""
+"""The outcome of an attempt to claim a key."""
 
 
 class Idempotency:

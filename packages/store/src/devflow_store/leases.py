@@ -14,7 +14,7 @@ from devflow_store.processes import describe_this_process, has_ended
 from devflow_store.recorder import Alerts, EntryRecorder, build_lost_entry
 
 BEATS_PER_LEASE = 5
-"""Signs of life per lease; a process that missed all but one of them is dead."""
+"""The signs of life per lease; a process that missed all but one of them is dead."""
 _MAX_GAP_BEATS = 1.5
 """The most that one look adds to a silence: a process that was itself held up did not watch."""
 _BEAT = (
@@ -62,7 +62,7 @@ class ProcessLeases:
         process: str | None = None,
     ) -> None:
         self.interval_s = lease_s / BEATS_PER_LEASE
-        """How often `renew` has to be written, in seconds."""
+        """Seconds between two writes of `renew`."""
         self._owner = owner
         self._recorder = recorder
         self._clock = clock

@@ -13,9 +13,9 @@ from devflow_store.chain.writer import LedgerWriter, WriteJob
 from devflow_store.health import LedgerHealth, LedgerState
 
 WATCH_INTERVAL_S = 0.1
-"""How often the watch looks at what the writer has noted."""
+"""Seconds between two looks of the watch at what the writer has noted."""
 PROBE_INTERVAL_S = 0.5
-"""How often a probe is written while nothing else is."""
+"""Seconds between probes while nothing else is written."""
 
 
 # The writer notes what it finds (`LedgerHealth`); the watch looks at that every WATCH_INTERVAL_S:

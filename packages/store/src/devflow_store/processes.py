@@ -7,7 +7,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _START_FIELD = 19
-"""The field of `/proc/PID/stat` after the name that holds the start time, in ticks since boot."""
+"""The index, after the name, of the start time in `/proc/PID/stat`, in ticks since boot."""
 _ENDED = frozenset({"Z", "X"})
 
 

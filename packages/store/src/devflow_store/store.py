@@ -26,7 +26,7 @@ from devflow_store.chain.origin import LedgerOrigin
 from devflow_store.chain.overflow import OverflowFile
 from devflow_store.chain.records import Correction
 from devflow_store.chain.transaction import require_row
-from devflow_store.chain.writer import LedgerWriter, T, WriteJob
+from devflow_store.chain.writer import LedgerWriter
 from devflow_store.client_keys import ClientKeys, load_pepper
 from devflow_store.database.engine import Engine, Session
 from devflow_store.engines.database_url import create_engine
@@ -45,7 +45,7 @@ from devflow_store.recorder import EntryRecorder
 
 _ERASE_INTERVAL_S = 24 * 3600.0
 LEASE_S = 15.0
-"""How long a silent process counts as alive at most; a lease has five signs of life."""
+"""Seconds for which a silent process counts as alive at most; a lease has five signs of life."""
 
 
 class Store:
@@ -55,7 +55,7 @@ class Store:
     is settled; on exit everything accepted is written and the writing thread has ended.
 
     Reading methods are synchronous, open a separate connection, and may be called from any thread,
-    also outside the context; each raises `StoreError` if the ledger cannot be read.
+    even outside the context; each raises `StoreError` if the ledger cannot be read.
 
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
@@ -85,6 +85,7 @@ class Store:
         self._data_dir = data_dir or self._engine.folder
         self._pepper_path = self._data_dir / "client-keys.pepper"
         self._writer = LedgerWriter(self._engine)
+        self._submit = self._writer.submit
         self._retention = retention
         self._overflow = OverflowFile(self._data_dir)
         self._drain_lock = asyncio.Lock()
@@ -138,12 +139,12 @@ class Store:
 
     @property
     def queued(self) -> int:
-        """How many writes wait for their turn."""
+        """The number of writes that wait for their turn."""
         return self._writer.queued
 
     @property
     def emergency_entries(self) -> int:
-        """How many entries wait in the emergency file until the ledger can be written again."""
+        """The number of entries that wait in the emergency file for a working ledger."""
         return self._overflow.count
 
     async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
@@ -175,9 +176,9 @@ class Store:
             cost_usd: the cost that replaces the estimate.
             text: the provider's own decimal text.
             usage: the confirmed counts; None keeps the earlier ones.
-            provider: who answered; None keeps what is known.
+            provider: the provider that answered; None keeps what is known.
             generation_id: the provider's id of the call; None keeps what is known.
-            source: where the figure is from; `observed` and `reserved` are figures of our own, and
+            source: the origin of the figure; `observed` and `reserved` are figures of our own, and
                 the attempt stays marked as not confirmed.
 
         Raises:
@@ -193,9 +194,8 @@ class Store:
             generation_id=generation_id,
             source=source,
         )
-        self._alert_dispatcher.enqueue(
-            await self._writer.submit(self._recorder.confirm(correction))
-        )
+        alerts = await self._writer.submit(self._recorder.confirm(correction))
+        self._alert_dispatcher.enqueue(alerts)
 
     def entries(
         self,
@@ -243,6 +243,11 @@ class Store:
         with self._open_reader() as session:
             return queries.read_under_way_since(session)
 
+    def running(self, limit: int = 100) -> list[AttemptStart]:
+        """Return the latest attempt of each request that is not closed, oldest first."""
+        with self._open_reader() as session:
+            return queries.read_running(session, limit)
+
     def aggregate(
         self,
         by: tuple[GroupBy, ...],
@@ -274,7 +279,7 @@ class Store:
         return {key: one for (key,), one in self.aggregate((by,), since=since, until=until).items()}
 
     def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
-        """Return every budget with its state in the window of `now`; None is this moment."""
+        """Return every budget with its state in the window of `now`; None means the present."""
         with self._open_reader() as session:
             return list(read_budget_states(session, now or datetime.now(UTC)))
 
@@ -332,7 +337,7 @@ class Store:
         return erased
 
     async def backup(self, target: Path) -> None:
-        """Write a verified copy of an SQLite ledger to a new file, while requests go on.
+        """Write a verified copy of an SQLite ledger to a new file, while requests continue.
 
         Raises:
             InvalidRequest: the file exists already, or the ledger is in PostgreSQL.
@@ -343,9 +348,6 @@ class Store:
     def _find_rows(self, session_id: str | None, before: datetime | None) -> list[int]:
         with self._open_reader() as session:
             return find_rows(session, session_id=session_id, before=before)
-
-    async def _submit(self, job: WriteJob[T]) -> T:
-        return await self._writer.submit(job)
 
     async def _renew_lease(self, *, is_leaving: bool = False) -> None:
         alerts = await self._writer.submit(self._leases.renew(is_leaving=is_leaving))
@@ -384,7 +386,7 @@ class Store:
 
     async def _erase_expired(self) -> None:
         while self._retention is not None:
-            with suppress(StoreError):  # tomorrow again
+            with suppress(StoreError):  # the next daily run tries again
                 await self.erase(before=datetime.now(UTC) - self._retention)
             await asyncio.sleep(_ERASE_INTERVAL_S)
 

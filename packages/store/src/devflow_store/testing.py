@@ -56,7 +56,7 @@ class Disk:
         self.cached.append((name, offset, data))
 
     def sync(self, name: str) -> None:
-        """Make safe what was written to a file.
+        """Make everything written to a file safe.
 
         Raises:
             apsw.IOError: this sync is the one that `fail_sync` names; the data is safe even so.
@@ -175,7 +175,7 @@ def cut_power(
     Args:
         folder: an empty folder for the files of every cut.
         requests: at least two; each cut writes a random number of them, from the first on.
-        cuts: how often.
+        cuts: the number of power cuts.
         synchronous: SQLite's setting.
     """
     chance = random.Random(20261121)  # noqa: S311 - repeatable, not secret

@@ -1,4 +1,4 @@
-"""Keeps one key of the gateway, with what it rests for and until when."""
+"""Keeps one of the gateway's keys, with the models it rests for and until when."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class KeyFailure:
     """Why a provider does not serve a key."""
 
     status: int
-    """401: it is refused; 402: it may spend no more; 429: it is throttled."""
+    """401 if the key is refused, 402 if it may spend no more, 429 if it is throttled."""
     words: str | None
     """The provider's own words; None if it gave none."""
     error_type: str | None
@@ -42,7 +42,7 @@ class KeyFailure:
 
 
 THROTTLED = KeyFailure(429, None, None)
-"""The failure that is assumed if the provider said nothing."""
+"""The failure that is assumed if the provider gave no reason."""
 
 
 @dataclass(slots=True)
@@ -54,25 +54,25 @@ class Rest:
     reason: str = ""
     """The code of the error that the key rests for."""
     failure: KeyFailure | None = None
-    """What the provider said when the rest began; None if it said nothing."""
+    """The provider's answer that began the rest; None if it gave none."""
     is_probing: bool = False
-    """Whether one call is trying the key; `available_at_s` is then when the next may."""
+    """Whether one call is trying the key; the next one may try it at `available_at_s`."""
     refusals_in_a_row: int = 0
-    """How many refusals in a row have started this rest; rate limits are not counted."""
+    """The number of refusals in a row that led to this rest; rate limits are not counted."""
 
     @property
     def ends_at_s(self) -> float:
-        """When it ends, in monotonic seconds; 0 while a probe runs, which may end at any moment."""
+        """When the rest ends, in monotonic seconds; 0 during a probe, whose end is open."""
         return 0.0 if self.is_probing else self.available_at_s
 
     def end_probe(self, now_s: float) -> None:
-        """End a probe that found nothing out, so that another call may probe."""
+        """End a probe that had no result, so that another call may probe."""
         if self.is_probing:
             self.available_at_s, self.is_probing = now_s, False
 
 
 class KeySlot:
-    """One key of the gateway, and what it rests for."""
+    """One of the gateway's keys, with its rests."""
 
     def __init__(self, secret: str, source: Literal["pool", "single"]) -> None:
         self.key = UpstreamKey(secret=secret, id=key_id(secret), source="server")
@@ -129,7 +129,7 @@ class KeySlot:
         return f"{self.key.id}: {words or 'being tried'}"
 
     def describe_state(self, now_s: float) -> KeyState:
-        """Return the state of the key for display."""
+        """Return the key's state, for display."""
         resting_s = {
             scope: rest.available_at_s - now_s
             for scope, rest in self.rests.items()

@@ -1,4 +1,4 @@
-"""Rotates the gateway's own keys; each rests for what it has been refused or throttled for."""
+"""Rotates the gateway's own keys; each rests for the models it was refused or throttled for."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ __all__ = ["KeyPool", "KeyState", "key_id"]
 _NO_RULES = LimitRules()
 
 _FIRST_REST_S = 1.0
-"""For a refused or spent key: asking again costs nothing, and the refusal may be a mistake."""
+"""Seconds of the first rest of a refused or spent key; asking again soon costs nothing."""
 _MAX_REST_S = 30.0
-"""The rest doubles with each refusal in a row, up to this."""
+"""The longest rest after refusals, in seconds; each refusal in a row doubles the rest."""
 _THROTTLED_COOL_DOWN_S = 1.0
-"""The rest after a 429 that names no time."""
+"""Seconds of rest after a 429 that names no time."""
 _MAX_COOL_DOWN_S = 3600.0
-"""The longest rest after a 429, whatever time it names."""
+"""The longest rest after a 429, in seconds, whatever time it names."""
 _MAX_JITTER_S = 2.0
-"""Bounds the jitter, so that a key is back before a call that waits for it gives up."""
+"""The longest jitter in seconds, so that a key is back before a call that waits for it gives up."""
 _PROBE_TIMEOUT_S = 4.0
-"""How long only one call tries a key that is back; a refusal comes much sooner."""
+"""Seconds for which only one call tries a key that is back; a refusal comes much sooner."""
 _MAX_WAIT_S = 5.0
-"""The longest that a call waits for a key."""
+"""The longest time in seconds that a call waits for a key."""
 _MAX_WAITERS = 100
 
 
@@ -151,7 +151,7 @@ class KeyPool:
     def cool_down(
         self, key: UpstreamKey, seconds: float, reason: str, *, scope: str = WHOLE_KEY
     ) -> None:
-        """Let a key rest for some seconds and a jitter, for all models or for one scope.
+        """Let a key rest for some seconds plus jitter, for all models or for one scope.
 
         `reason` is the code of an error, for `status`. A key that is not in the pool is ignored.
         """
@@ -258,7 +258,7 @@ _LIMITED_MESSAGE = (
     "{model} is over its limit with this gateway's keys ({states}). Wait, or ask another model."
 )
 _BY_HOPE = (429, 402, 401)
-"""If keys rest for several reasons, the error reports the one that passes first."""
+"""Statuses by how soon they pass: of several reasons for rests, the error reports the first."""
 _EXHAUSTED_MESSAGES = {
     429: "Every key of this gateway rests ({states}). Wait, or add another key.",
     402: "This gateway's keys may spend no more ({states}). Its operator has to add credits or"

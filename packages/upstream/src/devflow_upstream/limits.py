@@ -1,4 +1,4 @@
-"""Defines what each rate limit of a provider applies to, so that a key rests for nothing else."""
+"""Defines which models each rate limit of a provider concerns, so that no key rests needlessly."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ WHOLE_KEY = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitRules:
-    """What each rate limit of a provider applies to, by error type; by default, one model."""
+    """The scope of each of a provider's rate limits, by error type; by default, one model."""
 
     shared: frozenset[str] = frozenset()
-    """Limits that all keys share, so that they say nothing of one key."""
+    """Limits that all keys share, so that they say nothing about a single key."""
     of_key: frozenset[str] = frozenset()
-    """Limits of the key or its owner, for which it rests for every model."""
+    """Limits of the key or its owner, which make the key rest for every model."""
     of_models: Mapping[str, Callable[[str], bool]] = field(
         default_factory=dict[str, Callable[[str], bool]]
     )

@@ -28,7 +28,7 @@ class ProviderKind:
     name: str
     """The first part of its models' ids, before a slash; no maker of the catalogue may share it."""
     base_url: str
-    """Its usual address; the settings may name another one."""
+    """The provider's usual address; the settings may name another one."""
     models: ModelRows
     """The models that can be asked for, by full id; one without a price fails under a budget."""
     connect: Callable[[Transport, Deadlines], Upstream]
@@ -38,7 +38,7 @@ class ProviderKind:
     (`ReplyStream` does with `provider=`), by which the ledger and the reports name the provider.
     """
     limits: LimitRules = field(default_factory=LimitRules)
-    """What its rate limits apply to; by default, only the model that reached one."""
+    """The scopes of its rate limits; by default, each applies only to the model that reached it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

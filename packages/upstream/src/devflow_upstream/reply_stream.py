@@ -31,15 +31,15 @@ from devflow_upstream.transport.protocol import HttpRequest, Transport, Upstream
 # the beginning of an error suffices to classify it
 _MAX_ERROR_BYTES = 256 * 1024
 _NOT_TAKEN_IN = frozenset({301, 302, 307, 308})
-"""Redirects of requests that were not carried out.
+"""Redirects that mean that the request was not carried out.
 
-A 303 is not one: it leads to the outcome of a request that was (RFC 9110, 15.4).
+303 is not among them: it leads to the outcome of a request that was (RFC 9110, 15.4).
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """How long a reply may take; each limit is cut to what is left of the request's deadline."""
+    """The time limits of a reply, each cut to what is left of the request's deadline."""
 
     first_token_s: float = 60.0
     """Seconds from sending to the first event."""
@@ -109,7 +109,7 @@ class ReplyStream:
         except BaseException as error:
             if isinstance(error, DevFlowError):
                 self._annotate_error(error)
-            # before the exchange is let go, since its headers name the generation
+            # before the exchange is released, since its headers name the generation
             late = self._timeout_error() if isinstance(error, TimeoutError) else None
             await self.__aexit__(type(error), error, None)
             if late is not None:

@@ -27,7 +27,7 @@ from devflow_upstream.transport.protocol import Transport
 MAX_CONNECT_S = 5.0
 
 Policy = Callable[[Upstream], Upstream]
-"""Wraps an upstream in one policy."""
+"""A function that wraps an upstream in one policy."""
 
 
 def build_policies(settings: Settings, keys: KeyPool, limiter: RateLimiter) -> tuple[Policy, ...]:
@@ -57,6 +57,7 @@ def build_executor(
     limiter: RateLimiter | None = None,
     *,
     others: Sequence[ConnectedProvider] = (),
+    retry: RetryPolicy | None = None,
 ) -> FallbackChain:
     """Return the whole stack: it walks a route, retries, and applies the policies to each attempt.
 
@@ -66,6 +67,7 @@ def build_executor(
         keys: the main provider's keys.
         limiter: shared by all providers; None: one is made from the settings.
         others: other providers, asked for the models whose ids begin with their names.
+        retry: how often to try and how long to wait; None: as the settings say.
     """
     limiter = limiter or build_limiter(settings)
     asked = _wrap(client, build_policies(settings, keys, limiter))
@@ -77,7 +79,7 @@ def build_executor(
                 for one in others
             },
         )
-    policy = RetryPolicy(
+    policy = retry or RetryPolicy(
         max_attempts=settings.max_retries,
         base_s=0.05 * settings.retry_wait_factor,
         throttled_base_s=settings.retry_wait_factor,
@@ -111,10 +113,17 @@ def build_deadlines(settings: Settings) -> Deadlines:
     )
 
 
-def build_transport(settings: Settings, base_url: str) -> Transport:
+def build_transport(
+    settings: Settings, base_url: str, *, connect_timeout_s: float | None = None
+) -> Transport:
     """Return our own transport to a base URL, or one through the proxy of the settings.
 
     Addresses on this machine are never reached through a proxy. The caller closes the transport.
+
+    Args:
+        settings: the proxy and the time for connecting.
+        base_url: what every request goes below.
+        connect_timeout_s: seconds for connecting; None: from the settings, at most `MAX_CONNECT_S`.
 
     Raises:
         ConfigurationError: the base URL or the proxy is not a valid address.
@@ -124,7 +133,7 @@ def build_transport(settings: Settings, base_url: str) -> Transport:
         from devflow_upstream.transport.httpx_transport import make_proxy_transport
 
         return make_proxy_transport(base_url, settings.proxy_url)
-    connect_s = min(MAX_CONNECT_S, settings.timeout_ms / 1000)
+    connect_s = connect_timeout_s or min(MAX_CONNECT_S, settings.timeout_ms / 1000)
     return Http1Transport(base_url, connect_timeout_s=connect_s)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from devflow_core.errors import SessionError
 
@@ -17,17 +17,38 @@ from devflow_claude_code.reading.transcript import open_regular_file
 from devflow_claude_code.session import ClaudeCodeSession
 
 
+class SessionRecord(Protocol):
+    """What is needed of a session to count its replies: a whole one, or what an index remembers."""
+
+    @property
+    def session_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def last_at(self) -> str | None:
+        """The latest time of any row, RFC 3339 in UTC; None if no row has one."""
+        ...
+
+    def iterate_rows(self) -> Iterable[TranscriptRow]:
+        """Yield its rows and those of its sub-agents; rows without replies may be missing."""
+        ...
+
+
+RecordT = TypeVar("RecordT", bound=SessionRecord)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CountedSession:
+class CountedSession(Generic[RecordT]):
     """A session with its own replies, and those copied from other sessions."""
 
-    session: ClaudeCodeSession
+    session: RecordT
     own: Spend
     """Replies that are counted in this session."""
     copied: Spend
     """Replies that its transcript repeats; they are counted in the session that made them."""
     copied_from: tuple[str, ...]
-    """Ids of the sessions they were copied from, sorted."""
+    """The ids of the sessions they were copied from, sorted."""
 
     def cost_json(self, price_of: PriceOf) -> dict[str, Any]:
         """Return usage and cost of its own replies as JSON values.
@@ -44,13 +65,26 @@ class CountedSession:
         return {**self.own.as_json(price_of), "copied": copied}
 
 
-def count_once(sessions: Sequence[ClaudeCodeSession]) -> list[CountedSession]:
+def count_once(sessions: Sequence[RecordT]) -> list[CountedSession[RecordT]]:
     """Assign every reply to one of the sessions, and return them in the order given.
 
     A session that does not mark the reply as copied comes before one that does. Among equals the
     one that ended first wins, since a fork continues after its original was left.
     """
-    found = responses_by_session(session.iterate_rows() for session in sessions)
+    found, owners = find_owners(sessions, [session.iterate_rows() for session in sessions])
+    return [_split(at, sessions, responses, owners) for at, responses in enumerate(found)]
+
+
+def find_owners(
+    sessions: Sequence[SessionRecord], rows: Iterable[Iterable[TranscriptRow]]
+) -> tuple[list[dict[ResponseKey, TranscriptRow]], dict[ResponseKey, int]]:
+    """Return the replies of each session, and for each reply the index of its session.
+
+    Args:
+        sessions: decide by their times and ids.
+        rows: the rows of each.
+    """
+    found = responses_by_session(rows)
     # two passes: a reply's owner is known only once all sessions have been seen
     owners: dict[ResponseKey, int] = {}
     for at, responses in enumerate(found):
@@ -58,7 +92,7 @@ def count_once(sessions: Sequence[ClaudeCodeSession]) -> list[CountedSession]:
             known = owners.setdefault(key, at)
             if _rank(sessions[at], row) < _rank(sessions[known], found[known][key]):
                 owners[key] = at
-    return [_split(at, sessions, responses, owners) for at, responses in enumerate(found)]
+    return found, owners
 
 
 def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
@@ -88,7 +122,7 @@ def find_related(session: ClaudeCodeSession) -> list[ClaudeCodeSession]:
     return found
 
 
-def _rank(session: ClaudeCodeSession, row: TranscriptRow) -> tuple[bool, str, str, str]:
+def _rank(session: SessionRecord, row: TranscriptRow) -> tuple[bool, str, str, str]:
     is_copy = row.forked_from is not None
     # the session id only makes the result independent of the order given
     return is_copy, row.timestamp, session.last_at or "", session.session_id
@@ -96,10 +130,10 @@ def _rank(session: ClaudeCodeSession, row: TranscriptRow) -> tuple[bool, str, st
 
 def _split(
     at: int,
-    sessions: Sequence[ClaudeCodeSession],
+    sessions: Sequence[RecordT],
     responses: dict[ResponseKey, TranscriptRow],
     owners: dict[ResponseKey, int],
-) -> CountedSession:
+) -> CountedSession[RecordT]:
     copied = {key: row for key, row in responses.items() if owners[key] != at}
     return CountedSession(
         session=sessions[at],

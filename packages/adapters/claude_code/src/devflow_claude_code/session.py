@@ -40,7 +40,7 @@ from devflow_claude_code.reading.transcript import Transcript, check_transcript
 NEWEST_KNOWN_VERSION = "2.1.329"
 """The newest Claude Code this reader was tested with; newer transcripts are read as well."""
 _MAX_CHOICES = 5
-"""Number of projects an error names when the requested one has no session."""
+"""The most projects that an error names when the requested one has no session."""
 
 
 class ClaudeCodeSession:
@@ -53,7 +53,7 @@ class ClaudeCodeSession:
     def __init__(self, transcript: Transcript) -> None:
         self.transcript = transcript
         self.context_budget_tokens = DEFAULT_BUDGET_TOKENS
-        """Default token budget of `context` and `inject`."""
+        """The default token budget of `context` and `inject`."""
         self._contexts: dict[int, SessionContext] = {}
 
     @classmethod
@@ -154,7 +154,7 @@ class ClaudeCodeSession:
 
     @property
     def client_version(self) -> str | None:
-        """Version of Claude Code that wrote the last row; None if none is recorded."""
+        """The version of Claude Code that wrote the last row; None if none is recorded."""
         return self.transcript.metadata.get("version")
 
     @property
@@ -164,17 +164,17 @@ class ClaudeCodeSession:
 
     @property
     def skipped_lines(self) -> int:
-        """Number of lines that could not be read in full: cut off, damaged or too long."""
+        """The number of lines that could not be read in full: cut off, damaged or too long."""
         return self.transcript.skipped_lines
 
     @cached_property
     def damage(self) -> Damage:
-        """What is missing or was repaired in the transcript, before its compactions as well."""
+        """The damage of the transcript, including that before its compactions."""
         return self.transcript.find_damage(bridged_lines(self.history, self.transcript.rows))
 
     @property
     def started_at(self) -> str | None:
-        """Time of the first row, RFC 3339 in UTC; None if no row has one."""
+        """The time of the first row, RFC 3339 in UTC; None if no row has one."""
         return next((row.timestamp for row in self.transcript.rows if row.timestamp), None)
 
     @property
@@ -184,7 +184,7 @@ class ClaudeCodeSession:
 
     @property
     def changed_at(self) -> str:
-        """Time of the file's last change, RFC 3339 in UTC."""
+        """The time of the file's last change, RFC 3339 in UTC."""
         changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
         return changed.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -230,7 +230,7 @@ class ClaudeCodeSession:
 
     @cached_property
     def spend(self) -> Spend:
-        """What the session's transcripts record, including sub-agents and copied replies."""
+        """The spend that the session's transcripts record, with sub-agents and copied replies."""
         return fold_usage(self.iterate_rows())
 
     @cached_property
@@ -266,7 +266,7 @@ class ClaudeCodeSession:
         )
 
     def context(self, budget_tokens: int | None = None) -> SessionContext:
-        """Return what matters of the session, fitted to a token budget; cached until `refresh`.
+        """Return what matters in the session, fitted to a token budget; cached until `refresh`.
 
         Args:
             budget_tokens: None is `context_budget_tokens`.

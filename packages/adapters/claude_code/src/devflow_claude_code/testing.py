@@ -20,7 +20,7 @@ class TranscriptScript:
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens of the conversation as sent to a model."""
+        """The estimated tokens of the conversation as sent to a model."""
         contents = (row["message"]["content"] for row in self.rows if "message" in row)
         return estimate_tokens("".join(json.dumps(one) for one in contents))
 

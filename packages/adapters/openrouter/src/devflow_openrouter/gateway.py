@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self, cast
+from typing import Literal, Self, cast
 
 from devflow_analytics import Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
-from devflow_core.errors import DevFlowError, NotFound, StructuredOutputInvalid
-from devflow_core.ledger import Book, Ledger, Tee
-from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.errors import ConfigurationError, DevFlowError, NotFound
+from devflow_core.ledger import Book, Ledger, LedgerEntry, Tee, replay
+from devflow_core.memory import MemoryLedger
 from devflow_core.messages import JsonObject
-from devflow_core.pipeline import Completion, Pipeline, Reply
-from devflow_core.ports import Classifier, ContextInjector, Router
+from devflow_core.pipeline import Pipeline
+from devflow_core.ports import Classifier, Router
 from devflow_core.repository import FolderLabels
-from devflow_core.request import ChatRequest
-from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
-from devflow_core.summary import EntriesReader, LedgerReader
-from devflow_core.usage import to_pico
 from devflow_routing import (
     CatalogueChange,
     LiveCatalogue,
@@ -33,7 +31,15 @@ from devflow_routing import (
     TaskClassifier,
     encode_route,
 )
-from devflow_routing import Router as OwnRouter
+from devflow_store import Store, make_store, set_settings_budget
+from devflow_store.keyed_replies import KeyedReplies, MemoryClaims
+from devflow_store.measured import read_measured
+from devflow_upstream.embeddings import (
+    EmbeddingsClassifier,
+    EmbeddingsUpstream,
+    NamedModelRouter,
+)
+from devflow_upstream.policies.retry import RetryPolicy
 from devflow_upstream.provider import ConnectedProvider
 from devflow_upstream.stack import (
     build_deadlines,
@@ -43,35 +49,52 @@ from devflow_upstream.stack import (
 )
 from devflow_upstream.transport.protocol import Transport
 
+from devflow_openrouter.asking import AskingGateway
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
-from devflow_openrouter.client.api_client import ApiClient, AppIdentity
+from devflow_openrouter.client.api_client import ApiClient
 from devflow_openrouter.client.auth import build_key_pool
-from devflow_openrouter.models.catalogue import fetch_document, make_catalogue, open_catalogue
-from devflow_openrouter.structured_output import (
-    build_repair_request,
-    parse_structured,
-    validate_schema,
+from devflow_openrouter.client.json_calls import AppIdentity
+from devflow_openrouter.models.catalogue import fetch_document
+from devflow_openrouter.opened import OpenedBook
+from devflow_openrouter.parts import (
+    build_memory_book,
+    build_reader,
+    build_router,
+    choose_catalogue,
+    opens_ledger,
 )
 
+LOOKBACK = timedelta(days=1)
+"""How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
 _MAX_RECENT_ENTRIES = 1_000
 """The number of recent entries that feedback can be given on."""
 
 
-class OpenRouterGateway:
+class OpenRouterGateway(AskingGateway):
     """OpenRouter behind one object: `async with` it, then `complete` or `stream`.
 
+    Entering opens the ledger and the budgets of the settings, the same that `devflow ask` uses, and
+    rebuilds from the last day what the router has learned. Leaving closes all of it. `explain`
+    needs no entering.
+
     Args:
-        settings: keys, limits, deadlines, weights.
-        book: where attempts and entries become durable; its owner closes it. None: they are kept in
-            memory.
-        ledger: receives every entry besides the gateway's own views.
-        catalogue: the models and their prices; None: the shipped list with the settings'
-            corrections; fetched lists are then kept in memory. Closed with the gateway.
+        settings: keys, limits, deadlines, weights, and where the ledger is.
+        book: an open book in place of the settings' ledger; its owner closes it.
+        ledger: `"memory"`: entries, the settings' budget and fetched lists of models are kept in
+            memory, and nothing in the data folder is read or written. Otherwise a view that
+            receives every entry besides the gateway's own.
+        catalogue: the models and their prices; None: with the settings' ledger the list last
+            fetched into the data folder, otherwise the shipped one. Closed with the gateway.
         router: chooses the models; None: one is made from the settings and the catalogue.
         classifier: finds what a request is about; None: the shipped one.
         transport: carries the calls; None: chosen by the settings. Closed with the gateway.
         providers: asked for the models whose ids begin with their names. Closed with the gateway.
-        label: completes the labels of each request; None: they stay as given.
+        label: completes the labels of each request; None: with the settings' ledger by the git
+            repository of the working directory, otherwise they stay as given.
+        retry: how often to try, and how long to wait; None: as the settings say.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the saved list of models is damaged.
     """
 
     def __init__(  # noqa: PLR0913 - the parts that a program may bring along
@@ -79,18 +102,20 @@ class OpenRouterGateway:
         settings: Settings,
         *,
         book: Book | None = None,
-        ledger: Ledger | None = None,
+        ledger: Ledger | Literal["memory"] | None = None,
         catalogue: LiveCatalogue | None = None,
         router: Router | None = None,
         classifier: Classifier | None = None,
         transport: Transport | None = None,
         providers: Sequence[ConnectedProvider] = (),
         label: Callable[[Attribution], Attribution] | None = None,
+        retry: RetryPolicy | None = None,
     ) -> None:
+        is_durable = opens_ledger(book, ledger)
         self.settings = settings
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
-        self.catalogue = catalogue or make_catalogue(settings)
+        self.catalogue = catalogue or choose_catalogue(settings, is_durable=is_durable)
         self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings, settings.base_url)
@@ -101,31 +126,25 @@ class OpenRouterGateway:
             app=AppIdentity(url=settings.app_url, title=settings.app_title),
             timeout_s=settings.timeout_ms / 1000,
         )
+        self._label = label or (FolderLabels(Path.cwd()).apply if is_durable else None)
         self._recent = MemoryLedger(max_entries=_MAX_RECENT_ENTRIES)
-        views: list[Ledger] = [self._recent, *([ledger] if ledger else []), self.router]
-        book = book or build_memory_book(settings)
-        self._reader = _ledger_reader(book, views)
-        self.pipeline = Pipeline(
-            classifier=self.classifier,
-            router=self.router,
-            executor=build_executor(
-                settings, self.api, self.keys, self._limiter, others=self._providers
-            ),
-            book=book,
-            ledger=Tee(*views),
-            deadline_s=settings.total_timeout_s,
-            bills_on_cancel=bills_on_cancel,
-            encode_decision=encode_route,
-            find_served=self.catalogue.find_served,
-            label=label,
-        )
+        others = [ledger] if ledger is not None and ledger != "memory" else []
+        self._views: list[Ledger] = [self._recent, *others, self.router]
+        Tee(*self._views)  # an object that is not a view fails here, not at its first entry
+        self._retry = retry
+        self._given_book = build_memory_book(settings) if ledger == "memory" and not book else book
+        self._opened: OpenedBook | None = None
+        self._closing = AsyncExitStack()
 
     @classmethod
-    def from_env(cls, *, book: Book | None = None, ledger: Ledger | None = None) -> Self:
-        """Build a gateway from the environment and `devflow.toml`.
+    def from_env(
+        cls, *, book: Book | None = None, ledger: Ledger | Literal["memory"] | None = None
+    ) -> Self:
+        """Build a gateway from the environment and `devflow.toml`; enter it to use it.
 
-        Its requests are labelled with the git repository of the working directory, and it uses the
-        list of models that was last fetched into the data folder.
+        Args:
+            book: see the class.
+            ledger: see the class.
 
         Raises:
             ConfigurationError: a setting is wrong, the list of models is damaged, or there is no
@@ -133,11 +152,21 @@ class OpenRouterGateway:
         """
         settings = Settings.load()
         settings.require_keys()
-        label = FolderLabels(Path.cwd()).apply
-        catalogue = open_catalogue(settings)
-        return cls(settings, book=book, ledger=ledger, catalogue=catalogue, label=label)
+        return cls(settings, book=book, ledger=ledger)
 
     async def __aenter__(self) -> Self:
+        if self._opened is not None:
+            raise ConfigurationError("The gateway is open already; enter it once.")
+        async with AsyncExitStack() as stack:
+            book = self._given_book
+            if book is None:
+                book = await stack.enter_async_context(make_store(self.settings))
+            if isinstance(book, Store):
+                book.origin.require()
+                await set_settings_budget(self.settings, book)
+                replay(read_measured(book, self.settings, LOOKBACK), self.router)
+            self._opened = self._open(book)
+            self._closing = stack.pop_all()
         return self
 
     async def __aexit__(
@@ -146,75 +175,96 @@ class OpenRouterGateway:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        async with AsyncExitStack() as stack:  # each is closed, also where another one fails
+        self._opened = None
+        async with AsyncExitStack() as stack:  # each is closed, even if another one fails to close
+            stack.push_async_exit(self._closing)  # the ledger last
             for one in (self._transport, *self._providers, self.catalogue):
                 stack.push_async_callback(one.aclose)
 
-    async def complete(
-        self,
-        request: ChatRequest,
-        *,
-        session: ContextInjector | None = None,
-        repairs: int = 0,
-    ) -> Completion:
-        """Return the whole reply, with its route, its cost and its entry in the ledger.
+    def _open(self, book: Book) -> OpenedBook:
+        """Return what works with this book."""
+        views = list(self._views)
+        reader = build_reader(book, views)
+        settings = self.settings
+        build = partial(
+            build_executor, settings, keys=self.keys, limiter=self._limiter, retry=self._retry
+        )
+        pipeline = Pipeline(
+            classifier=self.classifier,
+            router=self.router,
+            executor=build(self.api, others=self._providers),
+            book=book,
+            ledger=Tee(*views),
+            deadline_s=settings.total_timeout_s,
+            bills_on_cancel=bills_on_cancel,
+            encode_decision=encode_route,
+            find_served=self.catalogue.find_served,
+            label=self._label,
+        )
+        embedder = EmbeddingsUpstream(self.api)
+        embeddings = Pipeline(
+            classifier=EmbeddingsClassifier(),
+            router=NamedModelRouter(
+                RoutingPolicy(aliases=settings.aliases).resolve, self.catalogue.find_priced
+            ),
+            executor=build(embedder),
+            book=book,
+            # the router learns from chats alone
+            ledger=Tee(*(one for one in views if one is not self.router)),
+            deadline_s=settings.total_timeout_s,
+            label=self._label,
+        )
+        claims = book.idempotency if isinstance(book, Store) else MemoryClaims()
+        keyed = KeyedReplies(claims, timeout_s=settings.total_timeout_s)
+        return OpenedBook(
+            book=book, reader=reader, pipeline=pipeline, embeddings=embeddings, keyed=keyed
+        )
 
-        Args:
-            request: what is asked; its `response_format` is checked once the reply is complete,
-                unless the reply calls tools.
-            session: adds the context of a session first; None: nothing is added.
-            repairs: how often a reply that fails that check is asked for again, each time as a
-                separate paid request that names the violations.
+    def _require_open(self) -> OpenedBook:
+        """Return what works with the book, which a program brought or entering has opened."""
+        if self._opened is None:
+            name = type(self).__name__
+            raise ConfigurationError(
+                f"The gateway is not open. Use it inside `async with {name}.from_env() as gateway:`"
+                " (or `enter_async_context`), which opens its ledger and its budgets."
+            )
+        return self._opened
 
-        Raises:
-            InvalidRequest: the schema of the format is invalid; nothing was sent or booked.
-            StructuredOutputInvalid: the last reply is complete but does not match the format.
-            DevFlowError: no model answered, or the reply broke off; the entry is durable by then.
-            StoreError: the entry could not be made durable.
-        """
-        wanted = request.response_format
-        if wanted is None:
-            return await self.pipeline.complete(request, session=session)
-        validate_schema(wanted)
-        while True:
-            completion = await self.pipeline.complete(request, session=session)
-            try:
-                if not completion.tool_calls:
-                    parse_structured(wanted, completion.text, model=completion.model)
-            except StructuredOutputInvalid as error:
-                if repairs <= 0:
-                    raise
-                repairs, request = repairs - 1, build_repair_request(request, error)
-            else:
-                return completion
+    def with_book(self, book: Book) -> Self:
+        """Return a view of this open gateway whose calls are booked in another book.
 
-    def stream(
-        self,
-        request: ChatRequest,
-        *,
-        session: ContextInjector | None = None,
-        criteria: SelectionCriteria | None = None,
-        entry_id: str | None = None,
-    ) -> AbstractAsyncContextManager[Reply]:
-        """Return a context manager whose reply is iterated for its events as they come.
-
-        Entering waits for the first content; leaving early cancels the call. `response_format` is
-        not checked. See `Pipeline.stream`.
-
-        Args:
-            request: what is asked.
-            session: adds the context of a session first; None: nothing is added.
-            criteria: weights in place of the request's own; None keeps those.
-            entry_id: the id to book under; None: a new one.
+        It shares everything else, and is closed with this one.
 
         Raises:
-            DevFlowError: on entry if no model began to answer, from the iterator if the reply broke
-                off.
-            StoreError: the entry could not be made durable.
+            ConfigurationError: the gateway has not been entered.
         """
-        if criteria is not None:
-            request = replace(request, criteria=criteria)
-        return self.pipeline.stream(request, session=session, entry_id=entry_id)
+        opened = self._require_open()
+        view = copy.copy(self)
+        view._opened = replace(  # noqa: SLF001 - a copy of itself
+            opened,
+            book=book,
+            pipeline=opened.pipeline.with_book(book),
+            embeddings=opened.embeddings.with_book(book),
+        )
+        return view
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The pipeline of every call.
+
+        Raises:
+            ConfigurationError: the gateway has not been entered.
+        """
+        return self._require_open().pipeline
+
+    @property
+    def embeddings(self) -> Pipeline:
+        """The pipeline of every call for embeddings.
+
+        Raises:
+            ConfigurationError: the gateway has not been entered.
+        """
+        return self._require_open().embeddings
 
     async def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
         """Fetch OpenRouter's list of models into the shared catalogue; return what has changed.
@@ -281,64 +331,13 @@ class OpenRouterGateway:
             StoreError: the ledger cannot be read.
         """
         reporter = Reporter(
-            self._reader,
+            self._require_open().reader,
             price_of=self.catalogue.price_of,
             baseline_model=self.settings.baseline_model,
         )
         return await asyncio.to_thread(reporter.report, by, since=since, until=until)
 
-    def explain(self, request: ChatRequest, criteria: SelectionCriteria | None = None) -> Route:
-        """Return the route that a request would take now, with all reasons; no model is called.
-
-        Args:
-            request: what would be asked.
-            criteria: weights in place of the request's own; None keeps those.
-
-        Raises:
-            DevFlowError: the router has no model for the request.
-        """
-        if criteria is not None:
-            request = replace(request, criteria=criteria)
-        return self.router.explain(request, self.classifier.classify(request))
-
-
-def _ledger_reader(book: Book, views: list[Ledger]) -> LedgerReader:
-    """Return the source of reports: the book if it can add up, otherwise entries from now on."""
-    if isinstance(book, LedgerReader):
-        return book
-    if isinstance(book, MemoryBook):
-        ledger = book.ledger
-    else:
-        ledger = MemoryLedger()
-        views.append(ledger)
-    return EntriesReader(lambda: ledger.entries)
-
-
-def build_router(settings: Settings, catalogue: LiveCatalogue) -> OwnRouter:
-    """Return a router with the settings' names and weights, which gets every new list of models."""
-    policy = RoutingPolicy(
-        aliases=settings.aliases,
-        preferred_models=settings.preferred_models,
-        fallbacks=settings.fallbacks,
-        fallback_models=settings.fallback_models,
-        nodes=settings.nodes,
-        learn_quality=settings.learn_quality,
-        criteria=SelectionCriteria(
-            cost_priority=settings.cost_priority,
-            performance_priority=settings.performance_priority,
-        ),
-        # if a budget applies, the book refuses an unknown price as well
-        allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
-    )
-    router = OwnRouter(catalogue.current, policy=policy)
-    catalogue.subscribe(router.set_catalogue)
-    return router
-
-
-def build_memory_book(settings: Settings) -> MemoryBook:
-    """Return a book that lives as long as the process, with the settings' budget as its limit."""
-    budget = settings.cost_budget_usd
-    return MemoryBook(
-        limit_pico=None if budget is None else to_pico(budget),
-        allow_unknown_price=settings.allow_unknown_price,
-    )
+    @property
+    def recent_entries(self) -> tuple[LedgerEntry, ...]:
+        """The entries of this gateway's latest requests, oldest first."""
+        return tuple(self._recent.entries)

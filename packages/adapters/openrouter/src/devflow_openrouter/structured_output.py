@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
 from devflow_core.errors import InvalidRequest, StructuredOutputInvalid
 from devflow_core.messages import Message, Text
+from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest, ResponseFormat
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
 
 _MAX_VIOLATIONS = 10
-"""More are not listed: a repair sends the list to the model, which is paid by the token."""
+"""The most violations listed: a repair sends them to the model, which is paid by the token."""
 _MAX_MESSAGE_CHARS = 200
-"""A longer message is cut: it quotes the value or schema it is about, however large that is."""
+"""The length to which a message is cut: it quotes a value or a schema, however large that is."""
+
+
+async def complete_structured(
+    ask: Callable[[ChatRequest, int], Awaitable[Completion]], request: ChatRequest, repairs: int
+) -> Completion:
+    """Return the first whole reply that has the request's format, if it has one.
+
+    Args:
+        ask: asks once; it is given the number of repairs so far.
+        request: what is asked. A reply that calls tools is not checked.
+        repairs: how often a reply that fails the check is asked for again.
+
+    Raises:
+        InvalidRequest: the schema of the format is invalid; nothing was asked.
+        StructuredOutputInvalid: the last reply does not match the format.
+        DevFlowError: any error that `ask` raises.
+    """
+    wanted = request.response_format
+    if wanted is None:
+        return await ask(request, 0)
+    validate_schema(wanted)
+    for number in range(repairs + 1):
+        completion = await ask(request, number)
+        try:
+            if not completion.tool_calls:
+                parse_structured(wanted, completion.text, model=completion.model)
+        except StructuredOutputInvalid as error:
+            if number == repairs:
+                raise
+            request = build_repair_request(request, error)
+        else:
+            return completion
+    raise InvalidRequest("repairs: give 0 or more.")
 
 
 def parse_structured(

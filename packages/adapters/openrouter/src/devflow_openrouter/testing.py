@@ -28,7 +28,7 @@ from devflow_core.testing import FixedClassifier, FixedRouter, a_candidate, a_re
 from devflow_openrouter.gateway import OpenRouterGateway
 
 CANARY = "sk-or-v1-canary0000000000000000000000000000000000000000000000000000canary"
-"""A key that is used in every fault test, and must not appear in anything that is written."""
+"""A key used in every fault test, which must not appear in anything that is written."""
 
 UpstreamStep = bytes | float | Literal["close", "reset"]
 """Bytes to send, seconds to wait, or how the connection ends."""
@@ -209,14 +209,14 @@ class RequestOutcome:
     """The result of one request: its reply or its error, and its ledger entry."""
 
     completion: Completion | None
-    """None if the request failed."""
+    """The reply; None if the request failed."""
     error: DevFlowError | None
-    """None if the request succeeded."""
+    """The error; None if the request succeeded."""
     entry: LedgerEntry
 
     @property
     def text(self) -> str | None:
-        """The answer; None if there is none."""
+        """The text of the reply; None if the request failed."""
         return self.completion.text if self.completion else None
 
     @property

@@ -1,4 +1,4 @@
-"""Structured output, the two small faces, and the other endpoints."""
+"""Structured output, and the other endpoints."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,6 @@ import httpx
 import orjson
 import pytest
 from devflow_core.errors import (
-    ConfigurationError,
     InvalidRequest,
     ModelUnavailable,
     NotFound,
@@ -26,23 +25,14 @@ from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
 from devflow_openrouter.client.api_client import ApiClient
 from devflow_openrouter.client.oauth import Authorization
-from devflow_openrouter.inference import (
-    get_llm_text_response,
-    invoke_llm_for_raw_json,
-    stream_llm_response,
-)
-from devflow_openrouter.service import OpenRouterService
 from devflow_openrouter.structured_output import parse_structured
 from devflow_openrouter.testing import (
     CANARY,
-    SSE_HEAD,
     GatewayHarness,
     ScriptedUpstream,
-    chunked_body,
     error_reply,
     http_reply,
     streamed_reply,
-    text_event,
 )
 from devflow_upstream import Http1Transport, HttpRequest
 from devflow_upstream.keys import key_id
@@ -112,133 +102,16 @@ def test_a_json_object_is_an_object(bad: str) -> None:
         parse_structured(wanted, bad)
 
 
-async def test_the_service_completes_and_reports_its_health(upstream: ScriptedUpstream) -> None:
-    upstream.add_script(streamed_reply("one")).add_script(streamed_reply("two"))
-    upstream.add_script(http_reply(b'{"data":{}}')).add_script(error_reply(401))
-    async with OpenRouterService(
-        CANARY,
-        "anthropic/claude-haiku-4.5",
-        base_url=upstream.base_url,
-        default_system_prompt="Be brief.",
-    ) as service:
-        assert (await service.chat_completion([{"role": "user", "content": "x"}])).text == "one"
-        assert await service.generate_completion("x", temperature=0.2) == "two"
-        assert await service.health_check()
-        assert not await service.health_check()
-    sent = body_of(upstream, 1)
-    assert [one["role"] for one in sent["messages"]] == ["system", "user"]
-    assert sent["temperature"] == 0.2
-
-
-async def test_the_service_goes_over_a_client_that_is_brought_along() -> None:
-    seen: list[httpx.Request] = []
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(200, json={"data": {}})
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-        async with OpenRouterService(CANARY, http_client=client) as service:
-            assert await service.health_check()
-        assert not client.is_closed
-    assert str(seen[0].url) == "https://openrouter.ai/api/v1/key"
-    assert seen[0].headers["authorization"] == f"Bearer {CANARY}"
-
-
-@pytest.mark.parametrize("wrong", [{"timeout": 0}, {"max_retries": 0}, {"backoff_factor": -1}])
-def test_a_service_that_cannot_work_is_not_built(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError):
-        OpenRouterService(CANARY, **wrong)
-    with pytest.raises(ConfigurationError, match="api_key"):
-        OpenRouterService(None)
-
-
-async def test_json_text_and_streams_by_function(
-    harness: GatewayHarness, upstream: ScriptedUpstream
-) -> None:
-    upstream.add_script(streamed_reply('{"age":3}')).add_script(streamed_reply("no")).add_script(
-        streamed_reply('{"a":1}')
-    )
-    upstream.add_script(streamed_reply("Hel", "lo")).add_script(streamed_reply("Hel", "lo"))
-    async with harness.build_gateway() as gateway:
-        assert await invoke_llm_for_raw_json("x", schema=SCHEMA, gateway=gateway) == {"age": 3}
-        assert await invoke_llm_for_raw_json("x", gateway=gateway) == {"a": 1}
-        assert await get_llm_text_response("x", gateway=gateway) == "Hello"
-        events = [one async for one in stream_llm_response("x", gateway=gateway)]
-    assert [one["event"] for one in events] == [
-        "message_chunk",
-        "message_chunk",
-        "final_response",
-        "usage",
-    ]
-    assert events[2]["data"] == "Hello"
-    assert events[3]["data"]["cost_usd"] == "0.000064"
-
-
-async def test_a_stream_that_breaks_ends_with_its_error(
-    harness: GatewayHarness, upstream: ScriptedUpstream
-) -> None:
-    upstream.add_script(SSE_HEAD + chunked_body(text_event("Hel")))
-    async with (
-        harness.build_gateway() as gateway,
-        stream_llm_response("x", gateway=gateway) as stream,
-    ):
-        events = [one async for one in stream]
-    assert [one["event"] for one in events] == ["message_chunk", "error"]
-    assert events[-1]["data"]["code"] == "upstream_incomplete"
-
-
-async def test_without_a_key_they_fail_when_they_are_built(
-    monkeypatch: pytest.MonkeyPatch, upstream: ScriptedUpstream
-) -> None:
-    for name in ("OPENROUTER_API_KEYS", "OPENROUTER_API_KEY", "OPEN_ROUTER_API_KEY",
-                 "OPENROUTER_SYSTEM_KEY", "DEVFLOW_API_KEY", "DEVFLOW_API_KEYS"):  # fmt: skip
-        monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ConfigurationError):
-        stream_llm_response("x")
-    with pytest.raises(ConfigurationError):
-        await get_llm_text_response("x")
-    monkeypatch.setenv("OPENROUTER_API_KEY", CANARY)
-    monkeypatch.setenv("OPENROUTER_BASE_URL", upstream.base_url)
-    upstream.add_script(streamed_reply())
-    named = "anthropic/claude-haiku-4.5"
-    assert await get_llm_text_response("x", model=named) == "Hello"
-    assert [one["event"] async for one in stream_llm_response("x", model=named)][-1] == "usage"
-
-
 async def test_reports_are_made_of_what_was_asked(upstream: ScriptedUpstream) -> None:
     upstream.add_script(streamed_reply())
     settings = Settings.model_validate({"base_url": upstream.base_url, "api_key": CANARY})
-    async with OpenRouterGateway(settings) as gateway:
+    async with OpenRouterGateway(settings, ledger="memory") as gateway:
         request = a_request(model="anthropic/claude-haiku-4.5")
         assert gateway.explain(request).chosen.model == "anthropic/claude-haiku-4.5"
         await gateway.complete(request)
         document = (await gateway.report(by="model")).as_json()
     assert document["total"]["requests"] == 1
     assert document["total"]["cost_usd"] == "0.000064"
-
-
-async def test_every_endpoint_has_its_path(upstream: ScriptedUpstream) -> None:
-    upstream.add_script(http_reply(b'{"data":[]}'))
-    api = ApiClient(Http1Transport(upstream.base_url))
-    await api.models()
-    await api.model("acme/one:free")
-    await api.endpoints("acme/one")
-    await api.providers()
-    for call in (api.key_status, api.credits, api.activity):
-        await call(KEY)
-    await api.activity(KEY, "2026-11-20")
-    await api.generation("gen-1", KEY)
-    for post in (api.embeddings, api.rerank, api.images, api.transcriptions):
-        await post({"model": "m"}, KEY)
-    paths = [one.split(b" ")[1].decode().removeprefix("/api/v1") for one in upstream.requests]
-    assert paths == [
-        "/models?output_modalities=all", "/model/acme/one%3Afree", "/models/acme/one/endpoints",
-        "/providers", "/key", "/credits", "/activity", "/activity?date=2026-11-20",
-        "/generation?id=gen-1", "/embeddings", "/rerank", "/images", "/audio/transcriptions",
-    ]  # fmt: skip
-    assert b"Authorization" not in upstream.requests[0]
-    assert upstream.accepted_connections == 1
 
 
 @pytest.mark.parametrize(
@@ -306,7 +179,8 @@ async def test_feedback_is_given_on_a_request_that_is_remembered(
 ) -> None:
     upstream.add_script(streamed_reply())
     values = {"base_url": upstream.base_url, "api_key": CANARY}
-    async with OpenRouterGateway(Settings.model_validate(values)) as gateway:
+    settings = Settings.model_validate(values)
+    async with OpenRouterGateway(settings, ledger="memory") as gateway:
         done = await gateway.complete(a_request(model="anthropic/claude-haiku-4.5"))
         assert gateway.feedback(done.entry.entry_id, 1.0) is False  # learning is off
         with pytest.raises(ValueError, match="score"):

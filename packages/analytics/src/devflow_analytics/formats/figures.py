@@ -11,9 +11,9 @@ from devflow_core.usage import format_usd, from_pico
 from devflow_analytics.report import Report, cache_hit_rate
 
 UNKNOWN = "–"
-"""Shown where nothing was measured."""
+"""The text shown where nothing was measured."""
 UNKNOWN_KEY = "(not known)"
-"""Shown as the key of the group whose requests did not give one."""
+"""The text shown as the key of a group whose requests gave none."""
 
 
 def format_percent(share: float) -> str:

@@ -36,7 +36,7 @@ class Table:
 
 
 def to_table(report: Report) -> Table:
-    """Return the report as a table; whatever renders it has to escape its own markup."""
+    """Return the report as a table; its renderer has to escape its own markup."""
     return Table(
         title=f"By {describe_dimensions(report)}, {format_period(report)}",
         columns=(*report.dimensions, *(column.heading for column in COLUMNS)),
@@ -60,7 +60,7 @@ def to_csv(report: Report) -> str:
     """Return one CSV line per group, with the names and exact figures of the JSON form.
 
     Cells that a spreadsheet would run as a formula get a leading apostrophe; numbers stay as they
-    are, also negative ones. There is no total row: a sum over the column gives it.
+    are, even negative ones. There is no total row: a sum over the column gives it.
     """
     document = report.as_json()
     # nested, so it has no column

@@ -17,16 +17,18 @@ from devflow_analytics.reconciliation.sides import ProviderAccount, Reconciliati
 from devflow_analytics.reconciliation.totals import Totals
 
 MAX_ROWS = 10_000
-"""Rows per run, oldest first; the next run takes the next ones."""
+"""The most rows per run, oldest first; the next run takes the next ones."""
 MAX_OLD_LOOKUPS = 500
-"""Look-ups per pass, for rows that the provider did not know when they were young."""
+"""The most look-ups per pass for rows that the provider did not know when they were young."""
 MAX_CONCURRENT_LOOKUPS = 8
-"""Look-ups in flight: the provider limits the rate of its account endpoints too."""
+"""The most look-ups in flight: the provider limits the rate of its account endpoints too."""
 INITIAL_WAIT_S, MAX_WAIT_S = 1.0, 60.0
-"""Wait between two rounds of look-ups, doubled each time."""
+"""The shortest and longest wait in seconds between rounds of look-ups; it doubles each time."""
 MAX_OPEN = timedelta(days=3)
-"""How long a cost may wait for the provider's figure. After that our own stands: a total that
-was inconclusive for so long, for example because the keys are used elsewhere, stays so.
+"""The longest time that a cost waits for the provider's figure; after that our own stands.
+
+A total that was inconclusive for so long, for example because the keys are used elsewhere, stays
+so.
 """
 
 
@@ -54,7 +56,7 @@ class Reconciler:
         patience_s: how old a row must be, and how long a run keeps asking, before "not found" is
             accepted as an answer. The provider's books lag seconds to minutes behind a call.
         now: the wall clock, in UTC.
-        sleep: how to wait.
+        sleep: waits for a number of seconds.
     """
 
     def __init__(

@@ -19,11 +19,11 @@ class BillingWindow:
     name: str
     """`2026-11-20` for a day in UTC; `2026-11` for a month."""
     since: datetime
-    """Inclusive, UTC."""
+    """The start of the period in UTC, inclusive."""
     until: datetime
-    """Exclusive, UTC."""
+    """The end of the period in UTC, exclusive."""
     theirs_usd: Decimal
-    """What the provider billed in the period."""
+    """The amount that the provider billed in the period."""
 
     def holds(self, at: datetime) -> bool:
         """Return whether a time lies in the window."""
@@ -78,7 +78,7 @@ class WindowRows:
     cutoff: datetime
     """Attempts that ended later may still be missing from the provider's total."""
     known_pico: int = 0
-    """Sum of the final costs, in 10⁻¹² USD."""
+    """The sum of the final costs, in 10⁻¹² USD."""
     opened: list[OpenRow] = field(default_factory=list[OpenRow])
     """Rows with an estimated or observed cost."""
     doubted: list[OpenRow] = field(default_factory=list[OpenRow])
@@ -87,7 +87,7 @@ class WindowRows:
     """Whether the total must include every row, and nothing from outside."""
 
     def add(self, row: OpenRow) -> None:
-        """Add an attempt that began in the window; any other is not added.
+        """Add an attempt that began in the window; ignore any other.
 
         One that only ended in it, or is too young, makes the total inconclusive unless it is void.
         """
@@ -112,7 +112,7 @@ class WindowRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowSettlement:
-    """What the total of a window says about the rows that were open in it."""
+    """The consequences of a window's total for the rows that were open in it."""
 
     window: BillingWindow
     ours_usd: Decimal
@@ -126,7 +126,7 @@ class WindowSettlement:
 
     @property
     def difference_usd(self) -> Decimal:
-        """Ours minus theirs; negative if something was billed that is not ours."""
+        """Our total minus the provider's; negative if something was billed that is not ours."""
         return self.ours_usd - self.window.theirs_usd
 
 
@@ -192,7 +192,7 @@ class Reconciliation:
     pending: tuple[OpenRow, ...]
     """Rows that still have only an estimate."""
     notes: tuple[str, ...] = ()
-    """What could not be requested, and why."""
+    """Notes on what could not be requested, and why."""
 
     @property
     def ours_usd(self) -> Decimal:

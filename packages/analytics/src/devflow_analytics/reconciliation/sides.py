@@ -50,7 +50,7 @@ class ReconciliationStore(Protocol):
             cost_usd: its cost.
             text: the provider's own decimal text for it; None if the figure is not the provider's.
             usage: the confirmed counts; None keeps the recorded ones.
-            provider: who answered; None if the provider does not say.
+            provider: the provider that answered; None if the provider does not say.
             source: the evidence: `generation`, `total of …`, `OBSERVED` or `RESERVED`.
         """
         ...
@@ -60,7 +60,10 @@ class ProviderAccount(Protocol):
     """The provider's side, for all keys of this gateway together."""
 
     def has_key(self, key_id: str | None, /) -> bool:
-        """Return whether the figures below include calls with this key; None is an unknown key."""
+        """Return whether this account's figures include the calls made with a key.
+
+        An unknown key (None) counts as included if the account has any key.
+        """
         ...
 
     async def fetch_generation(

@@ -21,15 +21,15 @@ from devflow_analytics.reconciliation.sides import (
 )
 
 MAX_DAYS = 30
-"""The provider's totals by day go back this far (its API description of 2026-08-22)."""
+"""The most days that the provider's totals by day go back (its API description of 2026-08-22)."""
 NO_DAYS = (
     "Completed days need a management key (DEVFLOW_MANAGEMENT_KEY); the current month was closed "
     "against the keys' own totals."
 )
 MAX_REQUEST = timedelta(days=1)
-"""An entry that began up to this long before a window may have attempts in it."""
+"""The longest time before a window at which an entry may begin and have attempts in it."""
 MAX_RECENT = timedelta(hours=1)
-"""Older requests have ended by now, or are not waited for."""
+"""The age beyond which requests have ended, or are no longer waited for."""
 
 
 class Totals:
@@ -58,7 +58,7 @@ class Totals:
         """Inconclusive windows, remembered so that they are not added up again without news."""
 
     async def told_at(self) -> datetime:
-        """Return the time (UTC) from which the totals include everything that has ended so far."""
+        """Return the time in UTC from which the totals include everything that has ended so far."""
         # the store blocks, and must not hold up the event loop
         latest_end = await asyncio.to_thread(self._read_latest_end)
         return latest_end + self._patience + timedelta(milliseconds=1)

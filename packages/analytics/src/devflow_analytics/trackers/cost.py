@@ -10,9 +10,9 @@ from devflow_core.ledger import UNCONFIRMED, Attempt, LedgerEntry
 from devflow_core.usage import from_pico, to_pico
 
 TRACKED_DIMENSIONS: tuple[GroupBy, ...] = ("model", "task", "project", "key", "day")
-"""What `CostTracker.totals_by` can sum by."""
+"""The dimensions that `CostTracker.totals_by` can sum by."""
 MAX_KEYS = 1_000
-"""Per dimension; later keys are summed under `OTHER`, so that memory is bounded."""
+"""The most keys per dimension; later ones are summed under `OTHER`, so that memory is bounded."""
 OTHER = "other"
 """The key of everything beyond `MAX_KEYS`."""
 

@@ -8,7 +8,7 @@ from devflow_core.ledger import LedgerEntry
 from devflow_core.summary import Summary, Tally
 
 MAX_MODELS = 1_000
-"""Later models are summed under `OTHER`: a caller may request any name."""
+"""The most models; later ones are summed under `OTHER`, since a caller may request any name."""
 OTHER = "other"
 """The name of all models beyond `MAX_MODELS`."""
 

@@ -1,1 +1,1 @@
-"""One module per command; each registers itself with `devflow_cli.app`."""
+"""Holds one module per command; each registers itself with `devflow_cli.app`."""

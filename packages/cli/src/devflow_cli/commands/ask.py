@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model, complete_project, complete_session
 from devflow_cli.run import Run, command
 
 
@@ -18,17 +19,25 @@ async def ask(
     prompt: Annotated[str, typer.Argument(help="What to ask; '-' reads standard input.")],
     session: Annotated[
         str | None,
-        typer.Option(help="A Claude Code session to add as context: an id, a path, or 'latest'."),
+        typer.Option(
+            help="A Claude Code session to add as context: an id, a path, or 'latest'.",
+            autocompletion=complete_session,
+        ),
     ] = None,
     project: Annotated[
         str | None,
         typer.Option(
             help="The project to book on: a folder or a name.  [default: the working directory]",
             show_default=False,
+            autocompletion=complete_project,
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="A model id, an alias, auto, auto:cheap, auto:fast or auto:best.")
+        str,
+        typer.Option(
+            help="A model id, an alias, auto, auto:cheap, auto:fast or auto:best.",
+            autocompletion=complete_model,
+        ),
     ] = "auto",
     cost_priority: Annotated[
         float | None, typer.Option(min=0, max=1, help="How much a saved dollar counts.")
@@ -50,9 +59,11 @@ async def ask(
 
     from devflow_cli.lookup import describe_session, find_session
     from devflow_cli.options import apply_options, read_project
+    from devflow_cli.views.lean import lean_completion
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
+    # before the prompt is read, which may wait for someone to type it
     settings.require_keys()
     request = ChatRequest.from_text(_read_prompt(prompt), model=model)
     request = apply_options(request, cost_priority, performance_priority, max_cost)
@@ -67,7 +78,7 @@ async def ask(
             run, gateway, request, session=context, is_streamed=not (no_stream or run.as_json)
         )
     if run.as_json:
-        run.emit(completion_document(reply, route_as_json(reply.route)))
+        run.emit(completion_document(reply, route_as_json(reply.route)), lean_completion)
 
 
 def _read_prompt(prompt: str) -> str:

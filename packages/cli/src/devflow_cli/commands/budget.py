@@ -8,6 +8,7 @@ import typer
 from devflow_core.dimensions import BUDGET_SCOPES
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_budget
 from devflow_cli.options import read_amount, read_project
 from devflow_cli.run import Run, command
 
@@ -24,7 +25,10 @@ def list_budgets(run: Run) -> None:
     """Show every budget with the amounts spent, reserved and left."""
     from devflow_gateway import wiring
 
-    states = wiring.make_store(run.settings()).budget_states()
+    from devflow_cli.lookup import has_ledger
+
+    settings = run.settings()
+    states = wiring.make_store(settings).budget_states() if has_ledger(run, settings) else []
     if run.as_json:
         run.emit({"budgets": [_budget_document(state) for state in states]})
         return
@@ -78,12 +82,19 @@ async def set_budget(
 
 @command(budget, "remove")
 async def remove_budget(
-    run: Run, budget_id: Annotated[str, typer.Argument(help="The id that `budget list` shows.")]
+    run: Run,
+    budget_id: Annotated[
+        str, typer.Argument(help="The id that `budget list` shows.", autocompletion=complete_budget)
+    ],
 ) -> None:
     """Remove a budget."""
     from devflow_gateway import wiring
 
-    async with wiring.make_store(run.settings()) as store:
+    from devflow_cli.lookup import require_ledger
+
+    settings = run.settings()
+    require_ledger(settings)
+    async with wiring.make_store(settings) as store:
         await store.budgets.remove(budget_id)
     if run.as_json:
         run.emit({"removed": budget_id})
@@ -97,6 +108,7 @@ def _budget_document(state: BudgetState) -> dict[str, Any]:
         "id": limit.id,
         "scope": limit.scope,
         "value": limit.value,
+        "subject": state.subject,
         "window": limit.window,
         "time_zone": limit.timezone,
         "limit_usd": limit.limit_usd,

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model
 from devflow_cli.deadline import try_within, write_quietly
 from devflow_cli.options import ProjectFolder
-from devflow_cli.run import Run, command
+from devflow_cli.run import FAILED, Run, command
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -22,20 +23,25 @@ if TYPE_CHECKING:
     from devflow_cli import launch
 
 HOOK_TIMEOUT_S = 8.0
-"""Below the 10 s that the installer asks Claude Code to wait for our hook."""
+"""Seconds for a hook: below the 10 s that the installer asks Claude Code to wait for it."""
 STATUS_TIMEOUT_S = 3.0
-"""For each step of a status line; a working ledger answers in milliseconds."""
+"""Seconds for each step of a status line; a working ledger answers in milliseconds."""
+CANNOT_EXECUTE = 126
+"""The shells' status for a program that is found but cannot be started."""
 STOP_TIMEOUT_S = 10.0
-"""How long Claude Code may take to end after this process was asked to end."""
+"""Seconds that Claude Code may take to end after this process was asked to end."""
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""Bytes of an event that are read; a longer one is cut, so it is not valid JSON and is ignored."""
+"""The most bytes of an event that are read; a longer one is cut, and ignored as invalid JSON."""
 
 
 @app.command("claude", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def claude(
     context: typer.Context,
     model: Annotated[
-        str | None, typer.Option(help="A model id or auto; else the nodes' own models.")
+        str | None,
+        typer.Option(
+            help="A model id or auto; else the nodes' own models.", autocompletion=complete_model
+        ),
     ] = None,
     sandbox: Annotated[
         bool, typer.Option("--sandbox", help="Use the stand-in instead of a provider.")
@@ -58,6 +64,7 @@ def claude(
 
     run = Run()
     settings = run.settings()
+    # before the stand-in or the gateway is started in vain
     if shutil.which("claude") is None:
         raise ConfigurationError(
             "Claude Code is not on the PATH: npm install -g @anthropic-ai/claude-code"
@@ -68,10 +75,14 @@ def claude(
             run.remark(f"The stand-in answers. Its ledger is apart from yours: {settings.data_dir}")
         else:
             settings.require_keys()
+        # the node's own model would replace the one that was asked for
         if model is not None:
             settings = settings.model_copy(update={"nodes": launch.free_main_node(settings)})
         sessions = launch.SessionWatch(FolderLabels(Path.cwd()).apply)
         status = asyncio.run(_run_claude(settings, context.args, model, sessions))
+    if status == CANNOT_EXECUTE:
+        run.remark("Install Claude Code again: npm install -g @anthropic-ai/claude-code")
+        raise typer.Exit(FAILED)
     if (way_back := launch.find_way_back(settings, sessions.session_id)) is not None:
         run.remark(f"Go on without DevFlow with:  {way_back}")
     raise typer.Exit(status)
@@ -122,6 +133,7 @@ async def _wait_for_child(child: Process) -> int:
         await asyncio.wait((ended, asked), return_when=asyncio.FIRST_COMPLETED)
     finally:
         asked.cancel()
+        # it may still have the end of its session to write, so it is not killed at once
         if child.returncode is None:
             child.terminate()
             await asyncio.wait((ended,), timeout=STOP_TIMEOUT_S)
@@ -146,6 +158,7 @@ def _answer_hook(run: Run) -> str:
 
     from devflow_cli.own_program import find_own_program
 
+    # the folder may have come with a repository, and a hook can ask nobody whether to trust it
     settings = run.settings(reads_folder=False)
     event = sys.stdin.buffer.read(MAX_EVENT_BYTES)
     command = find_own_program().call_words
@@ -198,6 +211,7 @@ async def mcp(run: Run, project: ProjectFolder = None) -> None:
 
     from devflow_cli.mcp_tools import build_mcp_tools
 
+    # as for the hook: nobody can be asked whether to trust the folder
     settings = run.settings(reads_folder=False)
     settings.require_keys()
     folder = project or Path.cwd()

@@ -40,6 +40,7 @@ async def demo(
 
     from devflow_cli.demo_scenes import play_budget_scene
     from devflow_cli.sandbox_process import run_sandbox
+    from devflow_cli.views.lean import lean_completion
     from devflow_cli.views.report import print_report
 
     settings = run.settings()
@@ -49,6 +50,7 @@ async def demo(
         settings = sandbox.apply_to(settings, settings.data_dir / "demo")
         run.say("DevFlow demo. The stand-in answers; nothing leaves this machine.\n")
         shown = await _run_main_job(run, settings, sessions[0], model)
+        # while the stand-in still runs, which keeps its bill in memory
         shown["bill"] = _fetch_bill(sandbox.bill_url, shown["generation_id"])
         _check_bill(run, shown)
         shown["budget_scene"] = await play_budget_scene(run, settings)
@@ -56,7 +58,7 @@ async def demo(
     recorded, html = _write_page(settings, report, sessions)
     if run.as_json:
         documents = {"report": report.as_json(), "recorded": recorded.as_json()}
-        run.emit({**shown, **documents, "html": str(html)})
+        run.emit({**shown, **documents, "html": str(html)}, lean_completion)
         return
     print_report(run, report)
     spent = format_usd(from_pico(recorded.total.cost_pico))

@@ -88,6 +88,7 @@ async def _examine(run: Run, examination: Examination, junit: Path | None) -> in
             examination, lambda clause: status.update(f"{clause.name}: {clause.sentence}")
         )
     if junit is not None:
+        # the file may be published, and a URL can hold a password
         view.write_junit(findings, hide_user_info(examination.url), junit)
     if run.as_json:
         run.emit(view.findings_as_json(findings))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_entry, complete_model
 from devflow_cli.options import parse_criteria
 from devflow_cli.run import Run, command
 
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
 async def explain(
     run: Run,
     prompt: Annotated[
-        str | None, typer.Argument(help="A prompt, or the id of a ledger entry.")
+        str | None,
+        typer.Argument(
+            help="A prompt, or the id of a ledger entry.", autocompletion=complete_entry
+        ),
     ] = None,
     request: Annotated[
         Path | None, typer.Option(help="A JSON request, in any of the dialects.")
     ] = None,
-    model: Annotated[str, typer.Option(help="See `ask`.")] = "auto",
+    model: Annotated[str, typer.Option(help="See `ask`.", autocompletion=complete_model)] = "auto",
     cost_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
 ) -> None:
@@ -39,6 +43,7 @@ async def explain(
     from devflow_routing import route_as_json
 
     from devflow_cli.views.explanation import print_explanation
+    from devflow_cli.views.lean import lean_route
 
     settings = run.settings()
     if (prompt is None) == (request is None):
@@ -57,7 +62,7 @@ async def explain(
         async with wiring.open_gateway(settings) as gateway:
             shown = route_as_json(gateway.explain(asked))
     if run.as_json:
-        run.emit(shown)
+        run.emit(shown, lean_route)
     else:
         print_explanation(run, shown)
 
@@ -72,6 +77,9 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
+    from devflow_cli.lookup import require_ledger
+
+    require_ledger(settings)
     entry = wiring.make_store(settings).entry(entry_id)
     if entry is None:
         raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model, complete_session
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
 
@@ -16,10 +17,15 @@ async def handoff(
     run: Run,
     session: Annotated[
         str,
-        typer.Argument(help="A session id, the path of a transcript, or 'latest' of the project."),
+        typer.Argument(
+            help="A session id, the path of a transcript, or 'latest' of the project.",
+            autocompletion=complete_session,
+        ),
     ] = "latest",
     project: ProjectFolder = None,
-    to: Annotated[str, typer.Option(help="The model that takes over.")] = "auto",
+    to: Annotated[
+        str, typer.Option(help="The model that takes over.", autocompletion=complete_model)
+    ] = "auto",
     prompt: Annotated[
         str | None, typer.Option(help="What to do next; by default, continue where it stopped.")
     ] = None,
@@ -35,14 +41,14 @@ async def handoff(
 
     The old transcript is never changed. With --write-back, the reply returns as a new session.
     """
-    from devflow_claude_code import AssistantReply, hand_off
-    from devflow_claude_code import write_back as write_session
+    from devflow_claude_code import hand_off
     from devflow_claude_code.handoff.request import DEFAULT_PROMPT
-    from devflow_core.messages import Message
     from devflow_gateway import wiring
+    from devflow_gateway.handoff import HandedOff, find_handoff_target
     from devflow_routing import route_as_json
 
-    from devflow_cli.lookup import describe_session, find_handoff_target, find_session
+    from devflow_cli.lookup import describe_session, find_session
+    from devflow_cli.views.lean import lean_completion
     from devflow_cli.views.reply import ask_and_show, completion_document
 
     settings = run.settings()
@@ -51,6 +57,7 @@ async def handoff(
     async with wiring.open_gateway(settings) as gateway:
         target = find_handoff_target(to, gateway.catalogue.current)
         prepared = hand_off(found, prompt or DEFAULT_PROMPT, target=target)
+        # said before anything of the session is sent
         run.remark(describe_session(found))
         run.remark(prepared.report.describe())
         reply = await ask_and_show(
@@ -59,15 +66,10 @@ async def handoff(
     shown = completion_document(reply, route_as_json(reply.route))
     shown["handoff"] = prepared.report.as_json()
     if write_back:
-        answered = (Message(role="assistant", parts=reply.parts),)
-        written = write_session(
-            found,
-            AssistantReply(
-                prompt=prepared.prompt, messages=answered, model=reply.model, usage=reply.usage
-            ),
-            config_dir=settings.claude_dir,
-        )
+        written = HandedOff(
+            reply=reply, handoff=prepared, session=found, config_dir=settings.claude_dir
+        ).write_back()
         shown["resume"] = written.as_json()
         run.say(f"\nResume it with:  {written.shell_command}")
     if run.as_json:
-        run.emit(shown)
+        run.emit(shown, lean_completion)

@@ -38,6 +38,7 @@ def integrate(
     """
     from devflow_cli.own_program import find_own_program
 
+    # an installation for every project must not depend on the folder it is started from
     settings = run.settings(reads_folder=False)
     default = Path(".mcp.json") if with_mcp else settings.claude_dir / "settings.json"
     file = _resolve_target(settings_file or default, settings.claude_dir)
@@ -101,6 +102,7 @@ def _resolve_target(file: Path, claude_dir: Path) -> Path:
     """
     from devflow_core.private_files import refuse_links_below
 
+    # the user may keep these files elsewhere, as in a repository of dotfiles
     if file.absolute().is_relative_to(claude_dir.absolute()):
         return file.resolve()
     return refuse_links_below(file, Path.cwd())

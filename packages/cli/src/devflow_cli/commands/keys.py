@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from devflow_store.client_keys import ClientKey
     from devflow_upstream.keys import KeyState
 
+# the store's `ROUTE_GROUPS`, which would be slow to import for a help page
 _ROUTES = "chat, embeddings, read, operate"
 keys = typer.Typer(help="Provider keys in use; client keys of the gateway.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
@@ -29,6 +30,7 @@ async def status(run: Run) -> None:
     from devflow_cli.views.tables import print_table
 
     settings = run.settings()
+    # before the ledger is opened, and perhaps created, for nothing
     settings.require_keys()
     async with wiring.open_gateway(settings) as gateway:
         with run.progress.status("Asking the provider …"):
@@ -79,6 +81,7 @@ async def create(
         run.emit({"id": made.id, "name": made.name, "key": secret})
     else:
         run.say(f"{secret}\n")
+        # on stderr, so that stdout holds the key alone
         run.remark("Keep it now: only its hash is stored.")
 
 
@@ -87,10 +90,14 @@ async def list_keys(run: Run) -> None:
     """List the client keys; neither keys nor hashes are shown."""
     from devflow_gateway import wiring
 
+    from devflow_cli.lookup import has_ledger
     from devflow_cli.views.tables import print_table
 
-    async with wiring.make_store(run.settings()) as store:
-        found = await store.keys.list()
+    settings = run.settings()
+    found: list[ClientKey] = []
+    if has_ledger(run, settings):
+        async with wiring.make_store(settings) as store:
+            found = await store.keys.list()
     rows = [
         {
             "id": one.id,
@@ -131,7 +138,11 @@ async def revoke(
     """Revoke a client key; requests with it are refused within a second."""
     from devflow_gateway import wiring
 
-    async with wiring.make_store(run.settings()) as store:
+    from devflow_cli.lookup import require_ledger
+
+    settings = run.settings()
+    require_ledger(settings)
+    async with wiring.make_store(settings) as store:
         revoked = await store.keys.revoke(key)
     if run.as_json:
         run.emit({"revoked": revoked.id})
@@ -147,6 +158,7 @@ async def _fetch_status(gateway: AsyncGateway, key: UpstreamKey, state: KeyState
     note = ""
     try:
         data = (await gateway.api.key_status(key)).get("data")
+    # a key that the provider refuses must not hide the others
     except DevFlowError as error:
         note = str(error)
     else:

@@ -6,23 +6,34 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.lookup import require_ledger
 from devflow_cli.run import DONE, FAILED, Run, command
+
+if TYPE_CHECKING:
+    from devflow_store import Store
 
 ledger = typer.Typer(help="Check, reconcile, export and back up the ledger.", no_args_is_help=True)
 app.add_typer(ledger, name="ledger")
 
 
+def _open_store(run: Run) -> Store:
+    """Return the store of a ledger that there is; enter it to write."""
+    from devflow_gateway import wiring
+
+    settings = run.settings()
+    require_ledger(settings)
+    return wiring.make_store(settings)
+
+
 @command(ledger)
 def verify(run: Run) -> int:
     """Check the hash chain; if a row was changed afterwards, name the first such row and exit 1."""
-    from devflow_gateway import wiring
-
-    found = wiring.make_store(run.settings()).verify()
+    found = _open_store(run).verify()
     if run.as_json:
         run.emit(dataclasses.asdict(found))
     elif found.ok:
@@ -47,7 +58,9 @@ async def reconcile(
     from devflow_gateway import wiring
 
     settings = run.settings()
+    # before the ledger is opened: without a key nobody can be asked
     settings.require_keys()
+    require_ledger(settings)
     with run.progress.status("Asking the provider …"):
         result = await wiring.reconcile(settings, days=days, patience_s=patience_s)
     document = result.as_json()
@@ -73,11 +86,7 @@ def export(
 
     A file that exists already is not overwritten.
     """
-    from devflow_gateway import wiring
-
-    lines = wiring.make_store(run.settings()).export(
-        export_format="csv" if as_csv else "jsonl", session_id=session
-    )
+    lines = _open_store(run).export(export_format="csv" if as_csv else "jsonl", session_id=session)
     if run.as_json:
         if as_csv:
             raise typer.BadParameter("cannot be combined with --json", param_hint="--csv")
@@ -104,9 +113,7 @@ async def backup(
     run: Run, target: Annotated[Path, typer.Argument(help="The file to write.")]
 ) -> None:
     """Copy the ledger to a new file while it is in use, and verify the copy."""
-    from devflow_gateway import wiring
-
-    async with wiring.make_store(run.settings()) as store:
+    async with _open_store(run) as store:
         await store.backup(target)
     if run.as_json:
         run.emit({"path": target})
@@ -147,13 +154,11 @@ async def erase(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Erase what is stored about a session; the chain of amounts stays intact."""
-    from devflow_gateway import wiring
-
     if not yes:
         typer.confirm(
             f"Erase what the ledger stores about session {session}?", abort=True, err=True
         )
-    async with wiring.make_store(run.settings()) as store:
+    async with _open_store(run) as store:
         count = await store.erase(session_id=session)
     if run.as_json:
         run.emit({"erased": count})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -33,8 +34,15 @@ def list_models(
     run: Run,
     search: Annotated[str | None, typer.Argument(help="Only ids that contain this.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many models at most.")] = 40,
+    variants: Annotated[
+        bool,
+        typer.Option("--variants", help="A row for each variant (:free, :batch) of a model, too."),
+    ] = False,
 ) -> None:
-    """List models with prices, window, capabilities, and measured speed and success."""
+    """List models with prices, window, capabilities, and measured speed and success.
+
+    Variants of a listed model are named in its row; --variants and --json give each its own.
+    """
     from devflow_gateway import wiring
 
     from devflow_cli.views.tables import print_table
@@ -46,8 +54,11 @@ def list_models(
     if run.as_json:
         run.emit({"version": catalogue.version, "models": rows})
         return
+    if not variants:
+        rows = _fold_variants(rows)
     columns = {
         "id": "Model",
+        **({"variants": "Variants"} if any(row.get("variants") for row in rows) else {}),
         "prompt_usd_per_million": "$In /M",
         "completion_usd_per_million": "$Out /M",
         "context_length": ">Window",
@@ -61,6 +72,7 @@ def list_models(
         [{**row, "capabilities": _format_capabilities(row)} for row in rows[:limit]],
         drop=(
             "capabilities",
+            "variants",
             "success_rate",
             "ttft_p50_s",
             "context_length",
@@ -72,8 +84,27 @@ def list_models(
         run.say(f"… and {len(rows) - limit} more (use --limit, or give a part of the id).")
 
 
+def _fold_variants(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out the variants of models in the list, and name them in the rows of those."""
+    listed = {row["id"] for row in rows}
+    named: dict[str, list[str]] = {}
+    kept: list[dict[str, Any]] = []
+    for row in rows:
+        base, _, variant = row["id"].partition(":")
+        if variant and base in listed:
+            named.setdefault(base, []).append(f":{variant}")
+        else:
+            kept.append(row)
+    return [{**row, "variants": " ".join(named.get(row["id"], ()))} for row in kept]
+
+
 @command(models)
-def show(run: Run, model: Annotated[str, typer.Argument(help="A model id or alias.")]) -> None:
+def show(
+    run: Run,
+    model: Annotated[
+        str, typer.Argument(help="A model id or alias.", autocompletion=complete_model)
+    ],
+) -> None:
     """Show one model: prices, window, capabilities and measurements."""
     from devflow_gateway import wiring
 

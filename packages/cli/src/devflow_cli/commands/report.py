@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,8 +11,10 @@ import typer
 from devflow_core.dimensions import GROUPINGS
 
 from devflow_cli.app import app
-from devflow_cli.options import parse_dimensions, parse_time
+from devflow_cli.completion import complete_model
+from devflow_cli.options import parse_dimensions
 from devflow_cli.run import Run, command
+from devflow_cli.times import ALLOWED, parse_period
 
 if TYPE_CHECKING:
     from devflow_analytics import Report
@@ -30,31 +33,53 @@ def report(
         ),
     ] = "model",
     since: Annotated[
-        str | None, typer.Option(help="From this day or time (UTC), inclusive; or 7d, 24h.")
+        str | None,
+        typer.Option(help=f"From the beginning of: {ALLOWED}.", show_default=False),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Up to this day or time, exclusive.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Up to the beginning of the same, exclusive.", show_default=False),
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = "table",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file instead of stdout.")
     ] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="The model that savings are compared with.")
+        str | None,
+        typer.Option(
+            help="The model that savings are compared with.", autocompletion=complete_model
+        ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Print the table anew every few seconds, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Report cost, usage and performance, savings against a baseline, and recommendations."""
     from devflow_gateway import wiring
 
+    from devflow_cli.live import refresh
+    from devflow_cli.lookup import has_ledger
     from devflow_cli.views.report import print_report
 
     if form == "pdf" and output is None and not run.as_json:
         raise typer.BadParameter("needs a file: --output FILE", param_hint="--format pdf")
-    made = wiring.make_report(
-        run.settings(baseline_model=baseline),
+    settings = run.settings(baseline_model=baseline)
+    since_at, until_at = parse_period(settings, since, until)
+    has_ledger(run, settings)
+    make = partial(
+        wiring.make_report,
+        settings,
         parse_dimensions(by),
-        since=parse_time(since),
-        until=parse_time(until),
+        since=since_at,
+        until=until_at,
         with_days=form in ("html", "pdf"),
     )
+    if watch:
+        if run.as_json or form != "table" or output is not None:
+            raise typer.BadParameter("shows a table on the terminal", param_hint="--watch")
+        refresh(run, lambda: print_report(run, make()))
+        return
+    made = make()
     if run.as_json or (form == "json" and output is None):
         run.emit(made.as_json())
     elif form == "table" and output is None:

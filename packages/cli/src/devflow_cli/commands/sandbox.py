@@ -1,4 +1,4 @@
-"""`devflow sandbox`: runs the OpenRouter stand-in by itself."""
+"""`devflow sandbox`: runs the OpenRouter stand-in on its own."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ async def sandbox(
     data_dir = str(own.absolute())
 
     def announce(ready: Sandbox) -> None:
+        # serve even if the reader of our output is gone
         with writing_quietly():
             show(ready)
 

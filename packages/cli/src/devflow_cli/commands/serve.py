@@ -36,6 +36,7 @@ def serve(
     settings = run.settings(
         host=host, port=port, workers=workers, require_key=False if no_key else None
     )
+    # first, so that a missing key is reported before anything is started
     if not sandbox:
         settings.require_keys()
 

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from devflow_core.usage import format_usd
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_session
 from devflow_cli.options import ProjectFolder
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from devflow_claude_code import CountedSession
+    from devflow_claude_code import ClaudeCodeSession, CountedSession, SessionDigest
     from devflow_claude_code.reading.session_cost import PriceOf
     from devflow_core.usage import KnownCost
 
 sessions = typer.Typer(help="Claude Code's sessions, as DevFlow reads them.", no_args_is_help=True)
 app.add_typer(sessions, name="sessions")
 
+DEFAULT_LIMIT = 20
+"""Number of sessions that a list shows."""
 SessionArgument = Annotated[
     str,
     typer.Argument(
-        help="An id, the beginning of one, the path of a transcript, or 'latest' of the project."
+        help="An id, the beginning of one, the path of a transcript, or 'latest' of the project.",
+        autocompletion=complete_session,
     ),
 ]
 
@@ -37,38 +42,49 @@ def _group() -> None:
 @command(sessions, "list", has_table=True)
 def list_sessions(
     run: Run,
-    project: Annotated[str | None, typer.Option(help="Only sessions of this folder.")] = None,
+    project: Annotated[
+        Path | None, typer.Option(help="Only sessions of this folder.", show_default=False)
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="How many sessions at most; 0 is all.")
+    ] = DEFAULT_LIMIT,
 ) -> None:
     """List the sessions found, newest first, with their cost.
 
     A reply that a fork copied counts once, in the session that made it.
     """
-    from devflow_claude_code import count_once, find_hints
-    from devflow_claude_code import list_sessions as find_sessions
+    from devflow_claude_code import find_hints
     from devflow_core.usage import KnownCost
     from devflow_gateway import wiring
 
+    from devflow_cli.session_costs import read_recent
+
     settings = run.settings()
     price_of = wiring.open_catalogue(settings).price_of
-    counted = count_once(find_sessions(project, config_dir=settings.claude_dir))
+    counted, count = read_recent(run, settings, limit or None, project)
     total = sum((one.own.cost(price_of) for one in counted), KnownCost())
     for hint in find_hints(settings.claude_dir):
         run.remark(hint)
+    more = count - len(counted)
     if run.as_json:
         rows = [
-            {**one.session.summary_json(price_of), **_without_usage(one.cost_json(price_of))}
+            {**one.session.summary_json(), **_without_usage(one.cost_json(price_of))}
             for one in counted
         ]
-        run.emit({"sessions": rows, "total": total.as_json()})
+        run.emit({"sessions": rows, "more": more, "total": total.as_json()})
     elif not counted:
         run.say(f"No Claude Code sessions below {settings.claude_dir}.")
     else:
         _print_sessions(run, counted, price_of)
         run.say(f"Together {total}")
+        if more:
+            run.say(f"… and {more:,} more (--limit 0 lists all; `devflow costs` adds up all).")
         _say_remedies(run, total)
 
 
-def _print_sessions(run: Run, counted: Sequence[CountedSession], price_of: PriceOf) -> None:
+def _print_sessions(
+    run: Run, counted: Sequence[CountedSession[SessionDigest]], price_of: PriceOf
+) -> None:
     from devflow_cli.views.tables import print_table
 
     columns = {
@@ -87,7 +103,7 @@ def _print_sessions(run: Run, counted: Sequence[CountedSession], price_of: Price
                 "session_id": session.session_id[:8],
                 "last_at": (session.last_at or "")[:16].replace("T", " "),
                 "project": session.project,
-                "messages": len(session.conversation),
+                "messages": session.messages,
                 "cost": format_usd(cost.usd) if cost.is_complete else f"≥ {format_usd(cost.usd)}",
                 "title": session.title,
             }
@@ -126,7 +142,10 @@ def show(run: Run, session: SessionArgument = "latest", project: ProjectFolder =
 
 
 def _print_spending(
-    run: Run, shown: Mapping[str, Any], counted: CountedSession, price_of: PriceOf
+    run: Run,
+    shown: Mapping[str, Any],
+    counted: CountedSession[ClaudeCodeSession],
+    price_of: PriceOf,
 ) -> None:
     from devflow_cli.views.tables import print_table
 

@@ -38,6 +38,7 @@ def trust(
     if question is None:
         _report(run, folder, "There is nothing to trust: it sets only preferences, or nothing.")
         return DONE
+    # shown although nothing is asked: the user should see what is trusted
     if yes:
         for line in question.describe():
             run.remark(f"  {line}")

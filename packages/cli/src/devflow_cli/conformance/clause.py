@@ -19,8 +19,11 @@ class Clause:
 
     group: Group
     check: Check
-    """Its name is the clause's, and the first line of its docstring is the promise. It returns what
-    it saw, or raises `ClauseBroken`, `ClauseNotShown` or `ClauseSkipped`."""
+    """The check that finds out whether the promise is kept.
+
+    Its name is the clause's, and the first line of its docstring is the promise. It returns what it
+    saw, or raises `ClauseBroken`, `ClauseNotShown` or `ClauseSkipped`.
+    """
     effort: Effort = _ONE_CALL
     needs: tuple[str, ...] = ()
     """Names of checks of the same group; if one of them failed, this one is skipped."""
@@ -44,11 +47,11 @@ class Finding:
     clause: Clause
     outcome: Outcome
     detail: str
-    """What was seen, or what is wrong, what it breaks and what to do."""
+    """What was seen, or what is wrong, what that breaks and what to do."""
     cost_usd: Decimal = Decimal(0)
-    """What its replies cost: as the gateway states it, by the listed price, or the worst case."""
+    """The cost of its replies: as the gateway states it, by the listed price, or the worst case."""
     calls: int = 0
-    """Requests that a model was to answer."""
+    """The number of requests that a model had to answer."""
     seconds: float = 0.0
 
     def as_json(self) -> dict[str, object]:

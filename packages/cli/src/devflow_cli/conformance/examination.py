@@ -36,11 +36,11 @@ from devflow_cli.conformance.terms import (
 )
 
 DEFAULT_LIMIT_USD = Decimal("0.15")
-"""What an examination may cost by default; all clauses cost about 0.03 USD with small models."""
+"""The default limit of an examination in USD; all clauses cost about 0.03 with small models."""
 MAX_SILENCE_S = 60.0
-"""How long an answer may stop coming, in seconds, before the gateway counts as hanging."""
+"""Seconds that an answer may stop coming before the gateway counts as hanging."""
 MAX_CLAUSE_S = 300.0
-"""How long the check of one clause may take, in seconds."""
+"""Seconds that the check of one clause may take."""
 SPEECHES: dict[Group, Speech] = {
     "messages": MessagesSpeech(),
     "responses": ResponsesSpeech(),
@@ -57,7 +57,7 @@ Progress = Callable[[Clause], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What to examine, and how."""
+    """An order for an examination: what to examine, and how."""
 
     url: str
     """The gateway's root URL; it may end in `/v1`."""
@@ -70,7 +70,7 @@ class Examination:
     """The model to ask in every dialect; None: a cheap one of the dialect's own."""
     limit_usd: Decimal = DEFAULT_LIMIT_USD
     stand_in: str | None = None
-    """Root URL of the stand-in that is the gateway's upstream; None skips clauses that need it."""
+    """The root URL of the stand-in upstream of the gateway; None skips clauses that need it."""
 
 
 async def examine(order: Examination, on_clause: Progress = lambda _: None) -> list[Finding]:
@@ -103,6 +103,7 @@ async def examine(order: Examination, on_clause: Progress = lambda _: None) -> l
             )
             for group, speech in SPEECHES.items()
         }
+        # the gateway's own clauses are checked in the dialect that most gateways know
         probes["gateway"] = probes["chat"]
         groups = await _find_groups(order, client, probes)
         findings: list[Finding] = []
@@ -154,7 +155,7 @@ def _open_client(url: str, key: str | None = None) -> httpx.AsyncClient:
 
 @lru_cache(maxsize=1)
 def _load_certificates() -> ssl.SSLContext:
-    # those of httpx itself, once: reading them takes longer than all of an examination's requests
+    # httpx's own, loaded once: reading them takes longer than all requests of an examination
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -191,6 +192,7 @@ async def _find_groups(
     """Return the groups that were named; without any, those whose path the gateway knows."""
     if order.groups:
         return order.groups
+    # clauses that were named are checked even if their dialect does not seem to answer
     if order.only:
         return tuple(SPEECHES)
     found: list[Group] = []
@@ -200,6 +202,7 @@ async def _find_groups(
             reply = await client.post(speech.path, json=body, headers=dict(speech.headers))
         except httpx.HTTPError:
             continue
+        # these say that the path is unknown; any other answer shows that the gateway has it
         if reply.status_code not in (404, 405, 501):
             found.append(group)
     return found
@@ -234,7 +237,7 @@ async def _judge(clause: Clause, probe: Probe, before: Sequence[Finding]) -> tup
         return "skipped", str(seen)
     except TimeoutError:
         return "failed", f"it takes longer than {MAX_CLAUSE_S:g} s"
-    # what is not shaped as it should be is a finding about the gateway, not a bug of the check
+    # a malformed answer is a finding about the gateway, not a bug of the check
     except (httpx.HTTPError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         return "failed", f"{type(error).__name__}: {error}"[:200]
 

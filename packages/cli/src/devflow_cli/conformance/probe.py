@@ -18,7 +18,9 @@ from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, Effort
 
 MAX_BUSY_WAIT_S = 20.0
 """The longest wait for a busy upstream, in seconds, even if its `retry-after` is longer."""
+# 529 is the status of Anthropic's `overloaded_error`
 _BUSY = (429, 503, 529)
+# words that a reply hardly contains by chance
 _NAMES = ("MAPLE", "HERON", "COPPER", "LANTERN", "GRANITE", "WILLOW", "FALCON", "AMBER", "CEDAR")
 
 
@@ -27,7 +29,7 @@ class Probe:
     """A gateway as the clauses of one group see it; the caller closes the client."""
 
     client: httpx.AsyncClient
-    """Has the gateway as its base URL, and sends the key."""
+    """The client, which has the gateway as its base URL and sends the key."""
     speech: Speech
     model: str
     models: Sequence[JsonObject]
@@ -38,11 +40,11 @@ class Probe:
     effort: Effort = field(default_factory=Effort)
     """The most that the clause under check may ask of a model."""
     calls: int = 0
-    """Requests that a model was to answer, of the clause under check."""
+    """The number of requests for a model's answer that the clause under check has made."""
     _kept: dict[str, Any] = field(default_factory=dict[str, Any])
 
     async def ask(self, inquiry: Inquiry) -> Utterance:
-        """Return what the model says to a question.
+        """Ask a question, and return what the model says.
 
         Raises:
             ClauseBroken: it is refused, or the answer is too long or cannot be read.
@@ -116,7 +118,7 @@ class Probe:
         return await record(self.client, path, body, {**self.speech.headers, **named})
 
     async def keep(self, name: str, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Return what was asked under this name before, by any clause; otherwise ask now."""
+        """Return the answer to what any clause has asked under this name; otherwise ask now."""
         if name not in self._kept:
             self._kept[name] = await ask()
         return self._kept[name]
@@ -138,11 +140,12 @@ class Probe:
             reply = self.speech.assemble(found.events) if found.events else found.json
             usage = reply.get("usage")
         except (KeyError, TypeError, ValueError, AttributeError, ClauseBroken):
-            pass  # it is booked at its worst; what is wrong with it is for the clause to say
+            pass  # booked at its worst case; the clause itself reports what is wrong with it
         self.spending.add(usage, self.model, worst)
 
     def row(self) -> JsonObject:
         """Return the model's row in the gateway's list; empty if the list has none."""
+        # routers put the maker's name before the model's
         named = [one for one in self.models if str(one.get("id")).endswith(self.model)]
         return named[0] if named else {}
 

@@ -47,7 +47,7 @@ class Recording:
     headers: httpx.Headers
     body: bytes
     events: tuple[TimedEvent, ...]
-    """Empty unless the answer is a stream of events."""
+    """The events of a stream; empty for any other answer."""
     sent_s: float
     """When the request was sent, on the monotonic clock."""
     ended_s: float
@@ -108,6 +108,7 @@ async def record(
             if is_stream:
                 events += _take_events(reader, piece, at_s)
         ended_s = time.monotonic()
+        # the end of a broken stream may lack its blank line
         events += [
             TimedEvent(name=one.event or "", data=one.data, at_s=ended_s)
             for one in reader.close()

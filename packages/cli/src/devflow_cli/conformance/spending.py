@@ -11,15 +11,17 @@ from devflow_cli.conformance.recording import JsonObject
 from devflow_cli.conformance.terms import Effort
 
 UNLISTED_PRICE = (Decimal("0.000005"), Decimal("0.000025"))
-"""USD per token of prompt and reply, assumed for a model without a listed price: that of Claude
-Opus 4.5, which costs more than nine of ten models."""
+"""The price assumed for a model without a listed one, in USD per token of prompt and reply.
+
+It is that of Claude Opus 4.5, which costs more than nine of ten models.
+"""
 _WRITE_FACTOR = Decimal("1.25")
-"""Factor on a prompt's price if it is written into a cache (Anthropic's price list)."""
+"""The factor on a prompt's price if it is written into a cache (Anthropic's price list)."""
 
 
 @dataclass(slots=True)
 class Spending:
-    """What an examination may spend and has spent, in USD."""
+    """The budget and the spending of an examination, in USD."""
 
     limit_usd: Decimal
     prices: Mapping[str, tuple[Decimal, Decimal]]
@@ -27,7 +29,7 @@ class Spending:
     spent_usd: Decimal = field(default=Decimal(0))
 
     def price_of(self, model: str) -> tuple[Decimal, Decimal]:
-        """Return a model's price per token of prompt and reply; unlisted, `UNLISTED_PRICE`."""
+        """Return a model's price per token of prompt and reply; else `UNLISTED_PRICE`."""
         return self.prices.get(model, UNLISTED_PRICE)
 
     def worst_case(self, effort: Effort, model: str) -> Decimal:
@@ -53,6 +55,7 @@ class Spending:
         prompt, reply = self.price_of(model)
         inputs = ("input_tokens", "prompt_tokens", "cache_creation_input_tokens")
         outputs = ("output_tokens", "completion_tokens")
+        # as if all of it were written into a cache, the most expensive case
         self.spent_usd += _tokens(said, inputs) * prompt * _WRITE_FACTOR
         self.spent_usd += _tokens(said, outputs) * reply
 

@@ -20,8 +20,9 @@ from devflow_cli.conformance.terms import ClauseNotShown
 GAP_S = 0.01
 """Seconds between the events of a reply that is slowed."""
 MAX_SETTLING_S = 30.0
-"""How long a call may take to appear on the bill, in seconds: it takes as long as its reply."""
+"""Seconds that a call may take to appear on the bill: it takes as long as its reply."""
 _POLL_S = 0.02
+"""Seconds between two looks at the bill."""
 
 
 class StandIn:

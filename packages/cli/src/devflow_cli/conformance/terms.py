@@ -10,7 +10,7 @@ Outcome = Literal["ok", "failed", "not_shown", "skipped"]
 """`not_shown`: the reply proves nothing, as the model may be at fault; `skipped`: not checked."""
 
 MAX_OUTPUT_TOKENS = 768
-"""Tokens that a reply may have unless a clause says otherwise; enough for models that reason."""
+"""The tokens that a reply may have unless a clause says otherwise; enough for reasoning models."""
 MAX_INPUT_TOKENS = 1500
 """Tokens of the longest ordinary question, tools and picture included."""
 
@@ -40,6 +40,6 @@ class Effort:
     calls: int = 1
     """Requests that a model answers; 0: none is asked, and nothing is billed."""
     input_tokens: int = MAX_INPUT_TOKENS
-    """Of each request."""
+    """The tokens of each request."""
     output_tokens: int = MAX_OUTPUT_TOKENS
-    """Of each reply."""
+    """The tokens of each reply."""

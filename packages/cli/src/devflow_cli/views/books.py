@@ -24,8 +24,10 @@ def print_budgets(run: Run, documents: Sequence[Row]) -> None:
         "left_usd": "$Left",
         "window_end": "Renews",
     }
-    drop = ("window_end", "reserved_usd", "scope", "value", "window", "spent_usd")
-    print_table(run, columns, documents, drop=drop)
+    drop = ("window_end", "reserved_usd", "scope", "window", "spent_usd")
+    # a budget of each ("*") has a row for everyone who has spent
+    rows = [{**one, "value": one["subject"] or one["value"]} for one in documents]
+    print_table(run, columns, rows, drop=drop)
 
 
 def print_reconciliation(run: Run, document: Row) -> None:

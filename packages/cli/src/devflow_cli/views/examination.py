@@ -100,7 +100,7 @@ def write_junit(findings: Sequence[Finding], url: str, file: Path) -> None:
 
 
 def _group_by_reason(findings: Sequence[Finding]) -> dict[str, list[str]]:
-    """Return the clauses of which nothing is known, by the reason, which says what to do."""
+    """Return the clauses with an unknown outcome, by the reason, which says what to do."""
     found: dict[str, list[str]] = {}
     for one in findings:
         if one.outcome in ("not_shown", "skipped"):

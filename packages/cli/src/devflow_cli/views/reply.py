@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from devflow_core.events import TextDelta
-from devflow_core.pipeline import Completion
+from devflow_core.ledger import RESERVED, LedgerEntry
+from devflow_core.pipeline import Completion, Reply
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.usage import Usage, format_usd, usd_text
@@ -42,23 +44,36 @@ async def ask_and_show(
 
     Raises:
         DevFlowError: any error of the gateway; the ledger holds the entry by then.
+        asyncio.CancelledError: the user interrupted it; a line has said what it cost.
     """
     write_line = write_line or run.remark
     collector = Collector()
-    async with gateway.stream(request, session=session) as reply:
-        if not run.as_json:
-            for line in (*describe_route(reply.route, reply.request.context), ""):
-                write_line(line)
-        async for event in reply:
-            collector.add(event)
-            if is_streamed and isinstance(event, TextDelta):
-                run.say(event.text, end="")
+    known = len(gateway.recent_entries)
+    try:
+        async with gateway.stream(request, session=session) as reply:
+            if not run.as_json:
+                for line in (*describe_route(reply.route, reply.request.context), ""):
+                    write_line(line)
+            await _show(run, reply, collector, is_streamed=is_streamed)
+    except asyncio.CancelledError:
+        # Ctrl-C: the entry is durable by now, and its cost is spent
+        for entry in gateway.recent_entries[known:]:
+            run.say()
+            write_line(describe_interruption(entry))
+        raise
     completion = reply.complete(collector)
     run.say("" if is_streamed else completion.response.text)
     if not run.as_json:
         for line in ("", *describe_completion(completion)):
             write_line(line)
     return completion
+
+
+async def _show(run: Run, reply: Reply, collector: Collector, *, is_streamed: bool) -> None:
+    async for event in reply:
+        collector.add(event)
+        if is_streamed and isinstance(event, TextDelta):
+            run.say(event.text, end="")
 
 
 def describe_route(route: Route, context: tuple[ContextPiece, ...]) -> list[str]:
@@ -93,6 +108,22 @@ def describe_completion(completion: Completion) -> list[str]:
         lines.append(f"Attempts {len(entry.attempts)} ({failed})")
     lines.append(f"Entry    {entry.entry_id}  (devflow explain {entry.entry_id})")
     return lines
+
+
+def describe_interruption(entry: LedgerEntry) -> str:
+    """Describe in one line what a request cost that was left before its end."""
+    cost, status = f"{usd_text(entry.cost_usd)} USD", entry.cost_status
+    if status == "void":
+        told = "nothing: no model had begun to answer"
+    elif status == "settled":
+        told = f"{cost} (settled)"
+    elif any(one.cost_source == RESERVED for one in entry.attempts):
+        told = f"{cost}: all that was reserved, since the provider reports no figure"
+    elif status == "observed":
+        told = f"{cost} for what came of the reply; the provider reports no figure"
+    else:
+        told = f"at least {cost}; `devflow ledger reconcile` asks the provider for the figure"
+    return f"Cost     {told}. Entry {entry.entry_id}"
 
 
 def completion_document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:

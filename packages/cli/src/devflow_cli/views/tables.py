@@ -35,8 +35,8 @@ _GAP = "  "
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
-    """A column as it is laid out: its cells are text, all of them as they would stand in a pipe."""
+class LaidColumn:
+    """A column before it is fitted: its cells are text, all of them as they would be in a pipe."""
 
     key: str
     heading: str
@@ -146,11 +146,11 @@ def _choose(
 
 def _make_column(
     key: str, heading: str, rows: Sequence[Row], total: Row | None, is_text: bool
-) -> Column:
+) -> LaidColumn:
     is_money = heading.startswith("$")
     values = [row.get(key) for row in (*rows, *(() if total is None else (total,)))]
     cells = [format_money(one) if is_money else format_cell(one) for one in values]
-    return Column(
+    return LaidColumn(
         key,
         heading.lstrip(">$"),
         is_left=not heading.startswith((">", "$")),
@@ -169,12 +169,12 @@ def _align_points(cells: Sequence[str]) -> list[str]:
     ]
 
 
-def _fit(columns: list[Column], drop: Sequence[str], width: int) -> tuple[list[Column], list[int]]:
+def _fit(
+    columns: list[LaidColumn], drop: Sequence[str], width: int
+) -> tuple[list[LaidColumn], list[int]]:
     """Return the columns that are shown, and their widths, which add up to at most `width`."""
-    shown, order = list(columns), list(drop)
-    while (missing := _least_width(shown) - width) > 0 and order and len(shown) > 1:
-        key = order.pop(0)
-        shown = [column for column in shown if column.key != key]
+    shown = _choose_fitting(columns, drop, width)
+    missing = _least_width(shown) - width
     widths = [min(one.width, MIN_TEXT_WIDTH) if one.is_text else one.width for one in shown]
     for at, column in enumerate(shown):
         if column.is_text:
@@ -191,12 +191,28 @@ def _fit(columns: list[Column], drop: Sequence[str], width: int) -> tuple[list[C
     return shown, widths
 
 
-def _least_width(columns: Sequence[Column]) -> int:
+def _choose_fitting(columns: list[LaidColumn], drop: Sequence[str], width: int) -> list[LaidColumn]:
+    """Leave out columns until the rest fits; what one wide column took, narrow ones get back."""
+    out: set[str] = set()
+    for key in drop:
+        if _least_width([one for one in columns if one.key not in out]) <= width:
+            break
+        out.add(key)
+    for key in reversed(drop):
+        wanted = [one for one in columns if one.key not in out - {key}]
+        if key in out and _least_width(wanted) <= width:
+            out.discard(key)
+    return [one for one in columns if one.key not in out]
+
+
+def _least_width(columns: Sequence[LaidColumn]) -> int:
     widths = (min(one.width, MIN_TEXT_WIDTH) if one.is_text else one.width for one in columns)
     return sum(widths) + len(_GAP) * (len(columns) - 1)
 
 
-def _print(run: Run, columns: Sequence[Column], widths: Sequence[int], *, has_total: bool) -> None:
+def _print(
+    run: Run, columns: Sequence[LaidColumn], widths: Sequence[int], *, has_total: bool
+) -> None:
     rule = "─" * (sum(widths) + len(_GAP) * (len(widths) - 1))
     headings = tuple(column.heading for column in columns)
     for line in _lines(columns, headings, widths):
@@ -211,7 +227,7 @@ def _print(run: Run, columns: Sequence[Column], widths: Sequence[int], *, has_to
             run.console.print(Text(line, "bold" if is_total else ""))
 
 
-def _lines(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int]) -> list[str]:
+def _lines(columns: Sequence[LaidColumn], row: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Return a row as lines: one, unless a name is folded."""
     folded = [
         _fold(column, cell, width) for column, cell, width in zip(columns, row, widths, strict=True)
@@ -227,7 +243,7 @@ def _lines(columns: Sequence[Column], row: Sequence[str], widths: Sequence[int])
     return lines
 
 
-def _fold(column: Column, cell: str, width: int) -> list[str]:
+def _fold(column: LaidColumn, cell: str, width: int) -> list[str]:
     if cell_len(cell) <= width:
         return [cell]
     if column.is_text and cell != column.heading:

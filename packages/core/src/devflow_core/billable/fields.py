@@ -1,8 +1,10 @@
-"""Lists the tools and plugins that are known to cost nothing besides the tokens they hold.
+"""Lists the types and fields of tools and plugins whose effect on the cost is known.
 
-The lists come from the router's API description of 2026-08-22, those of Anthropic and OpenAI of the
-same time, and what Claude Code, Codex and the vendors' SDKs were seen to send. A tool that is on no
-list may still be sent; it is refused only where a limit has to be kept, since its cost is unknown.
+Client tools and free plugins cost nothing besides their tokens, searches cost a fee, and model keys
+name other models that may be asked. The lists come from the router's API description of 2026-08-22,
+those of Anthropic and OpenAI of the same date, and what Claude Code, Codex and the vendors' SDKs
+were seen to send. A tool that is known neither here nor in `tools` may still be sent; it is refused
+only where a limit has to be kept, since its cost is unknown.
 """
 
 from __future__ import annotations
@@ -14,10 +16,10 @@ CLIENT_TOOLS = frozenset({
 })  # fmt: skip
 """Types of tools that the client itself runs; a tool without a type is a function."""
 DATED_CLIENT_TOOLS = re.compile(r"(bash|text_editor|computer|memory)_20\d{6}")
-"""Anthropic's dated types of tools that the client runs."""
+"""Anthropic's dated tool types that the client runs."""
 
 SEARCH_TOOLS = re.compile(r"web_(search|search_preview|fetch)(_20\d{2}_?\d{2}_?\d{2})?")
-"""The vendors' own types of tools that search the web or fetch a page."""
+"""The vendors' own tool types that search the web or fetch a page."""
 SEARCH_FIELDS = frozenset({
     "type", "id", "name", "enabled", "engine", "max_results", "max_uses", "mode", "filters",
     "search_context_size", "user_location", "allowed_domains", "blocked_domains",

@@ -1,4 +1,4 @@
-"""Collects what has been found in a body so far."""
+"""Collects everything billable that the readers find in one request body."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devflow_core.messages import JsonObject
 
 _MODEL = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
 MAX_COUNT = 1_000
-"""A larger bound is treated as no bound."""
+"""The largest bound that counts as one; a larger number bounds nothing."""
 
 
 def as_object(value: object) -> JsonObject:
@@ -19,7 +19,7 @@ def as_object(value: object) -> JsonObject:
 
 
 class Found:
-    """Collects what one body may be billed for."""
+    """Everything found so far that one request body may be billed for."""
 
     def __init__(self) -> None:
         self.searches: list[Searches] = []
@@ -36,7 +36,7 @@ class Found:
         self._loop_path: str | None = None
 
     def name(self, model: object, path: str, *, is_inside: bool = False) -> None:
-        """Record a model that may answer instead, or (`is_inside`) that the answering one may ask.
+        """Record a model that may answer instead or, if `is_inside`, be asked by the one that does.
 
         A value that is not a model id is recorded as a doubt.
         """

@@ -1,4 +1,4 @@
-"""Reads a request for what it may cost; an ordinary request takes microseconds."""
+"""Reads what a request may cost besides its tokens; an ordinary request takes microseconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TOOLS_ONLY = frozenset({"tools"})
 
 
 def read_billable(request: ChatRequest) -> Billable:
-    """Return what this request may be billed for, from the body, fields and tools that go out."""
+    """Return what this request may be billed for, from the body, fields and tools that are sent."""
     origin = request.origin
     body = origin.body if origin else None
     source = request.extra if body is None else body
@@ -44,7 +44,7 @@ def read_billable(request: ChatRequest) -> Billable:
 
 @lru_cache(maxsize=256)
 def _plain(limit: int | None) -> Billable:
-    """Return the answer for nearly every request; it is cached, since only the limit differs."""
+    """Return the result for nearly every request; cached, since only the limit differs."""
     return NOTHING_BESIDES if limit is None else Billable(max_output_tokens=limit)
 
 
@@ -97,7 +97,7 @@ def _read_fields(found: Found, source: JsonObject, special: Set[str]) -> None:
 
 
 def _read_models(found: Found, value: object, path: str) -> None:
-    """Read models given as a list, one text or one object."""
+    """Read models given as a list, a string or an object."""
     for index, one in enumerate(as_list(value)):
         where = f"{path}.{index}" if isinstance(value, list) else path
         if isinstance(one, dict):
@@ -127,7 +127,7 @@ def _read_speed(found: Found, value: object, path: str) -> None:
 
 
 def _read_provider(found: Found, value: object, path: str) -> None:
-    """Read preferences; a tier's own endpoints are named with a slash (`openai/priority`)."""
+    """Read the `provider` preferences; a slash (`openai/priority`) names a tier's own endpoints."""
     preferences = as_object(value)
     for name in ("order", "only"):
         for one in as_list(preferences.get(name)):
@@ -225,4 +225,4 @@ _READERS: Mapping[str, Callable[[Found, Any, str], None]] = {
     "stop_server_tools_when": _read_steps,
     "max_tool_calls": _read_max_tool_calls,
 }
-"""How each field that may cost something is read; other fields become doubts."""
+"""The reader of each field that may cost something; other fields become doubts."""

@@ -79,13 +79,13 @@ def _read_tool(found: Found, tool: JsonObject, kind: str, path: str) -> None:
 
 
 def _is_local(tool: JsonObject) -> bool:
-    """Return whether a shell runs at the client: it names no other environment."""
+    """Return whether the client runs a shell tool: its environment is local or not given."""
     environment = tool.get("environment")
     return environment is None or as_object(environment).get("type") == "local"
 
 
 def _read_server_tool(found: Found, tool: JsonObject, name: str, path: str) -> None:
-    """Read a tool that the router runs, in extra turns of the model inside the one request."""
+    """Read a tool that the router runs in extra turns of the model within the same request."""
     parameters = tool.get("parameters")
     values = as_object(parameters)
     if name in ("web_search", "web_fetch"):
@@ -114,7 +114,7 @@ _FREE_LOOPS = ("datetime", "tool_search")
 
 
 def _read_model_tool(found: Found, values: JsonObject, name: str, path: str) -> None:
-    """Read a tool that asks other models; Anthropic's advisor ignores `max_uses` at the router."""
+    """Read a tool that asks other models; the router ignores `max_uses` of Anthropic's advisor."""
     key, why = _MODEL_TOOLS[name]
     name_models(found, values, path)
     read_tools(found, values.get("tools"), f"{path}.tools")
@@ -189,7 +189,7 @@ def _read_fusion(found: Found, values: JsonObject, path: str) -> None:
 def name_models(
     found: Found, values: JsonObject, path: str, *, as_alternates: bool = False
 ) -> None:
-    """Record every model named in these parameters: as one asked inside, or as an alternate."""
+    """Record every model that these parameters name: as one asked inside, or as an alternate."""
     for model, where in _models_in(values, path):
         found.name(model, where, is_inside=not as_alternates)
 
@@ -207,7 +207,7 @@ def _models_in(value: object, path: str) -> Iterator[tuple[object, str]]:
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[object, str]]:
-    """Yield the models of a text, an object with `model`, or a list of either."""
+    """Yield the models, with paths, of a string, an object with `model`, or a list of either."""
     if isinstance(value, list):
         for index, inner in enumerate(cast("list[Any]", value)):
             yield from _leaves(inner, f"{path}.{index}")

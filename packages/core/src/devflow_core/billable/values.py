@@ -20,16 +20,16 @@ class Searches:
 
     path: str
     max_count: int
-    """The upper bound; 0 if there is none, which is also a doubt.
+    """The upper bound on the number of searches; 0 if there is none, which is also a doubt.
 
     If the provider itself searches, only Anthropic's models respect it.
     """
     max_results: int
-    """The upper bound for one search."""
+    """The upper bound on the results of one search."""
     may_be_native: bool
     """Whether the model's own provider may run the search."""
     is_once: bool = False
-    """Whether it runs once, before the model answers; otherwise the model calls it as a tool."""
+    """Whether the search runs once, before the model answers; otherwise the model calls a tool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +38,9 @@ class Doubt:
 
     path: str
     why: str
-    """What is unknown and what to do, worded to continue after the path."""
+    """What is unknown and what to do, worded to continue a sentence that begins with the path."""
     concerns: Literal["models", "cost", "both"] = "both"
-    """`models`: which models may be asked is unknown. `cost`: the amount is. `both`: both are."""
+    """What is unknown: which models may be asked (`models`), the amount (`cost`), or both."""
 
     @property
     def text(self) -> str:
@@ -50,7 +50,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billable:
-    """What a request may be billed for besides one turn of the model it asks for."""
+    """Everything that a request may be billed for besides one turn of the model it asks for."""
 
     alternates: tuple[NamedModel, ...] = ()
     """Models that the provider may let answer instead."""
@@ -67,7 +67,7 @@ class Billable:
     output_kinds: tuple[str, ...] = ()
     """`image` and `audio`, if the reply may contain them."""
     pdf_engine: Literal["", "free", "ocr"] = ""
-    """What reads files that the model cannot read itself; empty if the body does not say."""
+    """The engine that reads files which the model cannot read; empty if the body does not say."""
     max_output_tokens: int | None = None
     """The largest of the limits that the body sets, under all of their names."""
 
@@ -99,4 +99,4 @@ class Billable:
 
 
 NOTHING_BESIDES = Billable()
-"""What an ordinary request is billed for besides its tokens: nothing."""
+"""The billable items of an ordinary request, besides its tokens: none."""

@@ -1,6 +1,6 @@
 """Masks secrets: by their value if it is known, otherwise by their form.
 
-No other package does. Texts from upstream, logs, errors, reports and exported transcripts all pass
+No other package masks. Texts from upstream, logs, errors, reports and exported transcripts all pass
 through `mask`, or through a `Masker` where findings are counted. The content of a reply does not:
 it belongs to the caller, and a key that a model writes into a file must arrive as written.
 """

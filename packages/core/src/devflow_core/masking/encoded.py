@@ -20,7 +20,7 @@ _TOKEN = re.compile(
 
 
 def _cores(beginning: bytes) -> set[str]:
-    """Return its base64 at each of three alignments, without characters shared with neighbours."""
+    """Return its base64 at all three alignments, without characters that also encode neighbours."""
     found: set[str] = set()
     for before, skipped in ((0, 0), (1, 2), (2, 3)):
         encoded = b64encode(bytes(before) + beginning).rstrip(b"=").decode()
@@ -33,7 +33,7 @@ _CORES = tuple(sorted({core for one in _BEGINNINGS for core in _cores(one)}))
 
 
 def mask_encoded(text: str, mask: str) -> tuple[str, int]:
-    """Return the text with `mask` for base64 of likely secrets, and how many were found."""
+    """Return the text with `mask` in place of likely secrets in base64, and how many were found."""
     if _RUN.search(text) is None or not _has_core(text):
         return text, 0
     count = 0

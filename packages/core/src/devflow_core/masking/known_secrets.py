@@ -15,21 +15,21 @@ from urllib.parse import unquote
 from devflow_core.masking.invisible import ZERO_WIDTH, strip_zero_width
 
 MIN_SECRET_CHARS = 8
-"""Shorter values appear in too many words to be masked by value."""
+"""The shortest value that is masked; shorter ones appear in too many words."""
 MAX_REMEMBERED = 256
 """The number of values that `remember` keeps; the oldest are dropped first."""
 KEY_IN_USE = "[masked key in use]"
-"""What replaces a known secret."""
+"""The text that replaces a known secret."""
 _PREFIX_CHARS = 20
-"""This much of a long secret gives it away, even if the rest was cut off."""
+"""The length of a prefix that gives a long secret away, even if the rest was cut off."""
 _MIN_CUT_CHARS = 28
-"""Shorter secrets are found only whole."""
+"""The shortest secret that is also found when it was cut off."""
 _MIN_GAP_CHARS = 16
-"""Shorter secrets may be words, which spaces separate, so no spaces are looked for inside them."""
+"""The shortest secret in which spaces are looked for; shorter ones may be words between spaces."""
 _TAIL = rf"[\w.~+/=%\\{ZERO_WIDTH}-]*"
 _HIDDEN_GAP = rf"(?:[{ZERO_WIDTH}]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
 _GAP = rf"(?:[\s{ZERO_WIDTH}]|\\[nrt]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
-"""What may stand between two characters: zero-width characters, and in long secrets line ends."""
+"""Matches what may separate two characters: zero-width ones and, in long secrets, line ends."""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2}))", re.IGNORECASE)
 
 
@@ -66,7 +66,7 @@ class SecretForms:
         return re.compile("|".join(forms), re.IGNORECASE)
 
     def is_in(self, text: str) -> bool:
-        """Return whether a text in lower case holds one of the needles."""
+        """Return whether a lower-case text holds one of the needles."""
         return any(needle in text for needle in self.needles)
 
     def is_hidden_in(self, views: tuple[str, str]) -> bool:
@@ -117,7 +117,7 @@ class KnownSecrets:
     def remember(self, values: Iterable[str | None]) -> None:
         """Mask these values from now on; None and those of fewer than 8 characters are ignored.
 
-        Beyond `MAX_REMEMBERED` values, the oldest are masked no longer.
+        Beyond `MAX_REMEMBERED` values, the oldest are no longer masked.
         """
         with self._lock:
             for value in values:
@@ -132,7 +132,7 @@ class KnownSecrets:
     def hold(self, value: str) -> None:
         """Mask this value until it has been released as often as it was held.
 
-        One of fewer than 8 characters is ignored.
+        A value of fewer than 8 characters is ignored.
         """
         if len(value) >= MIN_SECRET_CHARS:
             with self._lock:

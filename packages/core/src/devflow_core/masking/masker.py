@@ -26,7 +26,7 @@ class Masker:
         """The number of secrets found, by kind."""
 
     def mask(self, text: str) -> str:
-        """Return the text with every secret replaced, for example by `[masked API key]`."""
+        """Return the text with every secret replaced, for instance by `[masked API key]`."""
         if len(text) < MIN_SECRET_CHARS:
             return text
         text, count = KNOWN_SECRETS.mask(text)
@@ -67,7 +67,7 @@ class Masker:
         return value
 
     def summary_lines(self) -> tuple[str, ...]:
-        """Return what was masked as text for people: `2 × API key masked`."""
+        """Return the numbers of masked secrets as text for people: `2 × API key masked`."""
         return tuple(f"{count} × {kind} masked" for kind, count in sorted(self.counts.items()))
 
     def _mask_patterns(self, text: str) -> str:
@@ -120,7 +120,7 @@ def _lower(text: str) -> str:
 
 
 def _find_places(starts: tuple[str, ...], lowered: str) -> set[int]:
-    """Return where any of these begins: far faster than trying a pattern at every position."""
+    """Return where any of these begins; far faster than trying a pattern at every position."""
     places: set[int] = set()
     for start in starts:
         place = lowered.find(start)

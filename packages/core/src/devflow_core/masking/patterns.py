@@ -39,10 +39,10 @@ class SecretPattern(NamedTuple):
 
     kind: str
     starts: tuple[str, ...]
-    """Every match begins with one of these, in any letter case; it is tried nowhere else."""
+    """Every match begins with one of these, in any letter case; only there the pattern is tried."""
     source: str
     is_secret: Check | None = None
-    """Decides finally whether the value that was found is a secret; None: it always is."""
+    """The final check of whether a value that was found is a secret; None: it always is."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -51,7 +51,7 @@ class SecretPattern(NamedTuple):
 
 
 def _is_no_word(value: str) -> bool:
-    """Return whether a value holds none of the words from which names in code are usually made."""
+    """Return whether a value holds none of the words that names in code are usually made of."""
     return not _ORDINARY.search(value.lower())
 
 
@@ -68,14 +68,14 @@ def _is_random(value: str) -> bool:
 
 
 def _is_maker_key(value: str) -> bool:
-    """Return whether a value is a key: names of ours and of packages are words, keys are not."""
+    """Return whether a value is a key; our own names and those of packages consist of words."""
     if value.startswith("devflow_"):
         return not value.islower() or any(char.isdigit() for char in value)
     return len(value) >= 19 or any(char.isdigit() for char in value)
 
 
 def _is_assigned_value(value: str) -> bool:
-    """Return whether a value is a secret: attribute paths and names of usual words are code."""
+    """Return whether a value is a secret, not an attribute path or a name of usual words."""
     is_name = _NAME.fullmatch(value) is not None
     return not is_name or _is_random(value) or not _ORDINARY.search(value.lower())
 
@@ -233,4 +233,4 @@ PATTERNS = (
         _is_key_value,
     ),
 )  # fmt: skip
-"""In the order in which they are tried: the most certain first."""
+"""The patterns in the order in which they are tried, the most certain first."""

@@ -16,7 +16,7 @@ from devflow_core.wire.sse import SseFrame
 from devflow_core.wire.sse import encode as encode_event
 
 MAX_DEPTH = 64
-"""Levels of objects and arrays in a request, inclusive; recorded agents' requests need 14."""
+"""The most levels of objects and arrays in a request; recorded agents' requests need 14."""
 
 _PIECE_BYTES = 256 * 1024
 _CONTAINERS = frozenset({dict, list})
@@ -35,7 +35,7 @@ def parse_body(
             checks nothing.
 
     Raises:
-        InvalidRequest: it is not a JSON object in UTF-8, is nested too deeply, has too many
+        InvalidRequest: the body is not a JSON object in UTF-8, is nested too deeply, has too many
             values, or has `model` twice at the top (two readers would see two models).
         MemoryError: there is no memory for the parsed body.
     """
@@ -48,7 +48,7 @@ def parse_body(
     except orjson.JSONDecodeError as error:
         if (
             "memory" in error.msg
-        ):  # said of us, not of the text  # pragma: no cover - by a real limit
+        ):  # about our memory, not about the text  # pragma: no cover - by a real limit
             raise MemoryError from None
         # the parser's message holds a position and no text of the body
         raise InvalidRequest(f"The request body is not valid JSON: {error.msg}.") from None
@@ -70,7 +70,7 @@ def load_event(data: bytes) -> dict[str, Any]:
     """Parse the JSON object of a provider's event; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
-        ProtocolError: it is not a JSON object.
+        ProtocolError: the data is not a JSON object.
     """
     try:
         parsed: Any = orjson.loads(data)
@@ -87,7 +87,7 @@ def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
     UTF-8.
 
     Raises:
-        ProtocolError: it is not a JSON object.
+        ProtocolError: the data is not a JSON object.
     """
     data = frame.data or b""
     try:
@@ -101,7 +101,7 @@ def load_frame(frame: SseFrame) -> tuple[dict[str, Any] | None, SseFrame]:
 
 
 def encode_repaired(body: JsonObject, frame: SseFrame) -> bytes:
-    """Return an event with this body and the frame's name; other lines of the frame are dropped."""
+    """Return an event with this body and the frame's name; the frame's other lines are dropped."""
     return encode_event(_dump_repaired(body), frame.event)
 
 
@@ -133,7 +133,7 @@ def _dump_repaired(value: object) -> bytes:
 
 
 def _has_more_values(body: bytes, most: int) -> bool:
-    """Return whether a JSON text has more values; for most bodies, counting separators suffices."""
+    """Return whether a JSON text has more values; mostly, counting separators suffices."""
     if len(body) <= 2 * most or _count_separators(body) < most:
         return False
     return count_values(body, most) > most
@@ -142,8 +142,8 @@ def _has_more_values(body: bytes, most: int) -> bool:
 def count_values(body: bytes, most: int | None = None, piece_bytes: int = _PIECE_BYTES) -> int:
     """Count the values of a JSON text; an empty container counts as if it held one.
 
-    What is counted are the commas and opening brackets outside strings. The text is scanned in
-    pieces small enough to let other threads run in between.
+    It counts the commas and opening brackets outside strings, and scans the text in pieces small
+    enough to let other threads run in between.
 
     Args:
         body: a JSON text; for any other text the count is arbitrary.
@@ -181,7 +181,7 @@ def _children(container: Any) -> Iterable[Any]:
 
 
 def _has_two_models(body: bytes) -> bool:
-    """Return whether more than one `model` key belongs to the top object, by renaming each."""
+    """Return whether the top object has more than one `model` key, by renaming each in turn."""
     head, *tail = _MODEL_KEY.split(body)
     renamed = head + b"".join(
         b'"model %d":%b' % (number, piece) for number, piece in enumerate(tail)

@@ -1,4 +1,4 @@
-"""Counts cache markers, so that a translation names those that it could not carry over."""
+"""Counts cache markers, so that a translation can name those that it lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_lost_markers(request: ChatRequest, body: JsonObject, omitted: Omissions)
     """Name the markers that were lost, with their number if there are several.
 
     Args:
-        request: the request as it came.
+        request: the request as received.
         body: the translated body.
         omitted: collects what was left out.
     """

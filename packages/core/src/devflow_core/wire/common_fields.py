@@ -1,7 +1,7 @@
-"""Lists what the bodies of several dialects share: free fields, and what every client sends.
+"""Lists what the bodies of all dialects share: fields that cost nothing, and those always sent.
 
 The lists come from the router's API description of 2026-08-22, those of Anthropic and OpenAI of the
-same time, and what Claude Code, Codex and the vendors' SDKs were seen to send.
+same date, and what Claude Code, Codex and the vendors' SDKs were seen to send.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ FREE_FIELDS = frozenset({
     "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "safety_identifier",
     "usage", "store", "transforms", "verbosity", "debug", "thinking",
 })  # fmt: skip
-"""Fields that cost nothing besides the tokens they hold, in any dialect.
+"""Fields that cost nothing besides their tokens, in any dialect.
 
 Fields that `devflow_core.billable` reads for their cost are not included.
 """

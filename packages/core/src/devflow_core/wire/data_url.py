@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from devflow_core.media_files import MediaKind
 from devflow_core.messages import CacheTtl, Media
-
-MediaKind = Literal["image", "file", "audio", "video"]
 
 
 def media_from_url(

@@ -1,4 +1,4 @@
-"""Provides the base of the decoders, which handles what is not an event of the dialect."""
+"""Provides the base of the decoders, which handles everything that no dialect defines itself."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NO_EVENTS: tuple[Event, ...] = ()
 class FrameDecoder(ABC):
     """Decodes one streamed reply; subclasses decode the JSON events of their dialect.
 
-    Comments are passed on once the reply has begun. What comes before its first event waits, and is
-    sent with that event's frame. A repaired frame is passed on repaired: its text is always UTF-8.
+    Comments are passed on once the reply has begun. Bytes before its first event wait, and are sent
+    with that event's frame. A repaired frame is passed on repaired: its text is always UTF-8.
 
     Args:
         model: the model that was asked, for errors.
@@ -37,7 +37,7 @@ class FrameDecoder(ABC):
         self._prelude = b""
 
     def feed(self, frame: SseFrame) -> Sequence[Event]:
-        """Return the events of one frame; none for a comment at the start, or after the end.
+        """Return the events of one frame; none for a comment before the reply, or after its end.
 
         Raises:
             DevFlowError: the provider reports a failure, or the frame is not an event of the
@@ -56,7 +56,7 @@ class FrameDecoder(ABC):
         return NO_EVENTS if body is None else self._decode_body(body, data, frame)
 
     def close(self) -> Sequence[Event]:
-        """Return what is still due at the end of the bytes, `Finished` last, or nothing.
+        """Return the events that are still due once the bytes have ended, `Finished` last, or none.
 
         Raises:
             DevFlowError: the reply was cut off, or ended in an error.
@@ -78,12 +78,12 @@ class FrameDecoder(ABC):
 
     @abstractmethod
     def _decode_end(self) -> Sequence[Event]:
-        """Return the `Finished` that is still due at the end of the bytes, or raise."""
+        """Return the `Finished` that is still due once the bytes have ended, or raise."""
 
     def _decode_done(self, frame: SseFrame) -> Sequence[Event]:
         """Skip OpenAI's end marker, which some gateways also send in other dialects.
 
-        There the reply has not ended, and a reader that got the marker would stop too early.
+        In those the marker does not end the reply, and a reader that got it would stop too early.
         """
         return NO_EVENTS
 

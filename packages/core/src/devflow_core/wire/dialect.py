@@ -16,7 +16,7 @@ from devflow_core.wire.protocol import EncodedRequest, EventDecoder, EventEncode
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dialect:
-    """One format of requests and replies, with all that other modules need to know of it."""
+    """One format of requests and replies, with everything other modules need to know about it."""
 
     name: WireName
     summary: str
@@ -24,11 +24,11 @@ class Dialect:
     path: str
     """The path of its calls, below `/v1` of this gateway and below the base URL of a provider."""
     body_schema: JsonObject
-    """The JSON Schema of the fields of a body that every client sends."""
+    """The JSON Schema of the body fields that every client sends."""
     output_limit_field: str
     """The field of a body that limits the tokens of the reply."""
     free_fields: frozenset[str]
-    """Fields of a body that cost nothing besides the tokens they hold.
+    """Fields of a body that cost nothing besides their tokens.
 
     Other fields are sent as well; but where a cost limit must be kept, a request with a field of
     unknown cost is refused.
@@ -98,7 +98,7 @@ class Dialect:
         return tuple(self.decoder_factory(model).decode_response(load_event(body), body))
 
     def make_encoder(self, request: ChatRequest, /) -> EventEncoder:
-        """Return an encoder for the streamed reply to this request."""
+        """Return an encoder of the streamed reply to this request."""
         return self.encoder_factory(request)
 
     def encode_response(

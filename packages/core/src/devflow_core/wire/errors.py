@@ -1,4 +1,4 @@
-"""Turns what a provider reports of a failure into our errors, by one table for all dialects.
+"""Turns failures that a provider reports into our errors, by one table for all dialects.
 
 The values come from OpenRouter's description of 2026-08-22 and from bodies captured in 2026; the
 codes of OpenAI's and Anthropic's dialects follow them.
@@ -37,7 +37,7 @@ from devflow_core.wire.retry_after import read_retry_after
 _BY_LIMIT: dict[str, type[UpstreamError]] = {
     "openrouter_credits": PaymentRequired,
     "openrouter_key_limit": KeyRefused,
-    # settles by itself when the requests in flight have ended, so it is a limit of rate
+    # ends once the requests in flight have ended, so it counts as a rate limit
     "openrouter_in_flight_budget": RateLimited,
     "openrouter_free_tier_daily": DailyQuotaExceeded,
     "openrouter_free_tier_per_minute": RateLimited,
@@ -49,9 +49,9 @@ _LIMIT_WORDS = {
     "free-models-per-day": "openrouter_free_tier_daily",
     "free-models-per-min": "openrouter_free_tier_per_minute",
 }
-"""In Anthropic's dialect there is no field for the source of a limit; the message names it."""
+"""Words of a message → source of the limit; Anthropic's dialect has no field for the source."""
 LIMIT_BY_ADDRESS = "limit_by_address"
-"""`error_type` of a 429 that is not JSON: a proxy in front of a provider counts by address."""
+"""The `error_type` of a 429 without JSON, from a proxy that counts requests by address."""
 _BY_AVAILABILITY: dict[str, type[UpstreamError]] = {
     "capacity_exhausted": RateLimited,
     "temporarily_unavailable": Overloaded,
@@ -98,7 +98,7 @@ _TOO_LONG = re.compile(
     r"maximum context length|prompt is too long|context_length_exceeded|context window", re.I
 )
 _UNPAID = re.compile(r"\b(?:insufficient (?:funds|credits?|balance)|payment required)\b", re.I)
-"""Words about the account, at any status.
+"""Words that report an unpaid account, at any status.
 
 A provider behind the router may use them about its own account, so they count only without one.
 """
@@ -124,7 +124,7 @@ class _Failure:
     """The fields of a failure, wherever the body holds them."""
 
     status: int | None
-    """None if neither the reply nor the body gives a status."""
+    """The HTTP status; None if neither the reply nor the body gives one."""
     message: str
     codes: tuple[str, ...]
     """`error_type`, `type` and `code`: all names of the kind, the most specific first."""

@@ -28,7 +28,7 @@ _SHARED_FIELDS = frozenset(
 _MAPPED_FIELDS = frozenset(
     {"thinking", "output_config", "output_format", "stream_options", "tools", "text", "reasoning"}
 )
-"""Fields that the hub expresses too; kept in `extra` for their own dialect only."""
+"""Fields that the hub can express too; `extra` keeps them for their own dialect only."""
 
 
 class Omissions:
@@ -37,7 +37,7 @@ class Omissions:
     def __init__(self) -> None:
         self._omissions: dict[str, None] = {}
         self.has_parts = False
-        """Whether parts of messages were left out."""
+        """Whether any part of a message was left out."""
 
     def add(self, omission: str) -> None:
         """Record that something was left out: the name of a field or kind, never its content."""
@@ -54,7 +54,7 @@ class Omissions:
 
 
 def is_native(request: ChatRequest, wire: WireName) -> bool:
-    """Return whether a request came in this dialect, or was made in Python and so came in none."""
+    """Return whether a request came in this dialect, or was made in Python and so has none."""
     return request.origin is None or request.origin.wire == wire
 
 
@@ -65,13 +65,13 @@ def original_body(request: ChatRequest, wire: WireName) -> JsonObject | None:
 
 
 def raw_response_body(response: ChatResponse, wire: WireName) -> JsonObject:
-    """Return what only this dialect can express of a reply; empty for one of another dialect."""
+    """Return a reply's content that only this dialect can express; empty for other replies."""
     raw = response.raw_response
     return raw.body if raw is not None and raw.wire == wire else {}
 
 
 def note_on_pictures(raw: OpaquePart | None, wire: WireName) -> str:
-    """Return a line that says how many pictures of a reply `wire` cannot carry, with their links.
+    """Return a line on how many pictures of a reply `wire` cannot carry, with their links.
 
     Empty if the reply has none, or came in this dialect.
     """

@@ -30,7 +30,7 @@ _ROUTER_TYPES = {
     503: "provider_overloaded",
     504: "timeout",
 }
-"""The router's `error_type` by status, if the failure did not come with one."""
+"""The router's `error_type` by status, for failures that came without one."""
 
 DescribeError = Callable[[DevFlowError, str], dict[str, Any]]
 """Returns the `error` object for an error and the request's id."""

@@ -10,7 +10,7 @@ from devflow_core.wire.body import dump
 
 
 class Passthrough:
-    """Decides at the first event whether a stream is passed through, and passes its frames on.
+    """Decides by a stream's first event whether to pass it through, and passes its frames on.
 
     Args:
         wire: the client's dialect.

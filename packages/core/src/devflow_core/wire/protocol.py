@@ -16,7 +16,7 @@ class EncodedRequest(NamedTuple):
 
     body: bytes
     omitted: tuple[str, ...] = ()
-    """What was left out because this dialect or model cannot take it; one entry each."""
+    """The parts left out because this dialect or model cannot take them; one entry each."""
 
 
 class EventDecoder(Protocol):
@@ -40,7 +40,7 @@ class EventDecoder(Protocol):
         ...
 
     def close(self) -> Sequence[Event]:
-        """Return what is still due at the end of the bytes, `Finished` last, or nothing.
+        """Return the events that are still due once the bytes have ended, `Finished` last, or none.
 
         Raises:
             DevFlowError: the reply was cut off (`Incomplete`), or ended in an error.
@@ -68,7 +68,7 @@ class EventEncoder(Protocol):
     """Turns events into the bytes of one streamed reply; one per reply.
 
     If the first event carries a frame of this dialect, all frames are passed on; they are changed
-    only to add our own fields, or to suit the client.
+    only to add our own fields, or to repair what the client would misread.
     """
 
     def annotate(self, annotations: JsonObject, /) -> None:

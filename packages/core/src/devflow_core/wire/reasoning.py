@@ -19,9 +19,9 @@ from devflow_core.wire import json_lenient as lenient
 
 ANTHROPIC_FORMAT = "anthropic-claude-v1"
 RESPONSES_FORMAT = "openai-responses-v1"
-"""Values of `reasoning_details[].format` for what these two dialects carry."""
+"""The values of `reasoning_details[].format` for what these two dialects carry."""
 FOREIGN_REASONING = "thinking of another vendor's model"
-"""How an encoder names this omission."""
+"""The name of this omission in every encoder."""
 
 _SEAL_PREFIX = "devflow1."
 _MODEL_KEY = "devflow_model"

@@ -11,9 +11,9 @@ from devflow_core.messages import JsonObject
 from devflow_core.wire import json_lenient as lenient
 
 MAX_RETRY_AFTER_S = 60.0
-"""The longest wait that is reported; a longer one is cut to it."""
+"""The longest wait in seconds that is reported; longer ones are cut to it."""
 MAX_RESET_S = 86_400.0
-"""The longest wait for a limit's reset, enough for a daily one; a longer one is cut to it."""
+"""The longest wait in seconds for a limit's reset, enough for a daily one; longer ones are cut."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
@@ -33,7 +33,7 @@ def read_retry_after(
 ) -> float | None:
     """Return how long a failure asks us to wait, in seconds; None if it does not say.
 
-    It is at most `MAX_RETRY_AFTER_S`, or `MAX_RESET_S` if only the reset of a limit says it.
+    It is at most `MAX_RETRY_AFTER_S`, or `MAX_RESET_S` if only the reset of a limit gives it.
 
     Args:
         headers: the reply's headers, names in lower case or a case-insensitive mapping.

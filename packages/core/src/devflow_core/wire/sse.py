@@ -25,7 +25,7 @@ from typing import NamedTuple
 from devflow_core.errors import ReplyTooLarge
 
 MAX_EVENT_BYTES = 1 << 20
-"""The size limit of one event, inclusive; language models send smaller ones."""
+"""The size limit of one event in bytes, inclusive; language models send smaller ones."""
 
 _BOM = b"\xef\xbb\xbf"
 # atomic, so that CR LF is never taken for two line ends

@@ -70,7 +70,7 @@ class CallPieces:
         self._last = wire_index
         call = self._calls.get(wire_index)
         if call is not None and call_id is not None and call.id not in {None, call_id}:
-            # its number is that of a later call, but its id tells
+            # its number belongs to a later call, but its id identifies it
             call = self._by_id.get(call_id, call)
         if call is None or call.is_other(call_id, name):
             call = self._calls[wire_index] = CallInPieces(self.count)
@@ -79,7 +79,7 @@ class CallPieces:
 
 
 class CallInPieces:
-    """One call, as far as it has come."""
+    """One call, as far as it has arrived."""
 
     __slots__ = ("arguments", "id", "index", "name")
 
@@ -91,7 +91,7 @@ class CallInPieces:
         self.arguments: list[str] = []
 
     def begin(self) -> ToolCallDelta:
-        """Return the first delta of this call, with all that has come so far."""
+        """Return the first delta of this call, with everything that has arrived so far."""
         arguments = "".join(self.arguments)
         return ToolCallDelta(index=self.index, id=self.id, name=self.name, arguments=arguments)
 

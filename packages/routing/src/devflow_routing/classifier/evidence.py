@@ -16,9 +16,9 @@ from devflow_routing.classifier.features import Features
 _MAX_NAMED = 3
 """The most phrases that a reason names."""
 _MAX_TRIED = 8
-"""How many of the strongest words are looked up, as some only share a bucket with a phrase."""
+"""The strongest words that are looked up; several, as some only share a bucket with a phrase."""
 _MIN_SIGNS = 4
-"""Fewer signs of a kind are not named as evidence."""
+"""The fewest signs of a kind that are named as evidence."""
 _SIGNS = (
     ((4,), "code or names in backquotes"),
     ((5, 14), "signs of code"),

@@ -21,7 +21,7 @@ BUCKET_BITS = 14
 BUCKETS = 1 << BUCKET_BITS
 """The number of weights that hashed words and pairs share."""
 MAX_BYTES = 6_144
-"""Longer texts are cut; 2,000 characters of any script fit."""
+"""The bytes to which texts are cut; 2,000 characters of any script fit."""
 
 _SYMBOL_CLASSES = (
     b"0123456789",
@@ -89,7 +89,7 @@ class Features:
     """Lengths, and counts and shares of symbols."""
     encoded: bytes
     starts: Indices
-    """Where the words begin in `encoded`."""
+    """The positions in `encoded` where the words begin."""
     ends: Indices
     buckets: Indices
     """The buckets of the words in their order, followed by those of the pairs of neighbours."""

@@ -25,7 +25,7 @@ class LinearModel:
     """
 
     names: tuple[str, ...]
-    """What each score is of: a kind of task, or `small_model`."""
+    """The name of each score: a kind of task, or `small_model`."""
     version: str
     weights: NDArray[np.int8]
     scale: Vector

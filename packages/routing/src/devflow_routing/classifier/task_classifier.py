@@ -31,9 +31,9 @@ SCORE_WEIGHT = 6.0
 RULE_WEIGHT = 0.8
 """The value of one word of the rules, in logits."""
 MAX_RULE_HITS = 3
-"""More hits than this count no further, so that a long list of words does not decide alone."""
+"""The most hits that count, so that a long list of words does not decide alone."""
 _UNTAUGHT_RULE_FACTOR = 2.0
-"""How much more the rules weigh for a kind that the learned model was not trained on."""
+"""The factor on the rules for a kind that the learned model was not trained on."""
 TOOLS_WEIGHT = 1.0
 """Logits for coding if the request has tools: most such requests come from coding agents."""
 
@@ -52,7 +52,7 @@ _UNTRAINED_SCRIPT_WEIGHT = 0.3
 It applies only if no rule matches; otherwise the rules decide alone.
 """
 MAX_NON_ASCII_SHARE = 1.0
-"""Above this share of non-ASCII bytes, times ten, a text counts as another script."""
+"""The share of non-ASCII bytes, times ten, above which a text counts as another script."""
 
 Floats = NDArray[np.float32]
 

@@ -41,9 +41,9 @@ from devflow_routing.quality import QualityTable
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
-"""A fallback may cost this many times the chosen model; a failure must not become a big bill."""
+"""The most that a fallback may cost, as a multiple of the chosen model: no failure costs a lot."""
 _MIN_QUALITY_RATIO = 0.5
-"""A model below this share of the best eligible quality is never chosen automatically."""
+"""The share of the best eligible quality below which no model is chosen automatically."""
 _MIN_SWITCH_GAIN = 0.01
 """The gain in utility that makes a session move to another model."""
 

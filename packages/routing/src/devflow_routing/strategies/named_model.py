@@ -32,7 +32,7 @@ from devflow_routing.policy import RoutingPolicy
 from devflow_routing.worst_case import WorstCases, token_bounds
 
 _MAX_CHAINS = 1_000
-"""Bounds the chains that are kept, since callers may name anything."""
+"""The most chains that are kept; bounded, since callers may name anything."""
 
 Chain = tuple[tuple[ModelConfig, str], ...]
 """Models in the order in which they are asked, each with the unknown name it stands in for."""
@@ -182,7 +182,7 @@ class NamedModelStrategy:
 def _check_capabilities(model: ModelConfig, needs: Needs) -> DevFlowError | None:
     """Return the error if the model cannot do what the request needs; None if it can.
 
-    What is not looked at here is dropped silently by the provider (observed in 2026-08).
+    The provider silently drops whatever is not checked here (observed in 2026-08).
     """
     if not model.name:  # a preset, of which nothing is known
         return None

@@ -15,7 +15,7 @@ _BUCKETS_PER_DOUBLING = 4
 _NEUTRAL_ERRORS = frozenset(
     {"cancelled", "budget_exceeded", "unknown_price", "circuit_open", "machine_exhausted"}
 )
-"""Errors of an attempt that say nothing about the model."""
+"""Errors of an attempt that say nothing about the model's performance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class PerformanceTracker:
         """Return the model's recent performance; None if it was never observed.
 
         Args:
-            model: the id it is asked for with.
+            model: the id under which it is requested.
             as_of: the time of the view, up to which observations have faded; None: no fading.
         """
         stats = self._stats.get(model)

@@ -9,7 +9,7 @@ from datetime import datetime
 from devflow_core.ledger import LedgerEntry
 
 CACHE_TTL_S = 300.0
-"""How long a prompt cache is kept without use: five minutes at Anthropic, OpenAI and Google."""
+"""Seconds that an unused prompt cache is kept: five minutes at Anthropic, OpenAI and Google."""
 _MAX_SESSIONS = 10_000
 
 

@@ -38,7 +38,7 @@ class KeySpend:
 
     total: Decimal = Decimal(0)
     by_day: dict[int, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
-    """By number of the day, counted from 1970-01-01."""
+    """The amounts by number of the day, counted from 1970-01-01."""
 
     def add(self, usd: Decimal, now_s: float) -> None:
         """Add an amount in USD to the day of `now_s` (Unix time)."""
@@ -82,13 +82,13 @@ class Key:
     """Whether `byok_usage` counts against the limit as well."""
     disabled: bool = False
     expires_s: float | None = None
-    """None: never."""
+    """When the key expires, in Unix time; None: never."""
     updated_s: float | None = None
     last_used_s: float | None = None
     usage: KeySpend = field(default_factory=KeySpend)
-    """What was taken from the credits."""
+    """The amounts taken from the credits."""
     byok_usage: KeySpend = field(default_factory=KeySpend)
-    """What providers charged the account's own keys there."""
+    """The amounts that providers charged to the account's own keys with them."""
 
     @property
     def hash(self) -> str:
@@ -132,22 +132,22 @@ class Account:
     in_flight_usd: Decimal = Decimal(0)
     """The worst case of the calls in progress."""
     byok: frozenset[str] = frozenset()
-    """Slugs of the providers for which the account has its own keys."""
+    """The slugs of the providers for which the account has its own keys."""
     byok_used_usd: Decimal = Decimal(0)
     is_zdr: bool = False
-    """Only allow providers with zero data retention."""
+    """Whether only providers with zero data retention are allowed."""
     free_by_day: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """`:free` calls by number of the day, counted from 1970-01-01."""
     free_by_minute: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
     @property
     def balance_usd(self) -> Decimal:
-        """The credits that are left; what is in flight is not subtracted."""
+        """The credits that are left; amounts in flight are not subtracted."""
         return self.credits_usd - self.used_usd
 
     @property
     def free_per_day(self) -> int:
-        """Allowed `:free` calls per day."""
+        """The number of `:free` calls allowed per day."""
         bought = self.credits_usd >= MIN_PURCHASE_USD
         return FREE_PER_DAY_AFTER_PURCHASE if bought else FREE_PER_DAY
 
@@ -172,7 +172,7 @@ class Accounts:
     """All keys that this sandbox knows."""
 
     keys: dict[str, Key] = field(default_factory=dict[str, Key])
-    """By secret."""
+    """The keys, by their secret."""
     account_for_unknown_keys: Account | None = None
     """The account that unknown keys are added to; None: they are refused."""
 

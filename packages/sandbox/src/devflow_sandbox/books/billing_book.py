@@ -30,9 +30,9 @@ class BilledCall:
     """One call in the billing book."""
 
     number: int
-    """Counted from 1, in order of arrival."""
+    """The number of the call, from 1, in order of arrival."""
     started_s: float
-    """Unix time."""
+    """The start of the call, in Unix time."""
     path: str
     model: str | None
     """The requested model; None if the request named none, or could not be read."""
@@ -60,11 +60,11 @@ class BilledCall:
 
     @property
     def cost_usd(self) -> Decimal:
-        """Amount taken from the credits."""
+        """The amount taken from the credits."""
         return self.charge.total
 
     def _byok_text(self) -> str | None:
-        """Return what the provider charges the user's own key, besides `cost_usd`."""
+        """Return the amount that the provider charges to the user's own key, besides `cost_usd`."""
         return None if self.charge.byok_fee is None else decimal_text(self.charge.inference)
 
     def to_row(self) -> JsonObject:

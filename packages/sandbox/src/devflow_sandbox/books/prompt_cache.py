@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from devflow_sandbox.parsed_request import Block
 
 MIN_TOKENS = 1024
-"""Shorter prompts are not cached (OpenAI and most Claude models)."""
+"""The tokens of the shortest prompt that is cached (OpenAI and most Claude models)."""
 TTL_S = {"5m": 300.0, "1h": 3600.0}
 """Lifetimes that a client may mark, in seconds (Anthropic)."""
 IMPLICIT_TTL_S = 300.0
-"""Lifetime in an implicit cache, in seconds."""
+"""The lifetime in an implicit cache, in seconds."""
 _READ_STEP_TOKENS = 128
-"""Implicit caches read in steps of this size (OpenAI)."""
+"""The size of the steps in which implicit caches read (OpenAI)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheUsage:
-    """How many tokens of a prompt were read from the cache, and written to it."""
+    """The tokens of a prompt that were read from the cache, and those written to it."""
 
     cached: int = 0
     written: int = 0
@@ -44,7 +44,7 @@ class PromptCache:
         `MIN_TOKENS` is not cached.
 
         Args:
-            scope: what shares a cache: account, model and provider.
+            scope: the account, model and provider that share a cache.
             blocks: the whole prompt.
             now_s: Unix time.
             is_explicit: whether only marked prefixes are cached.

@@ -10,9 +10,9 @@ from devflow_sandbox.message import SandboxRequest
 from devflow_sandbox.replies.generation import Generation
 
 DEFAULT_TTL_S = 300
-"""How long a reply is kept without the header `X-OpenRouter-Cache-TTL`, in seconds."""
+"""Seconds that a reply is kept without the header `X-OpenRouter-Cache-TTL`."""
 _MAX_TTL_S = 86_400
-"""How long it is kept at most, whatever the header says, in seconds."""
+"""The most seconds that a reply is kept, whatever the header says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ _ZERO = Decimal(0)
 _ONE = Decimal(1)
 
 BYOK_FEE = Decimal("0.05")
-"""Share of the list price that a call costs with the user's own provider key."""
+"""The share of the list price that a call costs with the user's own provider key."""
 
 
 def decimal_text(usd: Decimal) -> str:
@@ -53,7 +53,7 @@ class BilledTokens:
     audio_out: int = 0
     """The audio part of `completion`, generated after the text."""
     window: int | None = None
-    """Longest prompt of a tool loop, which decides the price tier; None: that of `prompt`."""
+    """The longest prompt of a tool loop, which decides the price tier; None: that of `prompt`."""
 
     def truncate(self, share: float) -> BilledTokens:
         """Return the counts with only this share (0..1) of the completion, rounded up."""
@@ -80,7 +80,7 @@ class Charge:
     fees: Decimal = _ZERO
     """OpenRouter's own services: searches, PDF pages, models called by a tool."""
     byok_fee: Decimal | None = None
-    """With the user's own provider key, all that OpenRouter charges; otherwise None."""
+    """The fee for a call with the user's own provider key, the only charge then; otherwise None."""
 
     @property
     def inference(self) -> Decimal:
@@ -89,7 +89,7 @@ class Charge:
 
     @property
     def total(self) -> Decimal:
-        """Amount taken from the credits; `cost` in the usage of a reply."""
+        """The amount taken from the credits; `cost` in the usage of a reply."""
         if self.byok_fee is not None:
             return self.byok_fee
         return self.inference + self.fees
@@ -104,20 +104,20 @@ class Prices:
     """One `pricing` object, in USD per token (per request, per search)."""
 
     prompt: Decimal
-    """-1 for routers: who answers, and so the price, is decided by the call."""
+    """The prompt's price; -1 for routers, whose price depends on the model that answers."""
     completion: Decimal
     cache_read: Decimal | None = None
-    """None: cached tokens cost as much as others, also at the higher price of a long prompt."""
+    """The price of cached tokens; None: as other tokens, even where a long prompt costs more."""
     cache_write: Decimal | None = None
-    """None: written tokens cost as much as others."""
+    """The price of tokens written to the cache; None: as other tokens."""
     cache_write_1h: Decimal | None = None
-    """None: the same as `cache_write`."""
+    """The price of tokens written for an hour; None: as `cache_write`."""
     request: Decimal = _ZERO
-    """Price of a call, whatever its length."""
+    """The price of a call, whatever its length."""
     web_search: Decimal | None = None
-    """Price of a search by the provider's own engine; None if it has none."""
+    """The price of a search by the provider's own engine; None if it has none."""
     audio: Decimal | None = None
-    """Price of audio in the prompt; None: as other tokens. The next two are for the reply."""
+    """The price of audio in the prompt; None: as other tokens. The next two are for the reply."""
     image_output: Decimal | None = None
     audio_output: Decimal | None = None
     overrides: tuple[Mapping[str, Any], ...] = ()

@@ -68,7 +68,7 @@ class Model:
 
     @cached_property
     def max_completion_tokens(self) -> int:
-        """Length of the longest reply; the window if none is listed."""
+        """The length of the longest reply; the window if none is listed."""
         return self.row["top_provider"].get("max_completion_tokens") or self.context_length
 
     @property
@@ -122,7 +122,7 @@ class ResolvedModel:
     suffixes: frozenset[str] = frozenset()
     """Suffixes that choose a way of serving, such as `nitro`."""
     router: str | None = None
-    """Id of the router that chose the model; None if it was named."""
+    """The id of the router that chose the model; None if it was named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +130,9 @@ class RouterLimits:
     """The models that a router may choose, as patterns with `*`."""
 
     allowed: tuple[str, ...] = ()
-    """Empty: all models."""
+    """Patterns of the models allowed; empty: all models."""
     excluded: tuple[str, ...] = ()
-    """These are excluded even if they are allowed."""
+    """Patterns of the models excluded, even if they are allowed."""
 
     def allows(self, name: str) -> bool:
         """Return whether a model may be chosen."""

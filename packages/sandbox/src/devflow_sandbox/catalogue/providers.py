@@ -23,7 +23,7 @@ class Provider:
     stops_on_cancel: bool
     """Whether a stream that the client closes early is billed only up to there."""
     tool_prefix: str = "call_"
-    """How the ids of its tool calls begin."""
+    """The beginning of the ids of its tool calls."""
     stop: str = "stop"
     """Its `native_finish_reason` for the finish reason `stop`; the next two are for their own."""
     tool_calls: str = "tool_calls"

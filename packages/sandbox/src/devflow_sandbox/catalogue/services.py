@@ -30,13 +30,13 @@ _PERPLEXITY_USD = Decimal("0.005")
 RESULTS_INCLUDED = 10
 """Results that the price of a search includes ("Web Search", Pricing)."""
 EXTRA_RESULT_USD = Decimal("0.001")
-"""Price of each further result ("Web Search", Pricing)."""
+"""The price of each further result ("Web Search", Pricing)."""
 
 FETCH_USD = Decimal("0.001")
-"""Price of a page fetched by Exa or Parallel; other engines are free ("Web Fetch", Pricing)."""
+"""The price of a page fetched by Exa or Parallel; other engines are free ("Web Fetch", Pricing)."""
 
 OCR_PAGE_USD = Decimal("0.002")
-"""Price of a page read by `mistral-ocr`, also with the user's own keys ("PDF Inputs", Pricing)."""
+"""Price of a page read by `mistral-ocr`, even with the user's own keys ("PDF Inputs", Pricing)."""
 
 MAX_STEPS = 30
 """The most server-side tool calls of a request ("Server Tools", Tool Call Limits)."""
@@ -62,7 +62,7 @@ TIER_FACTOR: dict[Tier, Decimal] = {
     "priority": Decimal(2),
     "ultrafast": Decimal(6),
 }
-"""Factor on the listed token prices. Flex: 50 % off gpt-5 ("Service Tiers"); priority: gpt-5 in
+"""The factor on the listed token prices. Flex: 50 % off gpt-5 ("Service Tiers"); priority: gpt-5 in
 OpenAI's price list, 2.50 for 1.25; ultrafast: another gateway's price list of 2026-10, about 6.
 """
 
@@ -79,7 +79,7 @@ class EngineFee:
     engine: str
     """`native`, `exa`, `parallel`, `perplexity`, `firecrawl` or another name of the request."""
     usd: Decimal
-    """For one search or fetch."""
+    """The fee in USD for one search or fetch."""
     is_native: bool = False
     """Whether the model's provider charges the fee, not OpenRouter."""
 

@@ -1,1 +1,1 @@
-"""The three dialects for replies; each parses request bodies and encodes replies."""
+"""Implements the three dialects of replies; each parses request bodies and encodes replies."""

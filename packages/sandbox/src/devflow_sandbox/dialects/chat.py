@@ -1,4 +1,4 @@
-"""`/chat/completions`: OpenAI's dialect as OpenRouter speaks it."""
+"""Parses and encodes `/chat/completions`: OpenAI's dialect as OpenRouter speaks it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/messages`: Anthropic's dialect as OpenRouter speaks it."""
+"""Parses and encodes `/messages`: Anthropic's dialect as OpenRouter speaks it."""
 
 from __future__ import annotations
 

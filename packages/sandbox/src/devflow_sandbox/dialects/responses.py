@@ -1,4 +1,4 @@
-"""`/responses`: OpenAI's newer dialect as OpenRouter speaks it, without stored state."""
+"""Parses and encodes `/responses`: OpenAI's newer dialect as OpenRouter speaks it, stateless."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from devflow_sandbox.parsed_request import BodyReader, parse_body
 from devflow_sandbox.sandbox_state import SandboxState
 
 _CHARACTERS_PER_TOKEN = 4
-"""As in `Block.tokens`: no tokenizer is shipped."""
+"""The characters that count as one token, as in `Block.tokens`."""
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_ans
 from devflow_sandbox.sandbox_state import SandboxState
 
 _MAX_DIMENSIONS = 8192
-"""Longest vector that a request may ask for."""
+"""The longest vector that a request may ask for."""
 _DIMENSIONS = {"openai/text-embedding-3-large": 3072}
 
 

@@ -18,9 +18,9 @@ from devflow_sandbox.parsed_request import BodyReader, parse_body
 from devflow_sandbox.sandbox_state import Grant, SandboxState
 
 CODE_LIFE_S = 600.0
-"""An authorization code can be used once, within ten minutes (in seconds)."""
+"""Seconds within which an authorization code can be used, once."""
 _PAGE_SIZE = 100
-"""Keys that one answer of `GET /keys` lists; `offset` continues."""
+"""The most keys that one answer of `GET /keys` lists; `offset` continues."""
 _PERIODS = (None, "daily", "weekly", "monthly")
 
 
@@ -148,7 +148,7 @@ def delete_key(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def show_consent(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /auth`, the page a browser is sent to; its button authorizes."""
+    """Answer `GET /auth`, the page that a browser is sent to; its button authorizes the program."""
     parameters = request.query_parameters()
     _parse_challenge(parameters)
     inputs = "".join(

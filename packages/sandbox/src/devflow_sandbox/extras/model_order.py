@@ -11,7 +11,7 @@ from devflow_sandbox.parsed_request import BodyReader
 ModelTool = Literal["advisor", "subagent", "image_generation", "fusion"]
 
 DEFAULT_PAINTER = "openai/gpt-5-image"
-"""OpenRouter's default ("Image Generation", Configuration)."""
+"""The model that OpenRouter uses by default ("Image Generation", Configuration)."""
 QUALITY_PANEL = ("~anthropic/claude-opus-latest", "~openai/gpt-latest", "~google/gemini-pro-latest")
 """OpenRouter's default panel ("Fusion", Configuration)."""
 MAX_PANEL = 8
@@ -36,7 +36,7 @@ class ModelOrder:
     with_transcript: bool = False
     """Whether each model gets the whole prompt instead of a short one."""
     max_searches: int = 0
-    """Number of searches each model may make."""
+    """The number of searches each model may make."""
     max_uses: int | None = None
     """The most calls of the tool; None: only the limits of the request apply."""
 

@@ -21,9 +21,9 @@ from devflow_sandbox.parsed_request import BodyReader
 _MAX_RESULTS = 25
 """Results of one search; a request for more gets this many."""
 _MAX_PERPLEXITY_RESULTS = 20
-"""The same, if Perplexity searches."""
+"""The most results of one search by Perplexity; a request for more gets this many."""
 _CHARACTERS_PER_TOKEN = 4
-"""As in `Block.tokens`: no tokenizer is shipped."""
+"""The characters that count as one token, as in `Block.tokens`."""
 _TIERS: dict[str, Tier] = {
     "flex": "flex",
     "priority": "priority",
@@ -48,7 +48,7 @@ class SearchOrder:
     max_total_results: int = MAX_TOTAL_RESULTS
     """The most results of all searches of the request."""
     tokens_per_result: int = TOKENS_PER_RESULT
-    """What each result adds to the prompt."""
+    """The tokens that each result adds to the prompt."""
     is_plugin: bool = False
     """Whether to search once, before the model is called; if not, the model decides."""
 
@@ -62,7 +62,7 @@ class FetchOrder:
     max_uses: int | None = None
     """The most pages; None: only the limits of the request apply."""
     max_content_tokens: int | None = None
-    """What a page may add to the prompt; None: `TOKENS_PER_FETCH`."""
+    """The most tokens that a page may add to the prompt; None: `TOKENS_PER_FETCH`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,18 +73,18 @@ class Order:
     fetches: tuple[FetchOrder, ...] = ()
     models: tuple[ModelOrder, ...] = ()
     other_tools: int = 0
-    """Number of tools that OpenRouter runs without charge."""
+    """The number of tools that OpenRouter runs without charge."""
     pdf_engine: str | None = None
-    """What reads PDFs. None and `native`: the model itself, or `mistral-ocr` if it cannot."""
+    """The engine that reads PDFs; None and `native`: the model, or `mistral-ocr` if it cannot."""
     max_steps: int = MAX_STEPS
     """The most calls of server tools in the whole request."""
     tier: Tier = "default"
     is_tier_pinned: bool = False
     """Whether the default tier was requested by name, so that no suffix changes it."""
     modalities: frozenset[str] = frozenset()
-    """Requested forms of the reply: `text`, `image`, `audio`; empty means text."""
+    """The requested forms of the reply: `text`, `image`, `audio`; empty means text."""
     choices: int = 1
-    """The field `n`."""
+    """The number of replies that are asked for (`n`)."""
 
     @property
     def is_empty(self) -> bool:

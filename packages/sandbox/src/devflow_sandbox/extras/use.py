@@ -30,7 +30,7 @@ CALL_TOKENS = 20
 _SHORT_PROMPT_TOKENS = 120
 """Tokens a model writes to an advisor, subagent or painter: a guess from the recorded costs."""
 _MAX_BY_DRAW = 3
-"""Uses of a tool are drawn from 1 to this."""
+"""The most uses of a tool, whose number is drawn from 1 upwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +44,15 @@ class Extra:
     name: str
     """The engine, or the model that was called."""
     count: int
-    """Uses; for `pdf`, pages."""
+    """The number of uses; for `pdf`, of pages."""
     usd: Decimal
-    """For all uses together."""
+    """The amount in USD for all uses together."""
     is_native: bool = False
     """Whether the model's provider charges this item, not OpenRouter."""
     is_first: bool = False
     """Whether the service ran before the model: it is billed even if the model then fails."""
     results: int = 0
-    """Results of searches; 0 for other items and for a provider's own engine."""
+    """The number of search results; 0 for other items and for a provider's own engine."""
 
     def to_row(self) -> JsonObject:
         """Return the item as a row of the bill; the amount is decimal text in USD."""
@@ -66,11 +66,11 @@ class ExtraUse:
 
     items: list[Extra] = field(default_factory=list[Extra])
     prompt_tokens: int = 0
-    """Besides those of the request: results, and the repeated prompt after each tool call."""
+    """Tokens added to the request's: results, and the prompt repeated after each tool call."""
     window: int | None = None
     """The longest prompt that was sent; None if nothing was ordered."""
     completion_tokens: int = 0
-    """Output besides the reply: the tool calls."""
+    """Output tokens in addition to the reply's: those of the tool calls."""
     tool_calls: int = 0
     """Calls of tools that OpenRouter ran, not the provider."""
     documents: tuple[Document, ...] = ()
@@ -78,31 +78,31 @@ class ExtraUse:
 
     @property
     def fees(self) -> Decimal:
-        """What OpenRouter charges for the items, in USD."""
+        """The fees that OpenRouter charges for the items, in USD."""
         return sum((one.usd for one in self.items if not one.is_native), Decimal(0))
 
     @property
     def provider_fees(self) -> Decimal:
-        """What the model's provider charges for the items, in USD."""
+        """The fees that the model's provider charges for the items, in USD."""
         return sum((one.usd for one in self.items if one.is_native), Decimal(0))
 
     @property
     def first_fees(self) -> Decimal:
-        """What is owed in USD even if the model failed."""
+        """The fees in USD that are owed even if the model failed."""
         return sum((one.usd for one in self.items if one.is_first), Decimal(0))
 
     @property
     def searches(self) -> int:
-        """Number of web searches."""
+        """The number of web searches."""
         return sum(one.count for one in self.items if one.kind == "web_search")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appetite:
-    """How often models use their tools."""
+    """The frequency with which models use their tools."""
 
     seed: int
-    """The same seed gives the same draws for the same request."""
+    """The seed of the draws; it gives the same draws for the same request."""
     uses: int | None = None
     """Uses of each tool, within its limits; None: by a draw."""
 
@@ -286,7 +286,7 @@ class _Performer:
         return CALL_TOKENS if image else text
 
     def _count_rounds(self) -> None:
-        """Count the rounds: after each tool call, the model gets prompt and result again."""
+        """Add the tokens of all rounds: each call's result is sent with all that came before."""
         first = self.request.prompt_tokens + self.use.prompt_tokens
         sent = first
         for content in self.contents:

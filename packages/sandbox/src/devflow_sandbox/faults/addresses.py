@@ -15,7 +15,7 @@ not resolve. The others speak TLS with a certificate that must not be trusted.
 """
 
 UNKNOWN_HOST = "openrouter.invalid"
-"""Reserved by RFC 6761; never resolves."""
+"""A host name that never resolves (reserved by RFC 6761)."""
 _CERTIFICATES = Path(__file__).with_name("tls")
 AUTHORITY = _CERTIFICATES / "ca.pem"
 """The authority that signed the expired and the misnamed certificate. A client that trusts this

@@ -15,11 +15,11 @@ _API = "/api/v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTarget:
-    """What a rule is matched against: the request, and what is known about it so far."""
+    """The target that a rule is matched against: a request, and all that is known about it."""
 
     request: SandboxRequest
     key: Key | None = None
-    """None: unknown, so that a rule for a key does not match."""
+    """The key; None: unknown, so that a rule for a key does not match."""
     stream: bool | None = None
     """Whether the reply is streamed; None if it is not a reply."""
     models: tuple[str, ...] = ()

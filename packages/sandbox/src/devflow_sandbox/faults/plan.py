@@ -40,7 +40,7 @@ class _PlanForm(BaseModel):
 
 
 class ExpectedOutcome(_PlanForm):
-    """How a good client of OpenRouter ends if every request gets the fault."""
+    """The outcome of a good client of OpenRouter if every request gets the fault."""
 
     outcome: Outcome
     """`success`: the whole reply. `failed`: an error, no part of a reply. `cut`: part of a stream
@@ -55,8 +55,10 @@ class ExpectedOutcome(_PlanForm):
     fallback: bool | None = None
     """Whether another model should be tried before giving up; None: either is right."""
     billed: Literal["reply", "nothing", "unknown"] = "nothing"
-    """What OpenRouter charges for a call: the reply, or the part that arrived; nothing, visibly to
-    the client; or unknown to the client, which therefore must not assume zero.
+    """The part of a call that OpenRouter charges.
+
+    It is the reply, or as much as arrived; nothing, visibly to the client; or unknown to the
+    client, which therefore must not assume zero.
 
     An error of OpenRouter's own is an answer: no reply was made and none is charged ("zero
     completion insurance"), even if it is a timeout. A bare page of a gateway that timed out says
@@ -89,7 +91,7 @@ class FaultCase(_PlanForm):
     dialects: tuple[DialectName, ...] = ALL_DIALECTS
     """The dialects in which the fault can happen."""
     warm_up: int = 0
-    """Number of requests that succeed first, on the connection that the case then uses."""
+    """The number of requests that succeed first, on the connection that the case then uses."""
     is_heavy: bool = False
     """Whether megabytes are sent."""
     expect: ExpectedOutcome

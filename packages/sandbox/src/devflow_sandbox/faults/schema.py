@@ -23,7 +23,7 @@ class FaultCondition(_FaultScriptForm):
     path: str | None = None
     """A pattern with `*` for the path below `/api/v1`, such as `/chat/*`."""
     method: str | None = None
-    """In upper or lower case."""
+    """The method, in upper or lower case."""
     model: str | None = None
     """A pattern with `*` for the model that would answer, or for the requested one."""
     provider: str | None = None
@@ -33,18 +33,18 @@ class FaultCondition(_FaultScriptForm):
     stream: bool | None = None
     """Whether the reply is streamed."""
     nth: Count | list[Count] | None = None
-    """Only the n-th request that meets the conditions above, counted from 1.
+    """Restricts the fault to the n-th request that meets the conditions above, counted from 1.
 
     With it, `first` and `every` are ignored.
     """
     first: Count | None = None
-    """Only from the n-th on."""
+    """Restricts the fault to the n-th such request and later ones."""
     every: Count | None = None
-    """Only every n-th."""
+    """Restricts the fault to every n-th such request."""
     times: Count | None = None
-    """At most this many times."""
+    """The most times that the fault applies."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """By a draw that depends only on the seed and the number of the request."""
+    """The probability, by a draw that depends only on the seed and the number of the request."""
 
 
 class BodyPosition(_FaultScriptForm):
@@ -83,7 +83,7 @@ class StatusFault(_FaultScriptForm):
 
     kind: Literal["status"]
     status: Annotated[int, Field(ge=200, le=599)] = 500
-    """Ignored with a preset, as are `message`, `error_type` and `metadata`."""
+    """The HTTP status; ignored with a preset, as are `message`, `error_type` and `metadata`."""
     preset: ErrorPreset | None = None
     """One of OpenRouter's own errors, word for word, with its status."""
     message: str | None = None
@@ -92,11 +92,11 @@ class StatusFault(_FaultScriptForm):
     retry_after: str | None = None
     """The header's text, sent as it is, valid or not."""
     retry_after_date_s: float | None = None
-    """Instead, a date this many seconds from now; negative for one in the past."""
+    """Sends a date this many seconds from now instead; negative for one in the past."""
     reset_s: float | None = None
-    """`X-RateLimit-Reset` this many seconds from now, in milliseconds of Unix time."""
+    """Sends `X-RateLimit-Reset` this many seconds from now, in milliseconds of Unix time."""
     reset_in: Literal["header", "metadata"] = "header"
-    """Where it is sent: as a header of the reply, or in `metadata.headers` of the error."""
+    """The place where it is sent: a header of the reply, or `metadata.headers` of the error."""
     headers: dict[str, str] = {}
 
 
@@ -113,7 +113,7 @@ class RefuseFault(_FaultScriptForm):
 
     kind: Literal["refuse"]
     for_s: Seconds = 1.0
-    """How long new connections are refused."""
+    """Seconds for which new connections are refused."""
 
 
 class StaleFault(_FaultScriptForm):
@@ -131,17 +131,17 @@ class DropFault(_FaultScriptForm):
 
 
 class SlowFault(_FaultScriptForm):
-    """Slow, but alive (U03, U04)."""
+    """Delays the reply without breaking it off (U03, U04)."""
 
     kind: Literal["slow"]
     head_s: Seconds = 0.0
-    """Before the first byte of the head."""
+    """Seconds before the first byte of the head."""
     dribble_s: Seconds | None = None
-    """Between the bytes of the head."""
+    """Seconds between the bytes of the head; None: they are sent at once."""
     ttft_s: Seconds = 0.0
-    """Between the head and the body."""
+    """Seconds between the head and the body."""
     gap_s: Seconds = 0.0
-    """Before every event."""
+    """Seconds before every event."""
 
 
 class StallFault(_FaultScriptForm):
@@ -150,9 +150,9 @@ class StallFault(_FaultScriptForm):
     kind: Literal["stall"]
     at: BodyPosition = HALF
     for_s: Seconds | None = None
-    """None: forever."""
+    """Seconds of silence; None: forever."""
     comment_every_s: Seconds | None = None
-    """None: no comments either."""
+    """Seconds between comments; None: no comments either."""
 
 
 class TruncateFault(_FaultScriptForm):
@@ -202,10 +202,10 @@ class BodyFault(_FaultScriptForm):
     kind: Literal["body"]
     preset: Literal["malformed", "html", "empty", "choices_null", "choices_empty"] | None = None
     text: str = ""
-    """The body, without a preset."""
+    """The body, if there is no preset."""
     content_type: str = "application/json"
     status: Annotated[int, Field(ge=200, le=599)] = 200
-    """Ignored by `choices_null` and `choices_empty`, which keep the rest of the answer."""
+    """The HTTP status; ignored by `choices_null` and `choices_empty`, which keep the rest."""
 
 
 class FloodFault(_FaultScriptForm):
@@ -214,7 +214,7 @@ class FloodFault(_FaultScriptForm):
     kind: Literal["flood"]
     what: Literal["body", "line", "gzip", "header", "headers"] = "body"
     size: Size = 256 * 1024 * 1024
-    """In bytes; for `headers`, their number."""
+    """The size in bytes; for `headers`, their number."""
 
 
 class FramingFault(_FaultScriptForm):
@@ -249,11 +249,11 @@ class ToolIndexFault(_FaultScriptForm):
 
 
 class EarlyUsageFault(_FaultScriptForm):
-    """Usage in earlier events as well, as some providers send it; without a cost."""
+    """The usage in earlier events as well, as some providers send it; without a cost."""
 
     kind: Literal["early_usage"]
     form: Literal["finish", "each"] = "finish"
-    """With the finish reason, or in every event."""
+    """The events that report the usage: the one with the finish reason, or every one."""
 
 
 class RawFault(_FaultScriptForm):
@@ -264,7 +264,7 @@ class RawFault(_FaultScriptForm):
         None
     )
     text: str = ""
-    """Sent as it is, encoded in latin-1."""
+    """The text that is sent as it is, encoded in latin-1."""
 
 
 class EndlessFault(_FaultScriptForm):
@@ -275,7 +275,7 @@ class EndlessFault(_FaultScriptForm):
 
 
 class BillingFault(_FaultScriptForm):
-    """Only changes what a cancelled call costs (U22)."""
+    """Changes only the cost of a cancelled call (U22)."""
 
     kind: Literal["billing"]
 
@@ -308,7 +308,7 @@ class Fault(_FaultScriptForm):
     """One rule: when it applies, and what it does."""
 
     id: str | None = None
-    """Name shown in the bill's column `fault`; by default the rule's number in the script."""
+    """The name shown in the bill's column `fault`; by default the rule's number in the script."""
     when: FaultCondition = FaultCondition()
     then: FaultAction
     billed: Literal["provider", "full", "fees", "none"] = "provider"

@@ -28,9 +28,9 @@ from devflow_sandbox.message import COMMENT, DONE, Answer, DropConnection, Pause
 from devflow_sandbox.replies.generation import Generation
 
 _BLOCK_BYTES = 64 * 1024
-"""A flood of the body is sent in blocks of this size, so that it is never in memory as a whole."""
+"""The size of the blocks in which a flood is sent, so that it is never in memory as a whole."""
 _HOUR_S = 3600.0
-"""Longest single pause; a stall without an end is made of such pauses."""
+"""The longest single pause; a stall without an end is made of such pauses."""
 
 # Attacks and accidents below HTTP: request smuggling, a bad chunk, an injected header, an
 # impossible status, another protocol.

@@ -16,7 +16,7 @@ from devflow_sandbox.api_error import ApiError
 from devflow_sandbox.message import Answer, DropConnection, Pause, SandboxRequest, Step
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-"""Longer request bodies are not kept, and answered with 413."""
+"""The longest request body that is kept; a longer one is answered with 413."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 RequestHandler = Callable[[SandboxRequest], Answer]
@@ -191,7 +191,7 @@ class SandboxConnection(asyncio.Protocol):
 
 
 class AnswerWriter:
-    """Writes the steps of one answer, pausing where it says so or the client is slow."""
+    """Writes the steps of one answer, pausing where a step says so or the client is slow."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ _FILE = re.compile(
 _NAME = re.compile(r"`([^`\n]{2,60})`|\b(test_\w+|\w+Error|\w+\(\)|[a-z]+_[a-z_]+)")
 _TAG = re.compile(r"<([\w-]+)[^>]*>.*?</\1>", re.DOTALL)
 _MAX_SUBJECTS = 4
-"""Names taken from the question; the text mentions the first and the last of them."""
+"""The most names taken from the question; the text mentions the first and the last of them."""
 
 _OPENINGS = (
     "I looked at {subject} first, since that is where “{topic}” begins.",

@@ -21,7 +21,7 @@ class Generation:
 
     id: str
     created: int
-    """Unix time in seconds; also decides the prices."""
+    """The Unix time in seconds, which also decides the prices."""
     resolved: ResolvedModel
     provider: Provider
     request: ParsedRequest
@@ -29,11 +29,11 @@ class Generation:
     tokens: BilledTokens
     charge: Charge
     extras: ExtraUse = field(default_factory=ExtraUse)
-    """What ran with the reply; `charge` includes it."""
+    """The services that ran with the reply; `charge` includes them."""
     tier: Tier = "default"
     """The service tier that was served."""
     choices: int = 1
-    """How often the reply is repeated and billed (`n`)."""
+    """The number of times that the reply is repeated and billed (`n`)."""
     byok_fee_share: Decimal | None = None
     """OpenRouter's share of the list price, with the user's own provider key; otherwise None."""
     metadata: JsonObject | None = None

@@ -16,7 +16,7 @@ from devflow_sandbox.parsed_request import Block
 from devflow_sandbox.replies.reply import GeneratedReply
 
 MAX_COUNT = 1000
-"""Counting ends here, whatever the question says."""
+"""The number at which counting ends, whatever the question says."""
 _EXACTLY = re.compile(
     r"\b(?:reply|respond|answer|say)\b(?: with)?(?: exactly| only| just){1,2}:?\s+"
     r"[\"'`]?(.+?)[\"'`]?[.]?\s*$",

@@ -21,7 +21,7 @@ class EmittedToolCall:
     id: str
     name: str
     arguments: str
-    """As JSON text."""
+    """The arguments as JSON text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class GeneratedReply:
     text: str | None = None
     reasoning: str | None = None
     signature: str = ""
-    """Signature of the reasoning, checked when it is sent back."""
+    """The signature of the reasoning, checked when it is sent back."""
     calls: tuple[EmittedToolCall, ...] = ()
     refusal: str | None = None
     finish_reason: str = "stop"

@@ -19,9 +19,9 @@ _FORMATS = {
     "hostname": "localhost",
 }
 _MAX_DEPTH = 24
-"""Recursive schemas are cut at this depth; their optional parts end earlier."""
+"""The depth at which recursive schemas are cut; their optional parts end earlier."""
 _MAX_ITEMS, _MAX_CHARACTERS = 100, 100_000
-"""Schemas that require more get only this much."""
+"""The most items and characters that are made, even for schemas that require more."""
 _SCHEMA_ERRORS = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 """Errors caused by an invalid schema; validating each one first would cost more."""
 

@@ -26,12 +26,14 @@ class TurnCondition(_ReplyScriptForm):
     model: str | None = None
     """A pattern with `*` for the requested model."""
     contains: str | None = None
-    """Text that the prompt contains."""
+    """A text that the prompt contains."""
     has_tools: bool | None = None
     tool: str | None = None
-    """Name of a tool that the request offers."""
+    """The name of a tool that the request offers."""
     after_tool: bool | None = None
     """Whether the prompt ends with a tool result."""
+    has_media: bool | None = None
+    """Whether an image, audio clip or file is anywhere in the prompt."""
 
 
 class ScriptedToolCall(_ReplyScriptForm):
@@ -39,7 +41,7 @@ class ScriptedToolCall(_ReplyScriptForm):
 
     name: str
     arguments: dict[str, Any] | str = {}
-    """An object, or text that is sent as it is, even if it is not JSON."""
+    """The arguments: an object, or text that is sent as it is, even if it is not JSON."""
 
 
 class ScriptedReply(_ReplyScriptForm):
@@ -62,7 +64,7 @@ class ScriptedTurn(_ReplyScriptForm):
 
 
 class ReplyScript(_ReplyScriptForm):
-    """Turns in order: the first unused match answers; without one, the reply is composed."""
+    """Turns in order: the first unused one that matches answers; else the reply is composed."""
 
     turns: list[ScriptedTurn] = []
 
@@ -79,7 +81,7 @@ class ScriptRunner:
 
     @property
     def remaining(self) -> int:
-        """Number of turns that may still be used; those that repeat always count."""
+        """The number of turns that may still be used; those that repeat always count."""
         return len(self.script.turns) - len(self._used)
 
     def next_reply(self, request: ParsedRequest, provider: Provider) -> GeneratedReply | None:
@@ -93,8 +95,10 @@ class ScriptRunner:
 
 
 def _matches_request(when: TurnCondition, request: ParsedRequest) -> bool:
+    has_media = any(block.media for block in request.blocks)
     return (
         (when.dialect is None or when.dialect == request.dialect)
+        and (when.has_media is None or when.has_media == has_media)
         and (when.model is None or any(fnmatchcase(one, when.model) for one in request.models))
         and (when.has_tools is None or when.has_tools == bool(request.tools))
         and (when.tool is None or any(tool.name == when.tool for tool in request.tools))

@@ -104,6 +104,7 @@ class ChatHandler:
             [*STREAM_HEADERS, *id_headers(context.request_id), *context.reply_headers],
         )
         encoder = dialect.make_encoder(request)
+        # before the reply is opened, so that pings bridge the wait for a provider
         self._keep_alive.streams.add(stream)
         try:
             if key is not None:
@@ -119,6 +120,7 @@ class ChatHandler:
             context.log_fields["error"] = error.code
             _end_with_error(context, encoder, error)
         except asyncio.CancelledError:
+            # a client that left cancels too; only when draining is there still a reader to tell
             if exchange.is_draining and exchange.is_started:
                 _end_with_error(
                     context, encoder, Overloaded("The gateway is going down. Ask again.")
@@ -141,6 +143,7 @@ class ChatHandler:
                     _log_metadata(context, metadata)
                 await write(held.encode(event))
         except (DevFlowError, asyncio.CancelledError):
+            # the events held back came before the failure, so they are sent before it
             context.exchange.write_now(held.release())
             raise
 

@@ -78,7 +78,7 @@ def _row(model: ModelConfig) -> dict[str, Any]:
             "tokenizer": model.tokenizer,
             "instruct_type": None,
         },
-        # -1 is how a price is listed that is not known beforehand
+        # routers list -1 for a price that is unknown beforehand
         "pricing": _pricing(model.price) or {"prompt": "-1", "completion": "-1"},
         "top_provider": {
             "context_length": model.context_length,

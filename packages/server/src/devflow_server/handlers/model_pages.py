@@ -61,6 +61,7 @@ def model_as_anthropic(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_limit(text: str) -> int:
+    # short texts only: parsing thousands of digits takes long
     is_number = text.isascii() and text.isdigit() and len(text) < 7
     if not (is_number and 1 <= int(text) <= MAX_PAGE_MODELS):
         raise InvalidRequest(f"limit: send a number from 1 to {MAX_PAGE_MODELS}.")

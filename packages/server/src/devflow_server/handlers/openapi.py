@@ -113,6 +113,7 @@ def _response(route: HttpRoute, text: str) -> dict[str, Any]:
     return {"description": text, "content": {kind: {} for kind in (_JSON, *kinds, *stream)}}
 
 
+# the page has a style of its own and nothing else, so nothing else is allowed
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 )

@@ -122,7 +122,7 @@ class StatusHandler:
         self._size = size
 
     async def __call__(self, context: RequestContext) -> None:
-        """Answer with the state as it is for this caller."""
+        """Answer with the state as this caller sees it."""
         has_server = self._has_server_key()
         sent = context.exchange.request.headers.get(UPSTREAM_KEY_HEADER)
         has_user = bool(sent or context.caller.upstream_key)
@@ -188,6 +188,7 @@ class HealthHandler:
         Raises:
             QueueFull: the server is shutting down.
         """
+        # first, so that a load balancer moves on even while the ledger still works
         if context.exchange.is_draining:
             raise QueueFull("This gateway is going down and takes no more requests.")
         problem = self._problem()
@@ -199,6 +200,7 @@ class HealthHandler:
 
     async def serve_metrics(self, context: RequestContext) -> None:
         """Answer with the metrics in Prometheus' text format."""
+        # the version of the text format (prometheus.io, "Exposition formats"), not of our metrics
         kind = ("content-type", "text/plain; version=0.0.4; charset=utf-8")
         context.exchange.respond(200, self._metrics.render(), [kind])
 
@@ -211,7 +213,7 @@ def _select_usable(
 
 
 def _may_use(context: RequestContext, model: str) -> bool:
-    """Return whether a caller may request a model; `auto…` respects the key's scope by itself."""
+    """Return whether a caller may request a model; the choice behind `auto…` respects the scope."""
     return model in AUTO_MODELS or context.caller.may_use(model)
 
 
@@ -225,7 +227,9 @@ def _parse_limit(query: str) -> int:
     for pair in query.split("&"):
         name, _, value = pair.partition("=")
         if name == "limit":
+            # short texts only: parsing thousands of digits takes long
             if not (value.isascii() and value.isdigit() and 0 < len(value) < 7):
                 raise InvalidRequest("limit: send a number of models.")
             return int(value)
+    # more than any catalogue lists, so that a client without `limit` gets all of it
     return 10_000

@@ -14,14 +14,17 @@ from devflow_server.http.message import Request, RequestRejected, encode_head
 from devflow_server.http.receiver import Receiver, ReceivingHost
 
 _FLUSH_BYTES = 64 * 1024
-"""Beyond it, queued bytes are sent at once: back-pressure counts only what the transport has."""
+"""The most bytes queued before they are sent: back-pressure counts only what the transport has."""
 _JSON_HEADER = ("content-type", "application/json")
+# the limits behind a 503 usually have room again within a second
 _RETRY_HEADER = ("retry-after", "1")
 _NO_RETRY_HEADER = ("x-should-retry", "false")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STILL_SENDING = frozenset({413, 503})
-"""Refusals in the middle of a request: most such clients are not at fault, and read the reply only
-after they have sent everything."""
+"""Statuses of refusals in the middle of a request.
+
+Most such clients are not at fault, and read the reply only after they have sent everything.
+"""
 _NO_PLACE = "This gateway holds as many bytes of requests as it may. Ask again in a moment."
 
 
@@ -111,7 +114,7 @@ class ServerConnection(asyncio.Protocol):
         """The monotonic clock as of the last sweep."""
         return self._host.now_s
 
-    # asyncio.Protocol
+    # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Register the new connection, or refuse it if there are too many."""
@@ -137,6 +140,7 @@ class ServerConnection(asyncio.Protocol):
         if self._receiver.phase != before:
             self._set_deadline()
         self.wake()
+        # after `wake`: a request that its handler has begun no longer counts as unadmitted
         self._receiver.count()
 
     def wake(self) -> None:
@@ -149,7 +153,7 @@ class ServerConnection(asyncio.Protocol):
             self.send(_CONTINUE)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Cancel the handler: its reply has no reader any more."""
+        """Cancel the handler, since nobody can read its reply any longer."""
         self._is_closing = self._is_lost = True
         self._receiver.drop()
         if self._writable is not None:
@@ -172,7 +176,7 @@ class ServerConnection(asyncio.Protocol):
         if self._writable is not None:
             self._writable.set()
 
-    # for the exchange
+    # called by the exchange
 
     def hold(self, request: Request, owner: str) -> bool:
         """Count a request's body as its owner's until it is done; return False without room."""
@@ -210,7 +214,7 @@ class ServerConnection(asyncio.Protocol):
         if self._is_lost:
             raise ClientDisconnected
 
-    # for the listener
+    # called by the listener
 
     def sweep(self, now_s: float) -> None:
         """Close the connection if a deadline has passed."""
@@ -247,7 +251,7 @@ class ServerConnection(asyncio.Protocol):
         self._is_closing = True
         self._transport.abort()
 
-    # inside
+    # helpers of the methods above
 
     def _flush(self) -> None:
         if self._outgoing and not self._transport.is_closing():
@@ -257,6 +261,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _check_progress(self, now_s: float, since_s: float) -> None:
         buffered = self._transport.get_write_buffer_size()
+        # fewer buffered bytes mean that the peer reads, however slowly
         if buffered < self._buffered_bytes:
             self._buffered_bytes = buffered
             self._stalled_since_s = now_s
@@ -287,6 +292,7 @@ class ServerConnection(asyncio.Protocol):
         except ClientDisconnected:
             self.abort()
         finally:
+            # in this order: place and bytes are free before the next request takes its own
             self._host.end_request()
             self.give_back(exchange.request)
             self._task = self.exchange = None
@@ -307,6 +313,7 @@ class ServerConnection(asyncio.Protocol):
         """Answer a malformed request and close; a running handler first finishes its reply."""
         self._receiver.drop()
         if self._task is not None:
+            # the running reply comes first; `_finish_request` then closes, since it is now the last
             self._is_closing = True
             if self.exchange is not None:
                 self.exchange.request.is_last = True
@@ -323,6 +330,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """Close after a moment: closed at once, a peer still sending might not get the answer."""
+        # in this order: our answer, the end of our half, and only then the rest of the request
         self._flush()
         self._is_closing = True
         if self._transport.is_closing():

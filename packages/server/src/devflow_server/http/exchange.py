@@ -69,7 +69,7 @@ class Exchange:
         self.is_finished = False
         """Whether the reply is complete."""
         self.last_write_s = request.arrived_s
-        """When the last piece was sent, or else the request came, on the monotonic clock."""
+        """When the last piece was sent, or the request came if none was, on the monotonic clock."""
         self._writer = writer
         self._is_chunked = False
 
@@ -143,6 +143,7 @@ class Exchange:
     def finish(self) -> None:
         """End the streamed reply, which is then complete."""
         if self._is_chunked:
+            # RFC 9112, 7.1: a chunk of size 0 ends the body; without it, a reply counts as cut off
             self._writer.send(b"0\r\n\r\n")
         self.is_finished = True
 

@@ -24,7 +24,7 @@ class Holder(Protocol):
 
 
 class HeldBytes:
-    """The count of held bytes. A request without room is refused at once, so nothing can deadlock.
+    """The count of held bytes; a request without room is refused at once, so nothing can deadlock.
 
     Args:
         max_bytes: the limit for all requests in this process.
@@ -81,6 +81,7 @@ class HeldBytes:
         else:
             self._unadmitted.pop(holder, None)
         while self._unadmitted_bytes > self._max_unadmitted:
+            # a dict keeps the order of insertion, so its first holder began first
             oldest = next(iter(self._unadmitted))
             self._unadmitted_bytes -= self._unadmitted.pop(oldest)
             oldest.evict()

@@ -56,7 +56,7 @@ class Listener:
         self.held = HeldBytes(self.limits.max_held_bytes)
         self._clock = clock
         self.now_s = clock()
-        """As of the last sweep: precise enough for deadlines of seconds."""
+        """The monotonic time as of the last sweep: precise enough for deadlines of seconds."""
         self.is_draining = False
         self.in_flight = 0
         self.connections: set[ServerConnection] = set()
@@ -81,6 +81,7 @@ class Listener:
 
     async def listen(self, bound: socket) -> None:
         """Begin to accept on a bound socket, which is closed with the listener."""
+        # a burst of connections waits in the kernel; asyncio's default of 100 would drop some
         server = await self.loop.create_server(
             lambda: ServerConnection(self), sock=bound, backlog=2048
         )
@@ -97,6 +98,7 @@ class Listener:
         Returns:
             How many requests had to be cancelled.
         """
+        # first: replies that begin from now on announce the end of their connection
         self.is_draining = True
         await stop_accepting(self._servers)
         for connection in tuple(self.connections):
@@ -104,6 +106,7 @@ class Listener:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
+        # counted before they are cancelled, which ends them
         cut = self.in_flight
         for connection in tuple(self.connections):
             connection.cancel()
@@ -117,7 +120,7 @@ class Listener:
         """Whether more requests are being answered than allowed."""
         return self.in_flight > self.limits.max_in_flight
 
-    # for connections
+    # called by the connections
 
     def register(self, connection: ServerConnection) -> bool:
         """Add a connection; return False if there are too many."""
@@ -145,6 +148,7 @@ class Listener:
         while True:
             await asyncio.sleep(self.limits.sweep_interval_s)
             self.now_s = now_s = self._clock()
+            # a copy, since a sweep may close connections and thus remove them
             for connection in tuple(self.connections):
                 connection.sweep(now_s)
             self._on_sweep(now_s)

@@ -47,13 +47,13 @@ class Request:
 
     method: str
     path: str
-    """As it was sent, not decoded."""
+    """The path as it was sent, not decoded."""
     query: str
-    """What follows `?` in the target, as it was sent; empty without one."""
+    """The part after `?` in the target, as it was sent; empty without one."""
     headers: Mapping[str, str]
-    """By name in lower case; the values of a repeated header are joined by commas."""
+    """The headers by name in lower case; values of a repeated one are joined by commas."""
     body: bytes
-    """Empty if the request was refused."""
+    """The body; empty if the request was refused."""
     peer: str
     """The address of the socket's peer, never taken from a header; empty for a Unix socket."""
     is_last: bool
@@ -68,7 +68,7 @@ class Request:
     held_bytes: int = 0
     """Bytes counted as its owner's until the last user of the request has finished."""
     workers: int = 1
-    """How many users it has: its handler, and tasks that may outlive it."""
+    """The number of its users: its handler, and tasks that may outlive it."""
 
     @property
     def is_refused(self) -> bool:
@@ -76,6 +76,7 @@ class Request:
         return self.admission is not None and self.admission.refusal is not None
 
 
+# 499 is nginx's number, which no registry has, for clients that left before the reply
 _REASONS = {status.value: status.phrase for status in HTTPStatus} | {499: "Client Closed Request"}
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in _REASONS.items()

@@ -26,8 +26,10 @@ _HEAD_BYTES = 1024
 _STEP_BYTES = 64 * 1024
 """The steps in which room is taken for a body of unannounced length."""
 Admit = Callable[[Request], Admission | Coroutine[Any, Any, Admission]]
-"""Decides on a request by its head: at once if it can, as for callers seen recently; otherwise in
-the coroutine that it returns."""
+"""Decides on a request by its head.
+
+At once if it can, as for callers seen recently; otherwise in the coroutine that it returns.
+"""
 
 
 def too_many_bytes() -> QueueFull:
@@ -97,7 +99,7 @@ class Receiver:
 
     @property
     def phase(self) -> Phase:
-        """Which part of a request is arriving."""
+        """The part of a request that is arriving."""
         return self._parser.phase
 
     @property
@@ -112,6 +114,7 @@ class Receiver:
             RequestRejected: the bytes are not an acceptable request.
         """
         completed = self._parser.feed(received)
+        # first: the admission held so far belongs to the first of the completed requests
         if completed:
             self._take_in(completed)
         if self._parser.phase == "body" and not self._is_stopped:
@@ -143,6 +146,7 @@ class Receiver:
 
     def drop(self) -> None:
         """Discard everything received that is not being answered, and accept no more."""
+        # first, so that nothing that has arrived is counted below
         self._is_stopped = True
         self._parser.stop()
         if self._asking is not None:
@@ -197,6 +201,7 @@ class Receiver:
         asking.add_done_callback(partial(self._on_answer, head))
 
     def _on_answer(self, head: Request, asking: asyncio.Task[Admission]) -> None:
+        # it was dropped meanwhile, or is complete by now: then its handler admits it
         if asking.cancelled() or self._asking is not asking:
             return
         self._asking = None
@@ -208,6 +213,7 @@ class Receiver:
     def _admit(self, head: Request, admission: Admission) -> None:
         refusal = admission.refusal
         max_bytes = admission.max_body_bytes
+        # the size comes first: bytes are taken only for a body that may come at all
         if refusal is None and max_bytes is not None and not self._parser.limit_body(max_bytes):
             refusal = PayloadTooLarge(f"This path takes bodies of {max_bytes} bytes at the most.")
         if refusal is None and not self._take(admission):

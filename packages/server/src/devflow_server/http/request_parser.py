@@ -24,7 +24,7 @@ _SINGLETON_HEADERS = frozenset(
         UPSTREAM_KEY_HEADER,
     }
 )
-"""Headers that may occur only once: with two, different readers could each use another one."""
+"""Headers that may occur only once: of two, different readers could each use a different one."""
 
 _CHUNK_OVERHEAD_BYTES = 64 * 1024
 """The allowance for chunk sizes and extensions, on top of the body limit."""
@@ -117,7 +117,7 @@ class RequestParser:
         self.body_bytes = 0
         """Bytes of the body received so far."""
         self.announced_bytes: int | None = None
-        """Length of the whole body; None for a chunked one."""
+        """The length of the whole body; None for a chunked one."""
 
     def _handle_error(self, error: httptools.HttpParserError) -> None:
         self._is_closed = True
@@ -130,6 +130,7 @@ class RequestParser:
         raise RequestRejected(400, "The request is not valid HTTP/1.1.") from error
 
     def _count_incomplete(self, received_bytes: int) -> None:
+        # llhttp reports a header only once it is complete, so an endless one is counted here
         if self.phase == "head" and not self._is_new_head:
             self._head_bytes += received_bytes
             if self._head_bytes > self._limits.max_head_bytes:
@@ -148,7 +149,7 @@ class RequestParser:
         max_bytes = self._max_body_bytes
         return self._reject(413, f"The request body is over this gateway's {max_bytes} bytes.")
 
-    # what llhttp calls
+    # called by llhttp
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -165,15 +166,18 @@ class RequestParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Add a complete header; refuse a trailer."""
         self._header_count += 1
+        # four bytes for the colon, the space and CR LF
         self._head_bytes += len(name) + len(value) + 4
         if (
             self._header_count > self._limits.max_headers
             or self._head_bytes > self._limits.max_head_bytes
         ):
             raise self._reject(431, "The request has too many or too large headers.")
+        # headers after the body could replace those that were checked before it
         if self.phase == "body":
             raise self._reject(400, "Trailers are not accepted.")
         key = name.decode("ascii").lower()
+        # RFC 9110, 5.5: bytes above 127 are opaque; latin-1 has a character for each
         text = value.decode("latin-1")
         if key in self._headers:
             if key in _SINGLETON_HEADERS:
@@ -200,11 +204,14 @@ class RequestParser:
         version = self._parser.get_http_version()
         if version not in ("1.1", "1.0"):
             raise self._reject(505, "This server speaks HTTP/1.1.")
+        # RFC 9112, 3.2 requires it, and the check of foreign pages depends on it
         if "host" not in headers and version == "1.1":
             raise self._reject(400, "The request names no Host.")
+        # RFC 9112, 3.2.2: absolute targets are for proxies, and name a second host
         if not self._target.startswith(b"/"):
             raise self._reject(400, "The request's target has to be a path.")
         coding = headers.get("transfer-encoding")
+        # RFC 9112, 6.1: a reader that ignores or misreads a coding sees other requests than we do
         if coding is not None and (coding.lower() != "chunked" or version == "1.0"):
             raise self._reject(400, "The only transfer coding here is chunked, in HTTP/1.1.")
         if "upgrade" in headers and ("content-length" in headers or coding is not None):

@@ -28,12 +28,12 @@ class ObservedLedger(Protocol):
 
     @property
     def queued(self) -> int:
-        """How many writes wait for their turn."""
+        """The number of writes that wait for their turn."""
         ...
 
     @property
     def emergency_entries(self) -> int:
-        """How many entries wait for the ledger in the emergency file."""
+        """The number of entries that wait for the ledger in the emergency file."""
         ...
 
 

@@ -10,16 +10,24 @@ import structlog
 from devflow_analytics import Reconciler
 from devflow_core.errors import DevFlowError
 from devflow_gateway.wiring import AsyncGateway
+from devflow_store import Store
+
+from devflow_server.operations.metrics import Metrics
 
 Job = Callable[[], Coroutine[Any, Any, None]]
 """Work that runs alongside the requests, until it ends or is cancelled."""
 RESTART_DELAY_S = 5.0
-"""A failed job is started again after this long."""
+"""Seconds after which a failed job is started again."""
 CONFIRM_INTERVAL_S = 60.0
-"""How often costs are looked up: the provider knows a cost seconds to minutes after the call, and
-is asked for 15 minutes."""
+"""Seconds between two look-ups of costs.
+
+The provider knows a cost seconds to minutes after the call, and is asked for 15 minutes.
+"""
 SETTLE_INTERVAL_S = 600.0
-"""How often old rows are settled: rarely, since only rows older than those 15 minutes are."""
+"""Seconds between settling old rows: rarely, since only rows older than those 15 minutes are."""
+
+BUDGET_INTERVAL_S = 15.0
+"""How often the budgets are read for `/metrics`: as often as Prometheus usually asks."""
 
 
 async def keep_running(job: Job) -> None:
@@ -42,16 +50,29 @@ async def renew_catalogue(gateway: AsyncGateway) -> None:
 
 
 async def learn_limits(gateway: AsyncGateway) -> None:
-    """Ask the provider once for the keys' limits; if it fails, refusals teach them."""
+    """Ask the provider once for the keys' limits; if that fails, they are learned from refusals."""
     try:
         await gateway.learn_limits()
     except DevFlowError as error:
         _log().info("limits_unknown", error=error.message)
 
 
+async def watch_budgets(
+    store: Store, metrics: Metrics, *, interval_s: float = BUDGET_INTERVAL_S
+) -> None:
+    """Keep the budgets' shares in the metrics current, until cancelled."""
+    while True:
+        try:
+            metrics.set_budgets(await asyncio.to_thread(store.budget_states))
+        except DevFlowError as error:
+            _log().info("budgets_unknown", error=error.message)
+        await asyncio.sleep(interval_s)
+
+
 async def confirm_costs(reconciler: Reconciler, *, interval_s: float = CONFIRM_INTERVAL_S) -> None:
     """Look estimated costs up at the provider, repeatedly until cancelled."""
     while True:
+        # first, since the provider has not booked the calls of this moment yet
         await asyncio.sleep(interval_s)
         try:
             settled = await reconciler.confirm_pending()
@@ -67,6 +88,7 @@ async def settle_old_costs(
 ) -> None:
     """Settle old costs that no look-up has settled, by totals or as observed, until cancelled."""
     while True:
+        # at once, since rows of an earlier run may be old enough already
         try:
             settled = await reconciler.settle_old()
         except DevFlowError as error:

@@ -1,18 +1,21 @@
-"""Counts for Prometheus, with labels that cannot grow without bound."""
+"""Counts requests, costs and failures for Prometheus, with labels that cannot grow unbounded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from devflow_core.ledger import LedgerEntry
-from devflow_store import Alert, CostDoubtAlert
+from devflow_store import Alert, BudgetState, CostDoubtAlert
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from devflow_server.operations.ledger_metrics import LedgerCollector, ObservedLedger
 
 MAX_MODELS = 1_000
-"""Distinct values of the label `model`; further ones, and names not in the catalogue, count as
-`other`."""
+"""The most distinct values of the label `model`.
+
+Further ones, and names not in the catalogue, count as `other`.
+"""
+# from a reply of the cache to the usual deadline of a request, 600 s
 _DURATION_BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 
@@ -73,6 +76,15 @@ class Metrics:
             ["model", "outcome"],
             registry=registry,
         )
+        self._retries = Counter(
+            "devflow_retries", "Calls to providers after a request's first", registry=registry
+        )
+        self._budgets = Gauge(
+            "devflow_budget_used_ratio",
+            "The spent share of a budget; of one with several subjects, the highest",
+            ["budget"],
+            registry=registry,
+        )
         self._doubts = Counter(
             "devflow_cost_doubts", "Reported costs that are impossible", ["kind"], registry=registry
         )
@@ -127,15 +139,29 @@ class Metrics:
         """Count a check that found no free descriptor."""
         self._no_descriptors.inc()
 
+    def set_budgets(self, states: Iterable[BudgetState]) -> None:
+        """Set the spent share of every budget; those that are gone are forgotten."""
+        shares: dict[str, float] = {}
+        for state in states:
+            limit, spent = state.budget.limit_usd, state.spent_usd
+            share = float(spent / limit) if limit else 1.0
+            shares[state.budget.id] = max(share, shares.get(state.budget.id, 0.0))
+        self._budgets.clear()
+        for name, share in shares.items():
+            self._budgets.labels(name).set(share)
+
     async def count_alert(self, alert: Alert) -> None:
         """Count a cost doubt (`AlertHook`); alerts of budgets are not counted."""
         if isinstance(alert, CostDoubtAlert):
             self._doubts.labels(alert.doubt).inc()
 
     def record(self, entry: LedgerEntry, /) -> None:
+        if len(entry.attempts) > 1:
+            self._retries.inc(len(entry.attempts) - 1)
         for attempt in entry.attempts:
             model = self._model_label(attempt.model)
             self._attempts.labels(model, attempt.outcome).inc()
+            # Prometheus counts in floats; the exact amounts are in the ledger
             self._cost.labels(model).inc(float(attempt.cost_usd))
             usage = attempt.usage
             self._tokens.labels(model, "input").inc(usage.prompt_tokens)

@@ -10,7 +10,7 @@ from devflow_core.errors import DevFlowError, StoreError
 from devflow_store import LedgerHealth, LedgerState
 
 CHECK_INTERVAL_S = 0.5
-"""How often nodes and keys are read; a worker sees another's changes at most this late."""
+"""Seconds between reads of nodes and keys; a worker sees another's changes at most this late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class NotReady:
     ledger: str
     """The ledger's state, as a value of `LedgerState`."""
     message: str
-    """What is wrong and what to do, for a person."""
+    """The problem and its remedy, in words for a person."""
 
 
 class Readiness:
@@ -38,6 +38,7 @@ class Readiness:
 
     def problem(self) -> NotReady | None:
         """Return why no request can be taken; None if requests can be."""
+        # the ledger's own state comes first: it is the reason why reads fail
         state, message = self._health.current()
         if state is not LedgerState.READY:
             return NotReady(ledger=state.value, message=message)

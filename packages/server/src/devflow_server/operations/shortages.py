@@ -14,12 +14,13 @@ from collections.abc import Callable
 import structlog
 
 MAX_DESCRIPTORS = 20_000
-"""As many as can be used: two for each connection that one process accepts at most."""
+"""The most descriptors that can be used: two for each connection a process accepts at most."""
 _OTHER_DESCRIPTORS = 64
-"""Kept for everything but connections: the ledger, the log, the loop."""
+"""Descriptors kept for everything but connections: the ledger, the log, the loop."""
+# enough to answer health checks and an operator, however low the limit is
 _MIN_CONNECTIONS = 8
 _MEMORY_RESERVE_BYTES = 8 * 1024 * 1024
-"""What a small request and everything else at that moment may need."""
+"""The bytes that a small request and everything else at that moment may need."""
 _MEMORY_PER_BODY = 12
 """The most a request needs, as a multiple of its body: parsed, translated, written."""
 
@@ -66,6 +67,7 @@ class DescriptorWatch:
     def look(self) -> None:
         """Check now; takes a few microseconds."""
         try:
+            # the cheapest call that needs a descriptor
             os.close(os.open(os.devnull, os.O_RDONLY))
         except OSError as error:
             self._count()

@@ -108,6 +108,7 @@ async def open_tracing(
             " only with otel_allow_http."
         ) from None
     try:
+        # the extra may be missing, and only gateways that send traces should pay for the import
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider

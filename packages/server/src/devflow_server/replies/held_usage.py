@@ -26,6 +26,7 @@ class HeldUsage:
     def encode(self, event: Event) -> bytes:
         """Return the bytes to send after this event; empty while it is held."""
         if isinstance(event, Opaque) and event.kind == "usage":
+            # providers repeat the usage; only the last report waits for the cost
             earlier = self.release()
             self._held.append(event)
             return earlier

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol, Self
@@ -12,24 +11,28 @@ from typing import Any, Protocol, Self
 import orjson
 import structlog
 from devflow_core.errors import (
-    AllCandidatesFailed,
     Conflict,
     DevFlowError,
-    InvalidRequest,
     Overloaded,
-    PossiblyAccepted,
     QueueFull,
     StoreError,
 )
-from devflow_core.estimates import may_be_billed
 from devflow_core.masking import KNOWN_SECRETS
 from devflow_core.pipeline import Pipeline
 from devflow_core.request import ChatRequest
 from devflow_core.wire import Dialect
 from devflow_store import Claim, Completed, InFlight, NewClaim, UnknownOutcome
+from devflow_store.keyed_outcomes import (
+    check_idempotency_key,
+    cut_off,
+    key_reused,
+    may_have_cost,
+    outcome_unknown,
+    still_under_way,
+)
 
 from devflow_server.auth import caller_id, presented_secrets
-from devflow_server.error_responses import InternalError, KeyReused, OutcomeUnknown
+from devflow_server.error_responses import InternalError
 from devflow_server.http.message import UPSTREAM_KEY_HEADER
 from devflow_server.off_loop import run_by_size
 from devflow_server.replies.keyed_call import KeyedCall, KeyedRequest
@@ -43,12 +46,12 @@ from devflow_server.routes import RequestContext
 
 MAX_KEYED_CALLS = 9_000
 """Keyed calls under way at once; they outlive their clients, so connections do not bound them."""
-_KEY_PATTERN = re.compile(r"[\x21-\x7e]{1,255}")
+_HEADER = "Idempotency-Key"
 _WAIT_TIMEOUT_S = 600.0
-"""How long a request waits for another one with its key before it is refused."""
+"""Seconds that a request waits for another one with its key before it is refused."""
 _MIN_PAUSE_S = 0.2
 _MAX_PAUSE_S = 5.0
-"""Between tries to record what has become of a call, while the ledger cannot be written."""
+"""The longest pause in seconds between tries to record a call, while the ledger is not writable."""
 
 
 class ClaimStore(Protocol):
@@ -113,6 +116,7 @@ class IdempotencyHandler:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
+        # first: a call that cannot be recorded then stops retrying
         self._is_closing = True
         for task in self._tasks:
             task.cancel()
@@ -124,6 +128,7 @@ class IdempotencyHandler:
         end_s = loop.time() + timeout_s
         while self._tasks and loop.time() < end_s:
             await asyncio.wait(self._tasks, timeout=end_s - loop.time())
+        # a copy, since each task removes itself from the set when it ends
         cut = tuple(self._tasks)
         for task in cut:
             task.cancel()
@@ -150,8 +155,7 @@ class IdempotencyHandler:
             Overloaded: the gateway is going down.
             StoreError: the key cannot be claimed.
         """
-        if not _KEY_PATTERN.fullmatch(key):
-            raise InvalidRequest("Idempotency-Key: send 1 to 255 visible ASCII characters.")
+        check_idempotency_key(key, _HEADER)
         size = len(context.exchange.request.body)
         keyed = KeyedRequest(
             scope=caller_id(context.caller, request.user_key),
@@ -164,6 +168,7 @@ class IdempotencyHandler:
         )
         end_s = asyncio.get_running_loop().time() + _WAIT_TIMEOUT_S
         while True:
+            # checked in every round: the wait for another request may have taken minutes
             if len(self._tasks) >= MAX_KEYED_CALLS:
                 raise QueueFull("Too many calls with an Idempotency-Key are under way. Ask again.")
             call = self._start(keyed, context.exchange.keep_body())
@@ -195,6 +200,7 @@ class IdempotencyHandler:
         for secret in keyed.secrets:
             KNOWN_SECRETS.release(secret)
         if call.response is None:
+            # both: one reader may wait for the claim, another for the reply
             call.fail(call.failure or _going_down())
             call.finish(_failed(call.failure or _going_down(), keyed))
 
@@ -228,13 +234,14 @@ class IdempotencyHandler:
         except DevFlowError as error:
             call.failure = error
         except asyncio.CancelledError:
-            is_cut, call.failure = True, _cut_off(keyed.entry_id)
+            is_cut, call.failure = True, cut_off(_HEADER, keyed.entry_id)
         except Exception:  # noqa: BLE001 - the key is settled and the client answered
             self._log.exception("fault", request_id=keyed.entry_id)
             call.failure = InternalError("The gateway has failed.")
         call.metadata = recorder.metadata
         response = recorder.close(call.failure)
-        is_billed = recorder.has_begun or (not is_cut and _may_be_billed(call.failure))
+        # once an event has come, the call costs something, however it ended
+        is_billed = recorder.has_begun or (not is_cut and may_have_cost(call.failure))
         is_kept = await self._record(call, response, is_billed=is_billed)
         if is_cut and not is_kept:  # no call was sent, so the client may simply retry
             call.failure = _going_down()
@@ -271,15 +278,11 @@ def _stored_of(found: Claim, keyed: KeyedRequest) -> StoredResponse:
         case Completed():
             return StoredResponse.decode(found.payload)
         case UnknownOutcome():
-            return _failed(_unknown(found.entry_id), keyed, found.entry_id)
+            return _failed(outcome_unknown(_HEADER, found.entry_id), keyed, found.entry_id)
         case InFlight():
-            raise Conflict(
-                f"The request with this Idempotency-Key is still being carried out (entry"
-                f" {found.entry_id}). Ask again with the same key.",
-                retry_after_s=10.0,
-            )
+            raise still_under_way(_HEADER, found.entry_id)
         case _:
-            raise KeyReused("This Idempotency-Key was sent with another request.")
+            raise key_reused(_HEADER)
 
 
 def _failed(
@@ -288,36 +291,14 @@ def _failed(
     return failed_response(error, keyed.request, keyed.dialect, entry_id or keyed.entry_id)
 
 
-def _unknown(entry_id: str) -> OutcomeUnknown:
-    which = f" as entry {entry_id}" if entry_id else ""
-    return OutcomeUnknown(
-        "The gateway was killed while it carried out the request with this Idempotency-Key. The"
-        " provider may have answered it and may bill it, so it is not done again under this key."
-        f" `devflow ledger export` shows it{which}, with what it may cost. To have it done again,"
-        " ask with another key."
-    )
-
-
-def _cut_off(entry_id: str) -> PossiblyAccepted:
-    return PossiblyAccepted(
-        f"The gateway was stopped in the middle of this call, which may be billed (entry {entry_id}"
-        " in the ledger). To have it done again, ask with another Idempotency-Key."
-    )
-
-
 def _going_down() -> Overloaded:
     return Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
-
-
-def _may_be_billed(error: DevFlowError | None) -> bool:
-    """Return whether a call that failed so may be billed, so that a retry could cost twice."""
-    failures = error.errors if isinstance(error, AllCandidatesFailed) else (error,)
-    return any(map(may_be_billed, failures))
 
 
 def _fingerprint(context: RequestContext) -> str:
     """Return a hash of all that determines the reply: route, body, and our headers."""
     request = context.exchange.request
+    # only headers that change the reply or who pays for it; a retry may differ in all others
     named: Any = [
         [name, value]
         for name, value in sorted(request.headers.items())

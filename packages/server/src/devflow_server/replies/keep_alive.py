@@ -10,9 +10,13 @@ from devflow_server.http import Exchange
 from devflow_server.http.message import Header
 
 PING_INTERVAL_S = 4.0
-"""The longest silence on a stream. OpenAI's SDKs give up after 5 s if the caller set a bare
-`timeout=5`, Claude Code after 300 s; providers send comments every few seconds."""
+"""The longest silence on a stream, in seconds.
 
+OpenAI's SDKs give up after 5 s if the caller set a bare `timeout=5`, Claude Code after 300 s;
+providers send comments every few seconds.
+"""
+
+# a comment of server-sent events, which clients skip
 _COMMENT = b": devflow is waiting for the provider\n\n"
 
 

@@ -1,6 +1,6 @@
 """Keeps the reasoning that a resumable reply must not hold, and gives it back to its model.
 
-See ADR 12. Losing any of it costs quality only: the model goes on without what it thought before.
+See ADR 12. Losing any of it costs only quality: the model continues without its earlier thoughts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from devflow_server.routes import RequestContext
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """The limit for all callers; the least recently used is dropped first. A turn takes about 2 kB."""
 _OVERHEAD_BYTES = 500
-"""What an entry takes besides its text, roughly."""
+"""The approximate bytes that an entry takes besides its text."""
 
 
 class ReasoningMemory:
@@ -42,7 +42,7 @@ class ReasoningMemory:
         self._max_bytes = max_bytes
         self._kept: OrderedDict[tuple[str, str], tuple[Reasoning, ...]] = OrderedDict()
         self.size_bytes = 0
-        """Roughly how many bytes are kept."""
+        """The approximate number of bytes kept."""
 
     def __bool__(self) -> bool:
         return bool(self._kept)
@@ -71,6 +71,7 @@ def _size_of(reasoning: Sequence[Reasoning]) -> int:
     if not reasoning:
         return 0
     texts = ((one.text, one.signature or "", one.encrypted or "") for one in reasoning)
+    # Python keeps up to four bytes for a character
     return _OVERHEAD_BYTES + sum(4 * len(text) for group in texts for text in group)
 
 
@@ -121,6 +122,7 @@ class _KeptReply:
                 model = event.model or ""
                 collector = None if is_signed_by_anthropic(model) else Collector()
             elif collector is not None:
+                # before `Finished` is handed out: the client's next request may follow at once
                 if isinstance(event, Finished):
                     found = reasoning_by_call(collector.parts(), model)
                     self._memory.put(self._caller_id, found)

@@ -25,7 +25,7 @@ class KeyedRequest:
     key: str
     """The idempotency key as the client sent it."""
     fingerprint: str
-    """A hash of all that determines the reply."""
+    """A hash of everything that determines the reply."""
     entry_id: str
     """The request's id, also in the ledger."""
     request: ChatRequest
@@ -74,6 +74,7 @@ class KeyedCall:
         if self.response is None:
             self.response = response
             if self.has_begun:
+                # the recorder held the end of the stream back; it follows the pieces sent so far
                 self._pieces.append(response.body[self._sent_bytes :])
             self._changes.notify()
 

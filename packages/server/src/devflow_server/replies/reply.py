@@ -17,14 +17,14 @@ from devflow_core.usage import usd_text
 from devflow_server.http.message import Header, is_header_safe
 
 _UNSAFE_CHARS = re.compile(r"[^ -+\--~]")
-"""Everything but printable ASCII, and the comma, which is the separator."""
+"""Matches everything but printable ASCII, and the comma, which is the separator."""
 _MAX_FIELD_CHARS = 64
-"""Longer names are cut, so that the header has room for at least 15."""
+"""The length to which names are cut, so that the header has room for at least 15."""
 _MAX_OMITTED_CHARS = 1_000
-"""What the header has room for; names beyond it are only counted."""
+"""The characters that the header has room for; names beyond them are only counted."""
 
 SUBSTITUTION_HEADER = "x-devflow-model-substituted"
-"""Says that a name is unknown, and which model was asked in its place."""
+"""The header that reports an unknown name, and the model that was asked in its place."""
 
 CacheState = Literal["off", "miss", "hit"]
 """`hit`: another request's reply, repeated; `miss`: made now, to be repeated; `off`: neither."""
@@ -37,12 +37,12 @@ class ReplyMetadata:
     request_id: str
     model: str
     provider: str | None
-    """None if it is unknown."""
+    """The provider that answered; None if it is unknown."""
     attempts: int
-    """Calls to models made for this request; 0 for a repeated reply."""
+    """The number of calls to models made for this request; 0 for a repeated reply."""
     cache: CacheState = "off"
     cost_usd: Decimal | None = None
-    """None while the reply is still arriving."""
+    """The cost of the request; None while the reply is still arriving."""
     omitted: tuple[str, ...] = ()
     """Fields of the request that were not passed on to the provider."""
     substitutions: tuple[tuple[str, str], ...] = ()

@@ -97,6 +97,7 @@ class PipelineReplies:
             yield CachedReply(cached, context.request_id)
             return
         call = self._active_calls.get(key)
+        # a call that has finished is in the cache by now, or was not worth keeping
         is_own = call is None or call.is_finished or call.is_abandoned
         if call is None or is_own:
             call = self._calls.start(

@@ -15,7 +15,9 @@ from devflow_core.request import ChatRequest
 
 from devflow_server.replies.reply import ReplyMetadata
 
+# they decide the form of a reply, not its content
 _IGNORED_FIELDS = frozenset({"stream", "stream_options"})
+# other endings are failures, or refusals that the next try might not meet
 _CACHEABLE_FINISH_REASONS = frozenset({"stop", "tool_calls", "length"})
 
 
@@ -28,7 +30,7 @@ class CachedResponse:
     expires_s: float
     """When it may no longer be repeated, on the monotonic clock."""
     size_bytes: int
-    """Roughly what its events take in memory."""
+    """The approximate memory that its events take."""
 
 
 class ResponseCache:
@@ -67,13 +69,14 @@ class ResponseCache:
     def put(self, key: bytes, events: tuple[Event, ...], metadata: ReplyMetadata) -> None:
         """Keep a complete reply in place of an earlier one.
 
-        Ignored are replies that end otherwise than with `stop`, `tool_calls` or `length`, and those
-        that would take more than an eighth of `max_bytes`.
+        Replies that end with anything but `stop`, `tool_calls` or `length` are ignored, and so are
+        those that would take more than an eighth of `max_bytes`.
         """
         last = events[-1] if events else None
         if not isinstance(last, Finished) or last.finish_reason not in _CACHEABLE_FINISH_REASONS:
             return
         size = sum(_size_of(event) for event in events)
+        # one huge reply must not push out many others
         if size > self._max_bytes // 8:
             return
         self._drop(key)
@@ -114,6 +117,7 @@ def cache_key(request: ChatRequest, caller: str) -> bytes:
         request.model,
         request.allowed_models,
         origin.wire if origin else None,
+        # a trace differs in every request, and changes nothing in the reply
         [list(pair) for pair in (origin.headers if origin else ()) if pair[0] != "traceparent"],
         str(request.criteria),
         fields,
@@ -124,4 +128,5 @@ def cache_key(request: ChatRequest, caller: str) -> bytes:
 def _size_of(event: Event) -> int:
     """Return roughly how many bytes an event takes in memory."""
     frame = len(event.frame.data) if event.frame is not None else 0
+    # about 200 bytes for the objects of an event
     return 200 + frame + len(getattr(event, "text", "")) + len(getattr(event, "arguments", ""))

@@ -24,7 +24,7 @@ class SharedCall:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.error: BaseException | None = None
-        """What the call failed with; None while it runs and after a complete reply."""
+        """The error that the call failed with; None while it runs and after a complete reply."""
         self.is_finished = False
         self.reply: LiveReply | None = None
         """The pipeline's reply, once it has begun."""
@@ -166,6 +166,7 @@ class SharedCalls:
         else:
             call.finish(None)
         finally:
+            # after `finish`, since the callback looks at how the call has ended
             on_end(call)
 
 

@@ -30,10 +30,10 @@ class StoredResponse:
     status: int
     request_id: str
     metadata: Mapping[str, str]
-    """Its headers, besides those of every reply."""
+    """Its headers, besides the content type and the ids that every reply has."""
     body: bytes
     event: str = ""
-    """The failure as a stream's last event, for a stream that a ping has begun; else empty."""
+    """A failed stream's last event, for a client to whom a ping was sent; empty: none is needed."""
 
     def encode(self) -> bytes:
         """Return the reply for the store: a line of JSON without the body, then the body."""
@@ -60,6 +60,7 @@ class StoredResponse:
             is_stream: whether the client asked for a stream.
         """
         if exchange.is_started:
+            # a failure has an event for streams; a complete stream is the body itself
             exchange.write_now(self.event.encode() or self.body)
             exchange.finish()
             return
@@ -126,6 +127,7 @@ class ResponseRecorder:
             return b""
         piece = self._held.encode(event)
         self._pieces.append(piece)
+        # a client may see the end only once the reply is stored, so that a retry gets the same
         return b"" if self.metadata is not None else piece
 
     def close(self, failure: DevFlowError | None) -> StoredResponse:

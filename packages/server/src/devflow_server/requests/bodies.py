@@ -31,6 +31,7 @@ async def read_body(body: bytes, decode: Callable[[JsonObject], T]) -> T:
 
 def _read(body: bytes, decode: Callable[[JsonObject], T]) -> T:
     value = parse_body(body, max_values=MAX_JSON_VALUES)
+    # counted before `decode` turns every piece into an object
     for name in _MESSAGE_LISTS:
         messages = _items(value.get(name))
         _check(name, len(messages), MAX_MESSAGES, "messages")

@@ -48,12 +48,12 @@ class Node:
     model: str | None = None
     """A model id or `auto…`; None keeps the model that the client asks for."""
     cost_priority: float | None = None
-    """From 0 to 1; None keeps the request's own weight."""
+    """The weight from 0 to 1; None keeps the request's own."""
     performance_priority: float | None = None
-    """From 0 to 1; None keeps the request's own weight."""
+    """The weight from 0 to 1; None keeps the request's own."""
 
     def as_json(self) -> dict[str, object]:
-        """Return the node's fields as a JSON object; what is not set is null."""
+        """Return the node's fields as a JSON object; unset ones are null."""
         return {
             "task_name": self.task_name,
             "description": self.description,
@@ -111,12 +111,14 @@ class NodeTable:
             InvalidRequest: an unknown field, or a wrong value.
             StoreError: the change could not be stored; nothing has changed.
         """
+        # another worker may have changed the node, which this change must not undo
         await self.refresh()
         node = self._nodes.get(name)
         if node is None:
             raise NotFound(f"There is no node {name!r}; there are {', '.join(self._nodes)}.")
         node = apply_changes(node, config)
         saved = {"model": node.model, **{one: getattr(node, one) for one in _WEIGHTS}}
+        # stored first: a change that cannot be kept must not apply in this worker alone
         await self._store.set(name, saved)
         self._nodes[name] = node
         return node

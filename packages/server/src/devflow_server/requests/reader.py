@@ -25,6 +25,7 @@ DISCOVERY_PREFIX = "claude-via-devflow/"
 """
 
 _MODEL_PATTERN = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
+# W3C Trace Context, section 3.2
 _TRACEPARENT_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _UPSTREAM_KEY_PATTERN = re.compile(r"[\x21-\x7e]{8,512}")
 
@@ -63,6 +64,7 @@ class RequestReader:
             allowed_models=context.caller.models,
             origin=_with_trace_context(_mark_resumable(request, headers), headers),
         )
+        # last, so that a node's model and weights replace those that the client sent
         if node is not None:
             request = self._nodes.apply(node, request)
         return request

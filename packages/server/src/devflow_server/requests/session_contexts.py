@@ -48,5 +48,6 @@ class SessionContexts:
         request = await injector.inject(request)
         tokens = sum(piece.tokens for piece in request.context)
         context.reply_headers.append(("x-devflow-context-tokens", str(tokens)))
+        # a session does not decide whose key a request came with, or for which node
         attribution = replace(request.attribution, client_key=given.client_key, node=given.node)
         return replace(request, attribution=attribution)

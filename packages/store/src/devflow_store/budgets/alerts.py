@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import shutil
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
@@ -22,15 +23,18 @@ from devflow_store.budgets.budget import BudgetAlert
 from devflow_store.entries.doubts import CostDoubtAlert
 
 Alert = BudgetAlert | CostDoubtAlert
-"""What hooks are called with; `alert_json` gives both the same form."""
+"""The argument of every hook; `alert_json` gives both kinds the same form."""
 AlertHook = Callable[[Alert], Awaitable[None]]
 """Called once the spending is durable, for at most `TIMEOUT_S`; its exceptions are logged and reach
 no request."""
 
 SIGNATURE_HEADER = "X-DevFlow-Signature"
-"""Its value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`."""
+"""The header that carries the signature.
+
+Its value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body>`.
+"""
 TIMEOUT_S = 10.0
-"""How long one hook may take, and how long `AlertDispatcher.drain` waits."""
+"""Seconds that one hook may take, and that `AlertDispatcher.drain` waits."""
 _log = structlog.get_logger("devflow.budget")
 
 
@@ -119,8 +123,12 @@ class WebhookAlerts:
 
     def _post(self, body: bytes) -> None:
         parts = self._parts
-        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
+        host, port = parts.hostname or "", parts.port
+        connection = (
+            HTTPSConnection(host, port, timeout=TIMEOUT_S, context=_make_tls_context())
+            if parts.scheme == "https"
+            else HTTPConnection(host, port, timeout=TIMEOUT_S)
+        )
         headers = {
             "Content-Type": "application/json",
             SIGNATURE_HEADER: sign(self._secret, body, int(time.time())),
@@ -135,6 +143,12 @@ class WebhookAlerts:
             connection.close()
         if not 200 <= status < 300:
             raise OSError(f"answered with {status}")
+
+
+def _make_tls_context() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
 
 
 class CommandAlerts:
@@ -228,7 +242,7 @@ class AlertDispatcher:
 
 
 async def _run_hook(hook: AlertHook, alert: Alert) -> None:
-    """Run a hook in a task, so that its failure or slowness affects no other."""
+    """Run a hook in a task of its own, so that its failure or slowness affects no other hook."""
     task = asyncio.ensure_future(hook(alert))
     try:
         await asyncio.wait([task], timeout=TIMEOUT_S)

@@ -14,10 +14,10 @@ from devflow_core.errors import InvalidRequest
 SCOPES = ("global", *BUDGET_SCOPES)
 """The scopes: `global`, and the dimensions of `devflow_core.dimensions` known before a call."""
 Window = Literal["request", "hour", "day", "week", "month", "lifetime"]
-"""The period of a limit: `request` limits every request by itself, `lifetime` never ends."""
+"""The period of a limit: `request` limits each request separately, `lifetime` never ends."""
 
 WILDCARD = "*"
-"""As a budget's value: each subject (key, session, project…) gets a limit of its own."""
+"""The value of a budget that gives each subject (key, session, project…) its own limit."""
 _LIFETIME_BOUNDS = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
 
 
@@ -35,9 +35,9 @@ class Budget:
     window: Window
     limit_usd: Decimal
     value: str | None = None
-    """The name within its scope, such as a session's id; `*` for each one; None if global."""
+    """The name within the scope, such as a session's id; `*` for each one; None if global."""
     timezone: str = "UTC"
-    """IANA name; hours, days, weeks (from Monday) and months begin in this zone."""
+    """The IANA name of the zone in which hours, days, weeks (from Monday) and months begin."""
     thresholds: tuple[float, ...] = (0.8, 1.0)
     """Shares of the limit at which an alert is raised, each once per window."""
     allow_unknown_price: bool = False
@@ -78,15 +78,15 @@ class BudgetState:
     """The key, session… that it applies to; empty if global."""
     spent_usd: Decimal
     reserved_usd: Decimal
-    """Reserved for calls in flight, at their worst case."""
+    """The amount reserved for calls in flight, at their worst case."""
     window_start: datetime
-    """In UTC, inclusive."""
+    """The start of the window in UTC, inclusive."""
     window_end: datetime
-    """In UTC, exclusive."""
+    """The end of the window in UTC, exclusive."""
 
     @property
     def left_usd(self) -> Decimal:
-        """What new calls may still reserve, in USD; never below 0."""
+        """The amount that new calls may still reserve, in USD; never below 0."""
         return max(Decimal(0), self.budget.limit_usd - self.spent_usd - self.reserved_usd)
 
 

@@ -32,10 +32,10 @@ _HOLDS = Insert(
 )
 
 _MAX_ACCOUNTS = 10_000
-"""Accounts kept in memory; beyond this, all are dropped and read again as needed."""
+"""The most accounts kept in memory; beyond it, all are dropped and read again when needed."""
 
 _AccountKey = tuple[str, str, int]
-"""Budget, subject, start of the window in microseconds."""
+"""The budget's id, the subject, and the start of the window in microseconds since 1970."""
 
 
 @dataclass(slots=True)

@@ -14,11 +14,11 @@ class ChainRow:
     """A row of the chain without its hash."""
 
     seq: int
-    """From 1, without gaps."""
+    """The number of the row, from 1 without gaps."""
     kind: int
     """The value of a `RowKind`."""
     key: str
-    """Unique in the chain: by it a write of unknown outcome is looked up."""
+    """A text that is unique in the chain; a write of unknown outcome is looked up by it."""
     ref: int | None
     """The number of the row that this one changes; None if it changes none."""
     at_us: int

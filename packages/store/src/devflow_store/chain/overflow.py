@@ -16,15 +16,17 @@ from devflow_core.private_files import ensure_private_folder, open_private_file,
 from devflow_store.chain.records import decode_entry, encode_record
 
 SIZE_BYTES = 8 * 1024 * 1024
-"""Size of each file, allocated at the start so that a full disk cannot prevent it later."""
+"""The size of each file, allocated at the start so that a full disk cannot prevent it later."""
 MAX_ENTRIES = 10_000
-"""Entries per file. Those without an attempt may fill only half of it: entries with a cost come
-first."""
+"""The most entries per file.
+
+Entries without an attempt may fill only half of it: entries with a cost come first.
+"""
 _MAX_FILES = 64
-"""How many processes can have an emergency file in one folder at the same time."""
+"""The most processes that can have an emergency file in one folder at the same time."""
 _FILE_NAME = "ledger.emergency-"
 _RECORD_HEADER = struct.Struct("<II")
-"""Length and CRC-32 of a record; a length of 0 ends the file."""
+"""The length and CRC-32 of a record; a length of 0 ends the file."""
 
 
 class OverflowFile:
@@ -43,7 +45,7 @@ class OverflowFile:
 
     @property
     def count(self) -> int:
-        """How many entries wait."""
+        """The number of waiting entries."""
         return self._count
 
     def open(self) -> None:
@@ -200,7 +202,7 @@ def _measure(records: list[bytes]) -> int:
 
 
 def _write_whole(handle: int, content: bytes, at: int) -> None:
-    """Write all bytes: a write that a limit cuts short is continued, and only then fails."""
+    """Write all bytes; after a short write, the next call continues or raises the real error."""
     view = memoryview(content)
     while view:
         written = os.pwrite(handle, view, at)

@@ -1,4 +1,4 @@
-"""Encodes the bodies of chain rows: core's values as JSON, and back without loss."""
+"""Encodes core's values as the JSON bodies of chain rows, and decodes them without loss."""
 
 from __future__ import annotations
 
@@ -55,12 +55,14 @@ class Correction:
     usage: Usage | None = None
     """The confirmed counts; None keeps the earlier ones."""
     provider: str | None = None
-    """Who answered; None keeps what is known."""
+    """The provider that answered; None keeps what is known."""
     generation_id: str | None = None
     """The provider's id of the call; None keeps what is known."""
     source: str = "generation"
-    """Where the figure is from: `generation`, `total of 2026-11-30`, `observed`, `reserved`; a
-    person who confirms a cost may name any other source."""
+    """The origin of the figure: `generation`, `total of 2026-11-30`, `observed` or `reserved`.
+
+    A person who confirms a cost may name any other source.
+    """
 
 
 _ENTRY_ADAPTER = TypeAdapter(LedgerEntry)

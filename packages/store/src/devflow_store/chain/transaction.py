@@ -14,7 +14,7 @@ from devflow_store.database.schema import require_tables
 from devflow_store.health import LedgerState, LedgerUnavailable
 
 _CHUNK_SIZES = (64, 16, 4, 1)
-"""Rows per INSERT: every statement releases the interpreter lock, so a few large ones are best."""
+"""Rows per INSERT: few and large ones, as every statement releases the interpreter lock."""
 T = TypeVar("T")
 _CHAIN = Insert("chain", ("seq", "kind", "key", "ref", "at_us", "body", "hash"))
 
@@ -30,7 +30,7 @@ class Transaction:
     def __init__(self, session: Session, now_us: int) -> None:
         self.now_us = now_us
         self.seq, self.hash = read_head(session)
-        """Number and hash of the last row of the chain, buffered ones included."""
+        """The number and hash of the last row of the chain, buffered ones included."""
         self.base_hash, self._base_seq, self._is_touched = self.hash, self.seq, False
         self.before_flush: list[Callable[[], None]] = []
         """Called once when the group is complete, to add what was collected in memory."""

@@ -18,9 +18,9 @@ from devflow_store.database.engine import Engine, Session
 from devflow_store.health import BEGIN, COMMIT, WORK, LedgerHealth, LedgerState
 
 MAX_GROUP = 256
-"""Jobs per transaction; more would hold up other processes."""
+"""The most jobs per transaction; more would hold up other processes."""
 MAX_QUEUE = 10_000
-"""Jobs that may wait; more mean that the disk does not keep up, so they are refused."""
+"""The most jobs that may wait; more mean that the disk does not keep up, so they are refused."""
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class WriteJob(Generic[T]):
     key: str | None = None
     recover: Callable[[Transaction], T] = _return_none
     is_read: bool = False
-    """Whether it only reads, so that it is also run while the disk is full."""
+    """Whether the job only reads, so that it is also run while the disk is full."""
 
 
 _QueuedJob = tuple[WriteJob[Any], "asyncio.Future[Any]"]
@@ -51,7 +51,7 @@ _Outcome = tuple["asyncio.Future[Any]", Any, DevFlowError | None]
 
 # Many jobs share one commit, so one sync of the disk serves up to MAX_GROUP requests. A commit that
 # fails leaves its outcome unknown (the rows may be on the disk), and a second try must not write a
-# row twice. So after a failure every job is tried by itself, and first looked up by its chain key:
+# row twice. So after a failure every job is tried on its own, and first looked up by its chain key:
 #
 #   from      to         when
 #   waiting   group      the thread takes all waiting jobs, at most MAX_GROUP, into one transaction
@@ -85,7 +85,7 @@ class LedgerWriter:
         self._thread: Thread | None = None
         self._is_closed = True
         self._head: tuple[int, bytes] = (0, GENESIS)
-        """Number and hash of the last row that this process knows to be written."""
+        """The number and hash of the last row that this process knows to be written."""
         self._waiting: set[asyncio.Future[Any]] = set()
         self.health = LedgerHealth()
         self.health.waits_for_lock = self._waits_for_lock
@@ -111,7 +111,7 @@ class LedgerWriter:
 
     @property
     def queued(self) -> int:
-        """How many jobs wait for the writer."""
+        """The number of jobs waiting for the writer."""
         return self._queue.qsize()
 
     def submit(self, job: WriteJob[T], *, is_probe: bool = False) -> asyncio.Future[T]:

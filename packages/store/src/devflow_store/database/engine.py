@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from devflow_core.errors import StoreError
 
 SqlValue = int | float | str | bytes | None
-"""What both databases can store."""
+"""A value that both databases can store."""
 Rows = list[tuple[Any, ...]]
 """All rows of a result, each with its columns in the order of the statement."""
 

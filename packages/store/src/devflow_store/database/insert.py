@@ -8,7 +8,7 @@ from functools import lru_cache
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Insert:
-    """The shape of rows for a table; made once as a module's constant, compared by identity.
+    """The shape of rows for a table; made once as a module's constant and compared by identity.
 
     All names must be those of our own schema: they are put into the statement unescaped.
     """

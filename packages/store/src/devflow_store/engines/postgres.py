@@ -31,7 +31,7 @@ from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import HeadFile
 
 LOCK_TIMEOUT_MS = 10_000
-"""How long a group waits for groups of other processes."""
+"""Milliseconds that a group waits for the groups of other processes."""
 _CONNECTION: dict[str, int] = {
     "connect_timeout": 5,
     "keepalives_idle": 5,
@@ -173,7 +173,7 @@ class PostgresSession:
             try:
                 self._connection.execute("ROLLBACK")
             except psycopg.Error:
-                return  # the server has rolled back by itself
+                return  # the server has rolled back on its own
 
     def close(self) -> None:
         self._connection.close()

@@ -23,7 +23,7 @@ from devflow_store.integrity.backup import (
 )
 
 _NOT_COPIED = frozenset({"store_schema", "owners", "holds", "accounts", "idempotency"})
-"""Tables of ended processes, derived tables, and stored replies that the chain does not cover."""
+"""Tables of ended processes, tables derived from the chain, and replies that it does not cover."""
 _MAX_ROWS_PER_STATEMENT = 64
 
 

@@ -32,15 +32,15 @@ from devflow_store.integrity.presence import has_content, refuse_successor, requ
 _ENDINGS = ("", "-wal", "-shm", "-journal")
 """Suffixes of the files that SQLite opens for one database."""
 _PRAGMAS = ("trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0")
-"""Of every connection."""
+"""The pragmas that every connection sets."""
 _MAX_OPENINGS = 100
-"""How often the ledger is opened while other processes close it; each time takes a millisecond."""
+"""The most tries to open the ledger while other processes close it; each takes a millisecond."""
 CHECKPOINT_PAGES = 4_000
-"""A checkpoint of the WAL every 16 MB: fewer stalls than with SQLite's 4 MB."""
+"""Pages of the WAL per checkpoint, 16 MB: fewer stalls than with SQLite's default of 4 MB."""
 MAX_FOLDER_WAIT_S = 20.0
-"""How long a start waits for others that create the ledger; each takes milliseconds."""
+"""Seconds that a start waits for others that create the ledger; each takes milliseconds."""
 _LOCK_PAUSE_S = 0.01
-"""The pause between two tries for the folder's lock; its holder needs only milliseconds."""
+"""Seconds between two tries for the folder's lock; its holder needs only milliseconds."""
 
 
 class SqliteEngine:
@@ -151,7 +151,7 @@ class SqliteEngine:
             session.close()
 
     def open_writer(self) -> SqliteSession:
-        """Open the writer's session; a file that was found changed is checked in full first."""
+        """Open the writer's session; a file that seems to have changed is checked in full first."""
         try:
             require_ledger(self.path)
         except StoreError:

@@ -18,12 +18,12 @@ from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import corruption_error
 
 _UNKNOWN = (0, 0)
-"""Neither a device nor an inode."""
+"""Stands for a file whose identity has not been read yet: no device, no inode."""
 _MAGIC = b"SQLite format 3\0"
 _LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 _OWNER_MAY_WRITE = 0o200
 _PIECE = 1024 * 1024
-"""The bytes of a deleted log that are copied at a time."""
+"""Bytes of a deleted log that are copied at a time."""
 _SALT = slice(16, 24)
 """The log header's salt, which changes each time the log restarts."""
 _LOG_HEAD_BYTES, _FRAME_HEAD_BYTES = 32, 24
@@ -131,7 +131,7 @@ class OpenFiles:
         self._look_at_log(log.st_size)
 
     def has_every_frame(self) -> bool:
-        """Return whether the open log holds all that the processes' common index says is there.
+        """Return whether the open log holds every frame that the processes' common index lists.
 
         It does not if this log was deleted before, and another process has put it back and written
         to it. No other process may write meanwhile. False if the index is not known.

@@ -15,7 +15,7 @@ from devflow_store.database.engine import Session
 from devflow_store.database.schema import load_statements
 
 _OBJECTS = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
-"""Excludes the indexes that SQLite creates by itself."""
+"""Selects all objects but the indexes that SQLite creates implicitly."""
 
 
 def find_foreign_object(session: Session, version: int) -> str | None:
@@ -50,7 +50,7 @@ def _load_objects(version: int) -> frozenset[tuple[Any, ...]]:
 
 def _build_schema(version: int) -> Callable[[str], Iterable[tuple[Any, ...]]]:
     """Return a function that runs statements in an in-memory database of this version."""
-    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
+    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 lacks
     execute = apsw.Connection(":memory:").execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     for number in range(1, version + 1):
         for statement in load_statements(number, "sqlite"):

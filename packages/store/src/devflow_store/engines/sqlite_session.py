@@ -20,14 +20,14 @@ from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import corruption_error
 
 BUSY_TIMEOUT_MS = 10_000
-"""How long a writer waits for another process; a group takes milliseconds."""
+"""Milliseconds that a writer waits for another process; a group needs only a few."""
 _SHORT_WAIT_S, _LONG_WAIT_S = 0.001, 0.005
 _SHORT_WAITS = 50
-"""The first tries for the lock are close together, since its holder needs only milliseconds."""
+"""The first tries for the lock, close together since its holder needs only milliseconds."""
 _PROGRESS_STEPS = 20_000
 """Steps of SQLite's virtual machine between two looks at the clock."""
 _MAX_TOUCHES = 1_000_000
-"""`user_version` begins anew here, since SQLite keeps it in a signed number of 32 bits."""
+"""The value at which `user_version` restarts from 0: SQLite keeps it in a signed 32-bit number."""
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _READ_ONLY_ERRNOS = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -123,9 +123,9 @@ class SqliteSession:
             raise
 
     def _folds_log_back(self, files: OpenFiles) -> bool:
-        """Put a deleted log back, so that other processes go on with it; return whether it failed.
+        """Put a deleted log back for other processes to continue with; return whether it failed.
 
-        Where it failed and no other process has it open, SQLite folds it back at the close.
+        Where it failed and no other process has the log open, SQLite folds it back at the close.
         """
         try:
             if not self._connection.in_transaction:
@@ -214,7 +214,7 @@ class SqliteSession:
         try:
             self._execute(sql, ())
         except apsw.Error:
-            return  # SQLite has rolled back by itself
+            return  # SQLite has rolled back on its own
 
 
 def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> StoreError:
@@ -283,5 +283,5 @@ def _full(path: Path) -> LedgerUnavailable:
 
 
 def _execute_of(cursor: apsw.Cursor) -> _Execute:
-    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 has not
+    # apsw's stub names `collections.abc.Buffer`, which Python 3.11 lacks
     return cursor.execute  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -21,7 +21,7 @@ _GROUP_COLUMNS = {
     name: f"l.{column}" if (column := DIMENSION_BY_NAME[name].column) else "s.day"
     for name in GROUPINGS
 }
-"""The columns of all groupings; names in SQL come only from here."""
+"""The column of each grouping; names in SQL come only from here."""
 _TOKENS = (
     "input_tokens",
     "cache_read_tokens",
@@ -44,12 +44,12 @@ _SUMS = {
         f"retry_{name}": f"CASE WHEN is_final = 1 THEN 0 ELSE {name} END" for name in _RETRY_COLUMNS
     },
 }
-"""The sums, and how each is computed from a call."""
+"""The sums of a report, each with the SQL that computes it from a call."""
 
 GroupKey = tuple[str, ...]
 """One value for each grouping, in the order they were asked for."""
 Period = tuple[datetime | None, datetime | None]
-"""Start (inclusive) and end (exclusive); None is open."""
+"""The start (inclusive) and end (exclusive) of a period; None leaves a side open."""
 
 
 def aggregate(

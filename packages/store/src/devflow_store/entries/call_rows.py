@@ -16,12 +16,12 @@ from devflow_store.database.engine import SqlValue
 from devflow_store.database.insert import Insert
 
 COST_STATUS_CODES = {"settled": 0, "estimated": 1, "void": 2, "observed": 3}
-"""How the table stores an attempt's cost status."""
+"""The numbers by which the table stores an attempt's cost status."""
 DOUBTED_CODES = {"settled": 4, "observed": 5}
 """The codes of final costs that are in doubt; an open cost counts as estimated."""
 _STORED = tuple(one for one in DIMENSIONS if one.column is not None)
 LABELS = tuple(one.column or "" for one in _STORED)
-"""The columns of the table of labels, in its order, without the id."""
+"""The columns of the table of labels in its order, without the id."""
 PERSONAL_LABELS = tuple(one.column or "" for one in _STORED if one.is_personal)
 """Labels that an erasure removes."""
 _FIRST_LABELS = 10

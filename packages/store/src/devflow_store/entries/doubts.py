@@ -1,4 +1,4 @@
-"""Makes alerts about reported costs that are impossible."""
+"""Makes the alerts about impossible costs that a provider has reported."""
 
 from __future__ import annotations
 

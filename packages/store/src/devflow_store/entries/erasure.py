@@ -1,4 +1,4 @@
-"""Erases on request: labels and details are deleted, amounts stay, the chain still verifies."""
+"""Erases on request: labels and details are deleted, amounts stay, and the chain still verifies."""
 
 from __future__ import annotations
 

@@ -8,20 +8,21 @@ from datetime import datetime
 from typing import Protocol
 
 from devflow_core.estimates import find_confirmed_doubt
-from devflow_core.ledger import OBSERVED, RESERVED, Attempt, LedgerEntry
+from devflow_core.ledger import OBSERVED, RESERVED, Attempt, AttemptStart, LedgerEntry
 
 from devflow_store.chain.records import (
     Correction,
     RowKind,
     decode_correction,
     decode_entry,
+    decode_start,
     from_us,
     to_us,
 )
 from devflow_store.database.engine import Rows, SqlValue
 
 PAGE_ROWS = 1_000
-"""Rows per query: a reader holds no transaction while its caller works."""
+"""The rows per query; between queries a reader holds no transaction while its caller works."""
 
 
 class Source(Protocol):
@@ -37,9 +38,9 @@ class EntryFilter:
     """Selects the entries that match every field that is set."""
 
     since: datetime | None = None
-    """Inclusive, by the time the request arrived."""
+    """The start of the period in which the request arrived, inclusive."""
     until: datetime | None = None
-    """Exclusive, by the time the request arrived."""
+    """The end of the period in which the request arrived, exclusive."""
     session_id: str | None = None
     project: str | None = None
 
@@ -172,6 +173,17 @@ def read_latest_start(source: Source) -> datetime | None:
         "SELECT at_us FROM chain WHERE kind = ? ORDER BY seq DESC LIMIT 100", (RowKind.START,)
     )
     return from_us(max(at_us for (at_us,) in rows)) if rows else None
+
+
+def read_running(source: Source, limit: int) -> list[AttemptStart]:
+    """Return the latest attempt of each request that is not closed, the oldest request first."""
+    rows = source.execute(
+        "SELECT c.body FROM open_attempts a JOIN chain c ON c.seq = a.seq ORDER BY a.seq LIMIT ?",
+        (limit,),
+    )
+    starts = (decode_start(bytes(body)).start for (body,) in rows)
+    # an attempt that failed stays open with its request
+    return list({start.entry_id: start for start in starts}.values())
 
 
 def read_under_way_since(source: Source) -> datetime | None:

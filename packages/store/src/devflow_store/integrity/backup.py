@@ -15,9 +15,9 @@ from devflow_store.health import LedgerState
 from devflow_store.integrity.verify import Verification, verify, verify_tail
 
 CHECK_TIMEOUT_S = 4.0
-"""How long the check at the start may take; a larger file is checked only in part."""
+"""Seconds that the check at the start may take; a larger file is checked only in part."""
 _SIDECAR_SUFFIXES = ("-wal", "-shm", ".head")
-"""Files that belong to a database file: its log, its index, and the noted head."""
+"""The suffixes of the files that belong to a database file: its log, index and noted head."""
 
 
 class HeadFile:

@@ -22,7 +22,7 @@ KEY_COLUMNS: tuple[str, ...] = (
     "expires_us",
     "hash",
 )
-"""Everything that the creator of a client key decided. `hash` is hex in the chain."""
+"""The columns decided by the creator of a client key; `hash` is hex in the chain."""
 _FIRST_VERSION_WITH_KEYS = 2
 """The first schema version with client keys."""
 _Row = tuple[Any, ...]
@@ -45,7 +45,7 @@ class SettingsSeal:
 
     def __init__(self) -> None:
         self._keys: dict[str, _Row | None] = {}
-        """By id; None for a key made by a version that did not seal its scopes."""
+        """The keys by id; None for one made by a version that did not seal its scopes."""
         self._revoked: dict[str, int] = {}
         self._budgets: dict[str, str] = {}
         self._nodes: dict[str, str] = {}

@@ -22,9 +22,9 @@ from devflow_store.integrity.settings_seal import SettingsSeal
 
 _CHAIN = "SELECT seq, kind, key, ref, at_us, body, digest, hash FROM chain ORDER BY seq"
 _NO_CALLS: tuple[int, list[tuple[Any, ...]]] = (2**62, [])
-"""Stands for the end of the table: a number beyond that of every row, without calls."""
+"""The mark of the table's end: a number beyond that of every row, without calls."""
 _TAIL_ROWS = 256
-"""Rows at the end of the chain that every start checks."""
+"""The number of rows at the end of the chain that every start checks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,12 @@ class Verification:
     first_bad: int | None = None
     """The number of the first row that was changed, lost or inserted; None if `ok`."""
     reason: str | None = None
-    """What is wrong with that row, for a person; None if `ok`."""
+    """The fault of that row, in words for a person; None if `ok`."""
     head: str = ""
-    """`number:hash` of the last good row. Kept elsewhere, it later proves that no rows are missing
-    at the end."""
+    """The number and hash of the last good row, as `number:hash`.
+
+    Kept elsewhere, it later proves that no rows are missing at the end.
+    """
 
 
 def verify(session: Session, *, anchor: str | None = None) -> Verification:
@@ -133,13 +135,13 @@ class _ChainWalk:
             self.settings.follow(self._seq, at_us, body)
 
     def check_length(self) -> str | None:
-        """Return a reason if rows are missing at the end."""
+        """Return what is wrong if rows are missing at the end; None if none are."""
         if self._seq < self._anchor_seq:
             return f"the last rows are missing: {self._seq} are left of {self._anchor_seq}"
         return None
 
     def check_complete(self) -> tuple[str, int] | None:
-        """Return what only the whole chain shows to be wrong, and the row it concerns."""
+        """Return a fault that only the whole chain shows, with the row it concerns; else None."""
         if reason := self.check_length():
             return reason, self._seq + 1
         erased = iter(sorted(self._erased_ranges))

@@ -31,8 +31,8 @@ From there the first success lets a third of the calls through, and the third su
 probe a second, the first call gets through within a second of the recovery, and all of them one or
 two round trips later.
 
-A probe needs no permit. The next one goes when its second has passed, whatever became of the one
-before, so a probe that hangs or is lost blocks nothing.
+A probe needs no permit. The next one is sent once its second has passed, whatever happened to the
+previous one, so a probe that hangs or is lost blocks nothing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _PROVIDER_FAILURES = (
     NotSent, PossiblyAccepted, ProviderUnavailable, Overloaded, UpstreamTimeout, ProtocolError,
     Incomplete,
 )  # fmt: skip
-"""Errors that count against a provider; a refusal, a bill, or a caller who left do not."""
+"""Errors that count against a provider; refusals, bills and callers who left do not."""
 
 CircuitKey = tuple[str, str, str]
 """The id of the key, the provider if the request pins one, and the model."""
@@ -71,22 +71,22 @@ CircuitKey = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerPolicy:
-    """How trust is gained and lost, and which share of calls it lets through."""
+    """The parameters by which trust is gained and lost, and by which calls are let through."""
 
     gain: float = 0.25
     """The share of the missing trust that each prompt first event adds."""
     loss: float = 0.1
     """The share of the present trust that each failure removes."""
     full_trust: float = 0.4
-    """From this trust on, every call is let through."""
+    """The trust from which on every call is let through."""
     no_trust: float = 0.1
-    """At or below this trust, only the probe is let through."""
+    """The trust at or below which only the probe is let through."""
     probe_every_s: float = 1.0
     """The time between two probes, in seconds."""
     forget_after_s: float = 10.0
-    """After this long without a call, earlier failures are forgotten."""
+    """Seconds without a call after which earlier failures are forgotten."""
     slow_after_s: float = 30.0
-    """A first event later than this counts as a failure, in seconds after sending."""
+    """Seconds after sending, beyond which a first event counts as a failure."""
 
 
 class Circuit:

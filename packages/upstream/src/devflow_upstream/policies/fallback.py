@@ -81,12 +81,12 @@ class FallbackChain:
         self.check = check
 
     def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
-        """Try the candidates in order; if there is only one, its own error is raised unchanged.
+        """Ask the candidates in order; if there is only one, its own error is raised unchanged.
 
         Raises:
             AllCandidatesFailed: several candidates failed; it holds all their errors.
-            DevFlowError: one error for all if no candidate was called, or none fits the budget; an
-                error whose disposition is FAIL, at once.
+            DevFlowError: one error for all candidates if none was called or the budget allows no
+                more; or, at once, an error whose disposition is FAIL.
         """
         return _RouteWalk(self, request, route, journal)
 

@@ -1,4 +1,4 @@
-"""Orders the remaining candidates by the error, since kinds of errors call for different models."""
+"""Orders the remaining candidates by the last error, since each kind calls for other models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gives each call a key, and another one if that is refused.
+"""Gives each call a key, and another one if the first is refused.
 
 A caller's own key is the only one tried: such a request is never paid with another key. Other
 requests use the pool in rotation, then the single key.
@@ -23,11 +23,11 @@ from devflow_core.wrapping import WrappedCall
 from devflow_upstream.keys import KeyPool, key_id
 
 MIN_HELD_CHARS = 16
-"""A shorter text sent as a key may be any word, and would be masked everywhere."""
+"""The shortest key masked while in use; a shorter text may be any word, masked everywhere."""
 
 
 class KeyRotation:
-    """An `Upstream` that gives each call a key, and another one if that is refused.
+    """An `Upstream` that gives each call a key, and another one if the first is refused.
 
     Args:
         inner: the upstream that is asked with the key set.
@@ -128,7 +128,7 @@ class _KeyedCall(WrappedCall):
     def _settle_key(self, key: UpstreamKey, error: UpstreamError) -> bool:
         """Apply an error to its key; return whether another key may succeed.
 
-        An answer (an error with a status) that does not rest the key counts as accepting it.
+        An answer with a status that does not make the key rest shows that the key was accepted.
         """
         model = self._call.candidate.model
         is_resting = self._pool.record_failure(key, error, model)
@@ -139,7 +139,7 @@ class _KeyedCall(WrappedCall):
         return is_resting or isinstance(error, PaymentRequired)
 
     def _final_error(self, refused: UpstreamError | None) -> Exception:
-        """Return the error if no key is left: that all cool down, or the last key's own error."""
+        """Return the error when no key is left: that all cool down, or the last key's own."""
         if isinstance(refused, RateLimited) or (
             refused is not None and self._pool.cool_down_s(refused) is None
         ):

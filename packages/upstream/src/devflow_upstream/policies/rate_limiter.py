@@ -14,7 +14,10 @@ from devflow_core.ports import Call, EventStream, Upstream
 from devflow_core.wrapping import WrappedCall
 
 FREE_REQUESTS_PER_MIN = 20
-"""For models ending in `:free`, over all keys of an account (the provider's limits, 2026-10)."""
+"""Requests per minute to models ending in `:free`, over all keys of an account.
+
+From the provider's description of its limits, 2026-10.
+"""
 _MINUTE_S = 60.0
 
 
@@ -123,7 +126,7 @@ class RateLimiter:
         await self._slots.acquire()
 
     async def _wait_for_gap(self, key_id: str) -> None:
-        """Keep the least time between two starts; each waiting call has its own turn."""
+        """Keep the least time between two starts; waiting calls take turns."""
         if not self._min_gap_s:
             return
         now_s = asyncio.get_running_loop().time()

@@ -33,9 +33,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from devflow_upstream.transport.protocol import HOST_UNUSABLE
 
 _RETRY_ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
-"""The request may have been accepted and billed, so it is repeated once but not twice."""
+"""Errors of requests that may have been accepted and billed; they are repeated only once."""
 _SLOW_FAILURES = (RateLimited, Overloaded, UpstreamTimeout)
-"""Failures that last a second or more; meanwhile another candidate can take over."""
+"""Failures that last a second or more, so that another candidate should take over meanwhile."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,23 +116,23 @@ class RetryBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often a call is repeated, and how long to wait."""
+    """The limits on how often a call is repeated, and on how long to wait."""
 
     max_attempts: int = 3
     """The attempts of one request in all, fallbacks included."""
     base_s: float = 0.05
     """The longest wait after the first failure, in seconds; it doubles with each further one."""
     throttled_base_s: float = 1.0
-    """The same after `RateLimited` and `Overloaded`."""
+    """The same wait, in seconds, after `RateLimited` and `Overloaded`."""
     max_wait_s: float = 20.0
     """The longest wait in seconds, unless the provider asks for a longer one."""
     chance: Callable[[], float] = field(default=random.random, repr=False)
-    """Uniform in [0, 1)."""
+    """Returns a random number, uniform in [0, 1), for the jitter."""
 
     def wait_s(self, error: DevFlowError, failures: int) -> float:
         """Return the seconds to wait before the next attempt, after this many failures (from 1).
 
-        At least as long as the provider asks for; otherwise with full jitter.
+        The wait has full jitter, unless the provider asks for a longer one.
         """
         is_slow = isinstance(error, RateLimited | Overloaded)
         base_s = self.throttled_base_s if is_slow else self.base_s
@@ -208,7 +208,7 @@ class Retrying:
         self.sleep = sleep
 
     def open(self, call: Call, /) -> EventStream:
-        """Open the call, and retry it if need be.
+        """Open the call, and retry it if necessary.
 
         Raises:
             DevFlowError: the error of the last attempt.
@@ -245,7 +245,7 @@ class _RetriedCall(WrappedCall):
         return await self._enter(self._retrying.inner.open(self._call))
 
     async def _retry(self, first: DevFlowError) -> AsyncIterator[Event]:
-        """Hand the loop to tenacity, with the failure that has happened as its first attempt."""
+        """Run tenacity's loop, with the failure that has happened as its first attempt."""
         failures = [first]
         tokens = self._retrying.budget.retries
 

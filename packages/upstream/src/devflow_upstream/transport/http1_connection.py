@@ -11,9 +11,9 @@ from devflow_core.errors import DevFlowError, Incomplete, PossiblyAccepted
 from devflow_upstream.transport.http1_reader import ReplyLimits, ReplyReader
 
 _MAX_BUFFERED_BYTES = 256 * 1024
-"""Beyond this, nothing is received until the reader has caught up: it bounds the memory."""
+"""The most unread bytes: beyond them nothing is received until the reader has caught up."""
 _DRAIN_TIMEOUT_S = 1.0
-"""How long the end of the framing may take after the reply itself was complete."""
+"""Seconds that the end of the framing may take after the reply itself was complete."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -55,7 +55,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._is_draining = False
 
-    # for the transport, and for the exchange that it hands out
+    # called by the transport, and by the exchange that it hands out
 
     async def send(self, message: bytes, deadline_s: float) -> None:
         """Send a request and wait for the head of its reply; any error closes the connection.
@@ -86,7 +86,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Wait until the connection is closed."""
         await asyncio.shield(self._closed)
 
-    # the exchange
+    # the methods of `UpstreamExchange`
 
     @property
     def deadline_s(self) -> float:
@@ -132,7 +132,7 @@ class UpstreamConnection(asyncio.Protocol):
         else:
             self.abort()
 
-    # for asyncio
+    # called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport of a connection that is established, TLS included."""
@@ -173,7 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._on_closed(self)
         self._wake()
 
-    # inside
+    # helpers of the methods above
 
     def _buffer_pieces(self, pieces: list[bytes]) -> None:
         self._pieces += pieces

@@ -39,9 +39,9 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 _PLAIN_CHUNK = re.compile(rb"[1-9A-Fa-f][0-9A-Fa-f]{0,7}")
 _MAX_INTERIM_REPLIES = 8
-"""Interim replies (1xx) are skipped; beyond this many, the reply is refused as not HTTP."""
+"""The most interim replies (1xx) that are skipped; after more, the reply is refused as not HTTP."""
 _MAX_CHUNK_LINE_BYTES = 1024
-"""A size line is buffered until it ends, so its length, with extensions, needs a bound."""
+"""The most bytes of a chunk's size line, extensions included: it is buffered until it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +49,11 @@ class ReplyLimits:
     """The size limits of a reply."""
 
     max_head_bytes: int = 64 * 1024
-    """For the status line with all headers, and for each trailer."""
+    """The most bytes of the status line with all headers, and of each trailer."""
     max_headers: int = 128
-    """The number of lines in the head after the status line."""
+    """The most lines of the head after the status line."""
     max_body_bytes: int = 64 * 1024 * 1024
-    """For the whole body, with the trailers of a chunked one."""
+    """The most bytes of the whole body, with the trailers of a chunked one."""
 
 
 class _State(Enum):
@@ -76,9 +76,9 @@ class ReplyReader:
 
     def __init__(self, limits: ReplyLimits) -> None:
         self.status = 0
-        """0 until the head has come."""
+        """The HTTP status; 0 until the head has come."""
         self.headers: dict[str, str] = {}
-        """Names in lower case; the values of a repeated header are joined by a comma."""
+        """The headers by name in lower case; values of a repeated one are joined by a comma."""
         self.is_reusable = False
         """Whether the connection may carry another exchange; valid only once `is_done`."""
         self._limits = limits

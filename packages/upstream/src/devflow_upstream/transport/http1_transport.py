@@ -1,11 +1,12 @@
 """Implements our own transport: HTTP/1.1 directly over asyncio, with a pool of connections.
 
-docs/adr/0003-lean-transport.md measures why it is not a library's.
+docs/adr/0003-lean-transport.md has the measurements that speak against a library.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import re
 import socket
 import ssl
@@ -27,12 +28,24 @@ from devflow_upstream.transport.protocol import HOST_UNUSABLE, HttpRequest, Upst
 
 _UNSAFE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _HAPPY_EYEBALLS_S = 0.25
-"""The delay before the next address is tried (RFC 8305, section 5)."""
+"""Seconds before the next address is tried (RFC 8305, section 5)."""
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def make_tls_context() -> ssl.SSLContext:
-    """Return a TLS context with the system's authorities, or certifi's if the system has none."""
+    """Return a TLS context with the system's authorities, or certifi's if the system has none.
+
+    TLS 1.2 is the least version, whatever the system's own configuration permits.
+    """
     context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not context.cert_store_stats()["x509_ca"]:
         context.load_verify_locations(certifi.where())
     return context
@@ -70,6 +83,8 @@ class Http1Transport:
                 f"The base URL {mask(base_url)!r} is not an http or https URL."
             )
         self._host = url.hostname
+        # an address is dialled alone: a race of one leaves its socket open if it is cancelled
+        self._delay_s = None if _is_address(url.hostname) else _HAPPY_EYEBALLS_S
         self._port = url.port or (443 if url.scheme == "https" else 80)
         self._tls = (tls or make_tls_context()) if url.scheme == "https" else None
         self._base_path = url.path.rstrip("/")
@@ -149,7 +164,7 @@ class Http1Transport:
         make, host, port, tls = self._make_connection, self._host, self._port, self._tls
         if isinstance(loop, asyncio.BaseEventLoop):
             _, connection = await loop.create_connection(
-                make, host, port, ssl=tls, happy_eyeballs_delay=_HAPPY_EYEBALLS_S
+                make, host, port, ssl=tls, happy_eyeballs_delay=self._delay_s
             )
         else:  # uvloop tries one address after the other and takes no delay
             _, connection = await loop.create_connection(make, host, port, ssl=tls)
@@ -188,4 +203,4 @@ class Http1Transport:
             )
         if isinstance(error, OSError):
             return NotSent(f"{target} cannot be reached: {error.strerror or error}.")
-        return error  # a fault of ours
+        return error  # an error in this program, not of the network

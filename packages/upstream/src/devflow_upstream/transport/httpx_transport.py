@@ -23,12 +23,13 @@ from devflow_core.errors import (
 from devflow_core.masking import mask
 
 from devflow_upstream.transport.http1_reader import ReplyLimits
+from devflow_upstream.transport.http1_transport import make_tls_context
 from devflow_upstream.transport.machine_limits import machine_error
 from devflow_upstream.transport.protocol import HttpRequest, UpstreamExchange
 
 _NOT_SENT_ERRORS = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _DRAIN_TIMEOUT_S = 1.0
-"""How long the end of the framing may take after the reply itself was complete."""
+"""Seconds that the end of the framing may take after the reply itself was complete."""
 _NO_REPLY_ERRORS = (httpx.ReadError, httpx.WriteError, httpx.CloseError)
 
 
@@ -36,10 +37,10 @@ class HttpxTransport:
     """A `Transport` over httpx.
 
     Args:
-        base_url: what every request goes below.
+        base_url: scheme, host and path that every request goes below.
         inner: an httpx transport, which `aclose` closes, or an `httpx.AsyncClient`, which its
             owner closes.
-        connect_timeout_s: for one connection.
+        connect_timeout_s: the seconds for making one connection.
         limits: the size limits of a reply's body.
     """
 
@@ -99,11 +100,12 @@ def make_proxy_transport(base_url: str, proxy_url: str) -> HttpxTransport:
     The caller closes the transport.
 
     Raises:
-        ConfigurationError: this is not a proxy's address; a password in it is not repeated.
+        ConfigurationError: the proxy's address is not valid; the message does not repeat its
+            password.
     """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     try:
-        inner = httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits)
+        inner = httpx.AsyncHTTPTransport(proxy=proxy_url, limits=limits, verify=make_tls_context())
     except (ValueError, httpx.InvalidURL):
         raise ConfigurationError(
             f"proxy_url {mask(proxy_url)!r} is not a proxy's address. Write http://host:port."

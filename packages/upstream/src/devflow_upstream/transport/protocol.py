@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 HOST_UNUSABLE = "host_unusable"
-"""The `error_type` of a name that cannot be resolved or a certificate that is not trusted."""
+"""The `error_type` when a name cannot be resolved or a certificate is not trusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +18,12 @@ class HttpRequest:
     path: str
     """The path below the base URL, with its query (`/chat/completions`)."""
     headers: Mapping[str, str] = field(repr=False)
-    """Without those that the transport sets: host, length and connection."""
+    """The headers, without those that the transport sets: host, length and connection."""
     body: bytes = field(default=b"", repr=False)
 
 
 class UpstreamExchange(Protocol):
-    """A reply whose head has come; its starter closes it, and does not use it after that.
+    """A reply whose head has come; the caller of `start` closes it and does not use it afterwards.
 
     `deadline_s` is when a waiting read fails, on the event loop's clock. Extending it costs
     nothing, so a reader does so with every event that counts as progress.
@@ -44,7 +44,7 @@ class UpstreamExchange(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Names in lower case; the values of a repeated header are joined by a comma."""
+        """The headers by name in lower case; values of a repeated one are joined by a comma."""
         ...
 
     async def read(self) -> bytes:
@@ -83,7 +83,7 @@ class Transport(Protocol):
             NotSent: no byte of the request has left.
             MachineExhausted: this machine lacks a resource that sending needs.
             PossiblyAccepted: the connection ended before a head came.
-            ProtocolError: what came is not HTTP.
+            ProtocolError: the answer is not HTTP.
             Incomplete, ReplyTooLarge: the head was cut off, or is over its limit.
             TimeoutError: the deadline has passed.
             InvalidRequest: a header's value may not be sent.

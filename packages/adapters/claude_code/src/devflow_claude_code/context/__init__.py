@@ -1,1 +1,1 @@
-"""Selects what matters in a session, as pieces of context, and adds it to a request."""
+"""Selects the facts that matter in a session, and adds them to a request as pieces of context."""

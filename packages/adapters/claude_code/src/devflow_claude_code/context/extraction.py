@@ -31,14 +31,14 @@ _DECISION_WORDS = re.compile(
     r"|not done|remaining|next step|todo|assum|found (?:that|the|out)|turns out)"
 )
 _TODO_TOOLS = frozenset({"TodoWrite", "TaskCreate", "TaskUpdate", "TaskList", "TaskGet"})
-"""Left out of the commands: the todo list is reported as one fact (`TodoList`)."""
+"""Tools left out of the commands: the todo list is reported as one fact (`TodoList`)."""
 _FILE_TOOLS = frozenset({"Read", "Write", "Edit", "MultiEdit", "NotebookEdit"})
 _QUESTION_TOOLS = frozenset({"AskUserQuestion", "ExitPlanMode"})
 _AGENT_TOOLS = frozenset({"Task", "Agent"})
 _MAX_SEARCHED_CHARS = 20_000
-"""Characters of a long reply that are searched, from its end: decisions and questions come last."""
+"""The characters of a long reply that are searched, from its end, where decisions come last."""
 _MAX_RUNS = 300
-"""Commands and other tool runs that become facts: the most recent ones."""
+"""The most commands and other tool runs that become facts; the most recent ones do."""
 
 
 @dataclass(slots=True)
@@ -185,7 +185,7 @@ class _Extraction:
         return facts
 
     def _questions(self) -> list[Fact]:
-        """Return what is open: calls without a result, and questions since the last prompt."""
+        """Return open questions: calls without a result, and questions since the last prompt."""
         questions = [
             Fact(kind="question", text=_call_text(tool, arguments), line=line, weight=85)
             for line, tool, arguments in self.calls.values()

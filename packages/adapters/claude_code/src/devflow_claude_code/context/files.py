@@ -11,7 +11,7 @@ from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, TranscriptRow
 
 _MAX_SNIPPETS = 5
-"""Changes remembered per file; all but the last matter only if the whole content is unknown."""
+"""The most changes remembered per file; all but the last matter only without the whole content."""
 
 
 class _FileChange(NamedTuple):
@@ -42,7 +42,7 @@ class FileStates:
         Args:
             line: the line of the call, from 1.
             tool: the tool's name.
-            arguments: the call's.
+            arguments: the call's arguments.
             result_row: the row of its result.
         """
         path = get_string(arguments, "file_path") or get_string(arguments, "notebook_path")

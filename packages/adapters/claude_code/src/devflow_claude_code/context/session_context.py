@@ -19,13 +19,13 @@ from devflow_claude_code.reading.transcript import Transcript, gc_paused
 DEFAULT_BUDGET_TOKENS = 8_000
 """The budget of a session whose caller sets none."""
 _SHORTENED_CHARS = 480
-"""Facts are shortened to this length before any is dropped."""
+"""The length to which facts are shortened before any is dropped."""
 _ELLIPSIS_CHARS = 48
-"""Room for the note that says how much was left out."""
+"""The characters kept free for the note that says how much was left out."""
 _MAX_SECRET_CHARS = 512
-"""Longest secret that is still recognized at a cut; private keys are treated separately."""
+"""The longest secret that is still recognized at a cut; private keys are treated separately."""
 _HEADING_TOKENS = 12
-"""Upper estimate for the heading of a piece (`[kind, line n]`) and the blank line after it."""
+"""The upper estimate for the heading of a piece (`[kind, line n]`) and the blank line after it."""
 _SAMPLE_CHARS = 2_000
 """The beginning of a fact from which its tokens per character are estimated."""
 _KIND_ORDER = (
@@ -43,19 +43,19 @@ class SessionContext:
     pieces: tuple[ContextPiece, ...]
     """Sorted by kind, then by line; secrets are masked."""
     budget_tokens: int
-    """The budget they were fitted to."""
+    """The budget that the pieces were fitted to, in tokens."""
     left_out: int
-    """Number of facts dropped for lack of room."""
+    """The number of facts dropped for lack of room."""
     shortened: int
-    """Number of facts reduced to their beginning and end."""
+    """The number of facts reduced to their beginning and end."""
     masked: tuple[str, ...]
-    """Kinds of secrets that were masked, with their counts."""
+    """The kinds of secrets that were masked, with their counts."""
     notes: tuple[str, ...] = ()
-    """What is missing or was repaired in the transcript."""
+    """Notes on what is missing or was repaired in the transcript."""
 
     @property
     def tokens(self) -> int:
-        """Estimated tokens of all pieces; never more than the budget."""
+        """The estimated tokens of all pieces; never more than the budget."""
         return sum(piece.tokens for piece in self.pieces)
 
     def as_json(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def build_context(
     Tokens are estimated for the tokenizer that needs the most, since the model is not chosen yet.
 
     Args:
-        transcript: the session's; its lines are read again.
+        transcript: the session's transcript; its lines are read again.
         history: the rows to draw from, in order.
         session_id: the session's id.
         budget_tokens: the most that all pieces together may take.
@@ -125,7 +125,7 @@ def build_context(
 
 
 def _has_content(row: TranscriptRow) -> bool:
-    """Skip rows with nothing to extract: thinking, and attachments the client adds by itself."""
+    """Return whether a row may hold facts; thinking and most of the client's attachments do not."""
     if row.type == "attachment":
         return row.subtype in ("queued_command", "file", "task_reminder", "todo_reminder")
     return row.has_text or bool(row.tool_calls) or bool(row.tool_results)

@@ -37,7 +37,7 @@ class TodoList:
         Args:
             line: the line of the result, from 1.
             tool: `TodoWrite`, `TaskCreate`, `TaskUpdate` or another name.
-            arguments: the call's.
+            arguments: the call's arguments.
             outcome: loads the row of the result; called for `TaskCreate` only.
         """
         if tool == "TodoWrite":

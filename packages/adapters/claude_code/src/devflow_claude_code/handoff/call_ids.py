@@ -10,7 +10,7 @@ _UNSAFE_CHARS = re.compile(r"[^A-Za-z0-9_-]")
 # the same limits.
 _MAX_CHARS = 64
 _HASH_CHARS = 8
-"""Of the hash that distinguishes names which would be equal otherwise."""
+"""The length of the hash that distinguishes names which would otherwise be equal."""
 
 
 def make_safe_name(name: str) -> str:

@@ -22,11 +22,11 @@ HandoffMode = Literal["full", "brief"]
 
 DEFAULT_PROMPT = "Continue the work where this session stopped."
 DEFAULT_WINDOW_TOKENS = 128_000
-"""Assumed when the target's window is unknown, for example with `auto`."""
+"""The window assumed if the target's is unknown, for example with `auto`."""
 _BRIEF_SHARE = 0.5
-"""Largest part of the window's free room that a brief may fill."""
+"""The largest part of the window's free room that a brief may fill."""
 _MAX_BRIEF_TOKENS = 32_000
-"""Largest brief, however much room the window has."""
+"""The largest brief, however much room the window has."""
 _PLAIN_NAME = re.compile(r"[\w./~+@-]{1,200}")
 _SYSTEM_MESSAGE = Message(
     role="system",
@@ -48,7 +48,7 @@ class HandoffTarget:
 
     model: str = "auto"
     window_tokens: int | None = None
-    """Input and output together; None if unknown."""
+    """The window, input and output together; None if it is unknown."""
     reply_tokens: int = 8_000
     """Tokens reserved for the answer."""
     takes_images: bool = True
@@ -57,21 +57,21 @@ class HandoffTarget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandoffReport:
-    """What was handed over, and what was left out."""
+    """A report of what was handed over and what was left out."""
 
     mode: HandoffMode
     messages: int
-    """Messages of the request, with the system text and the prompt."""
+    """The number of messages in the request, with the system text and the prompt."""
     tokens: int
-    """Estimated, including the prompt."""
+    """The estimated tokens, including those of the prompt."""
     window_tokens: int
-    """Input and output together; the assumed size if the model's is unknown."""
+    """The window, input and output together; the assumed size if the model's is unknown."""
     left_out: tuple[str, ...]
-    """What the request lacks, each with its number."""
+    """The things that the request lacks, each with its number."""
     masked: tuple[str, ...]
-    """Kinds of secrets that were masked, with their counts."""
+    """The kinds of secrets that were masked, with their counts."""
     damage: Damage = field(default_factory=Damage)
-    """What is missing or was repaired in the transcript."""
+    """The damage of the transcript: what is missing, and what was repaired."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values, with a field's name as its key."""

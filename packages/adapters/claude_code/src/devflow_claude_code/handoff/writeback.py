@@ -43,12 +43,14 @@ class AssistantReply:
     """The reply to a prompt."""
 
     prompt: str
-    """What the model was asked; becomes a user row before the reply."""
+    """The prompt that was answered; it becomes a user row before the reply."""
     messages: tuple[Message, ...]
     """The reply; if its tool calls were executed, their results are user messages in between."""
     model: str
     usage: Usage = field(default_factory=Usage)
-    """Of all calls together; recorded in the row of the last message."""
+    """The usage of all calls together; recorded in the row of the last message."""
+    entry_id: str | None = None
+    """The ledger's entry of the reply; recorded as its request id, so that it counts once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class WrittenSession:
     path: Path
     """The new transcript."""
     cwd: str
-    """Folder to run the command in: older clients find a session only from its folder."""
+    """The folder to run the command in: older clients find a session only from its folder."""
 
     @property
     def command(self) -> str:
@@ -98,7 +100,7 @@ def write_back(
         session: the old session; it is never changed.
         reply: the prompt and the reply to it.
         config_dir: Claude Code's own folder; None is the user's.
-        now: returns the time of the new rows, which is moved on if the old session ends later.
+        now: returns the time of the new rows, which is moved forward if the old session ends later.
 
     Raises:
         SessionError: the session holds no conversation or names no folder, the reply is empty, or
@@ -173,7 +175,10 @@ class _RowBuilder:
                 "stop_sequence": None,
                 "usage": usage_json(reply.usage if message is messages[-1] else Usage()),
             }
-            yield self._build_row("assistant", assistant_message)
+            row = self._build_row("assistant", assistant_message)
+            if reply.entry_id is not None:
+                row["requestId"] = reply.entry_id
+            yield row
 
     def add_title(self, model: str) -> Iterator[Json]:
         """Yield the title that `/resume` shows."""

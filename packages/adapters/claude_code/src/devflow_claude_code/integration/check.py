@@ -31,9 +31,9 @@ from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, decode_line
 
 MAX_RUN_S = 30.0
-"""How long one run may take; hook and status line themselves give up much earlier."""
+"""Seconds that one run may take; hook and status line themselves give up much earlier."""
 _SURE_PATH = "/usr/bin:/bin"
-"""PATH of a run. Claude Code may have been started with less than this terminal's."""
+"""The PATH of a run: Claude Code may have been started with less than this terminal's."""
 _AGAIN = "Run `devflow integrate` again."
 _SERVER_AGAIN = "Run `devflow integrate --mcp` again."
 _VARIABLE = re.compile(r"\$\{(?P<name>[^}:]+)(?::-(?P<default>[^}]*))?\}")
@@ -48,7 +48,7 @@ class IntegrationFinding:
     """`hooks`, `statusline` or `mcp`; `integration` where nothing is installed."""
     is_ok: bool
     detail: str
-    """What was found; for a fault, also what to do."""
+    """The finding in words; for a fault, also what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ def _check_hooks(
     elif missing:
         fault = f"there is none at {', '.join(missing)}. {_AGAIN}"
     else:
-        # one line stands at every event
+        # the same line stands at every event
         distinct = {one.plain: one for found in lines.values() for one in found}
         faults = (_find_fault(one, event, _is_hook_reply, this) for one in distinct.values())
         fault = next((one for one in faults if one), "")

@@ -29,7 +29,7 @@ class SettingsFile:
 
     path: Path
     settings: Json
-    """Empty if the file is missing or Claude Code ignores it."""
+    """The file's content; empty if it is missing or Claude Code ignores it."""
     is_damaged: bool = False
     """Whether the file exists and is not a JSON object."""
 

@@ -27,13 +27,13 @@ class CommandLine:
     """A command line of DevFlow's in a settings file."""
 
     program: str
-    """How DevFlow is called, in shell syntax."""
+    """The words that call DevFlow, in shell syntax."""
     subcommand: str
     """`hook` or `statusline`."""
 
     @property
     def guarded(self) -> str:
-        """The line as it is written: it ends with status 0 also when the program is gone."""
+        """The line as it is written: it ends with status 0 even if the program is gone."""
         return f"{self.plain}{_GUARD}"
 
     @property

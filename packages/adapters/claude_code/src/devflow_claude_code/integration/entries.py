@@ -15,21 +15,21 @@ from devflow_claude_code.reading.rows import Json
 
 Feature = Literal["hooks", "statusline", "mcp"]
 _HOOK_TIMEOUT_S = 10
-"""How long Claude Code waits for our hook; the hook itself gives up a little earlier."""
+"""Seconds that Claude Code waits for our hook; the hook itself gives up a little earlier."""
 
 
 def add_entries(feature: Feature, path: Path, settings: Json, command: str) -> None:
     """Add a feature's entries to the settings, or make existing ones call DevFlow by `command`.
 
     Args:
-        feature: `mcp` belongs into a `.mcp.json`, the others into a `settings.json`.
+        feature: `mcp` belongs in a `.mcp.json`, the others into a `settings.json`.
         path: the file, for messages.
         settings: its content, which is changed.
         command: how DevFlow is called, in shell syntax.
 
     Raises:
         ConfigurationError: the settings do not have the expected form, another program's status
-            line or server is in the place, or a `.mcp.json` cannot express the command.
+            line or server is in its place, or a `.mcp.json` cannot express the command.
     """
     _ADD_FEATURE[feature](path, settings, command)
 

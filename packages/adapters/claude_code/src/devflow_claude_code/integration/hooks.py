@@ -25,14 +25,14 @@ from devflow_claude_code.session import ClaudeCodeSession, iterate_recent
 HOOK_EVENTS = ("SessionStart", "Stop", "SessionEnd")
 """Events our hook handles; every Claude Code since 1.0 knows all three."""
 START_BUDGET_TOKENS = 2_000
-"""Token budget of the context that is added to a new session."""
+"""The token budget of the context that is added to a new session."""
 # Words of the client's messages about usage limits, rate limits and an empty balance.
 _LIMIT_PHRASES = ("usage limit", "rate limit", "limit reached", "hit your limit", "credit balance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HookReply:
-    """What the hook prints; it always exits with status 0."""
+    """The output of the hook, which always exits with status 0."""
 
     stdout: str = ""
     """One line of JSON; empty if there is nothing to add or to offer."""

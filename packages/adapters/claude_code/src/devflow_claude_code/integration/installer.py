@@ -32,13 +32,13 @@ class SettingsChange:
     path: Path
     """The real file, never a link: if the user's file was a link, its target."""
     before: bytes | None
-    """None: the file does not exist."""
+    """The file's content before the change; None: the file does not exist."""
     after: bytes | None
-    """None: the file is deleted."""
+    """The file's content after the change; None: the file is deleted."""
     backup: bytes | None
     """Content of the backup that allows the undo; None: no backup remains afterwards."""
     backup_path: Path
-    """In the data folder, out of reach of anyone who can write beside the file."""
+    """The backup: in the data folder, out of reach of anyone who can write beside the file."""
 
     @property
     def is_needed(self) -> bool:
@@ -60,7 +60,7 @@ class SettingsChange:
         )
 
     def apply(self) -> None:
-        """Write the file and its backup, or delete what the plan says is deleted.
+        """Write the file and its backup, or delete those that the plan deletes.
 
         Raises:
             ConfigurationError: the file has changed since the change was planned, is a link, or
@@ -154,7 +154,7 @@ def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
 
 
 def _strip_ours(path: Path, content: bytes | None) -> bytes | None:
-    """Return the content without our entries; the very bytes if there are none."""
+    """Return the content without our entries; the same bytes if there are none."""
     settings = _parse_settings(path, content)
     remove_entries(settings)
     if settings == _parse_settings(path, content):

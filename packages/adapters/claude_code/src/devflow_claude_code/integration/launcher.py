@@ -19,13 +19,16 @@ _OVERRIDDEN_VARIABLES = (
 )
 """Variables of the caller's environment that would send requests or keys elsewhere."""
 _WINDOW_VARIABLES = ("CLAUDE_CODE_MAX_CONTEXT_TOKENS", "CLAUDE_CODE_AUTO_COMPACT_WINDOW")
-"""The first is the window of models that the client does not know; the second caps, for any model,
-what it fills before it compacts. Both since 2.1.197."""
+"""The variables that set the window and cap how much of it is filled.
+
+The first is the window of models that the client does not know; the second caps, for any model,
+what the client fills before it compacts. Both exist since 2.1.197.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchPlan:
-    """How to start Claude Code: its command line and its environment."""
+    """The command line and the environment that start Claude Code."""
 
     argv: tuple[str, ...]
     """The program and its arguments, without the client key."""

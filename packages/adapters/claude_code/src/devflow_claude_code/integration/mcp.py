@@ -22,7 +22,7 @@ from devflow_claude_code.reading.content import get_object, get_string
 from devflow_claude_code.reading.rows import Json, decode_line
 
 PROTOCOL_VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-"""Newest first; a client that asks for another revision is offered the newest."""
+"""The supported revisions, newest first; a client that asks for another is offered the newest."""
 # error codes of JSON-RPC 2.0, section 5.1
 _PARSE_ERROR, _METHOD_NOT_FOUND, _INVALID_PARAMS = -32700, -32601, -32602
 _INSTRUCTIONS = (

@@ -12,18 +12,24 @@ from devflow_claude_code.reading.transcript import Transcript
 def read_agents(transcript: Path, session_id: str) -> tuple[Transcript, ...]:
     """Return the transcripts of a session's sub-agents, read to their ends, at any depth.
 
-    Left out are the warm-up calls of Claude Code 2.0, which belong to no work.
+    The warm-up calls of Claude Code 2.0 are left out, since they belong to no work.
 
     Raises:
         SessionError: one of the files cannot be read.
     """
-    found: list[Transcript] = []
-    for path in find_agent_transcripts(transcript, session_id):
-        agent = Transcript(path)
-        agent.refresh()
-        if not _is_warm_up(agent):
-            found.append(agent)
-    return tuple(found)
+    found = (read_agent(path) for path in find_agent_transcripts(transcript, session_id))
+    return tuple(agent for agent in found if not is_warm_up(agent))
+
+
+def read_agent(path: Path) -> Transcript:
+    """Return the transcript of one sub-agent, read to its end.
+
+    Raises:
+        SessionError: the file cannot be read.
+    """
+    agent = Transcript(path)
+    agent.refresh()
+    return agent
 
 
 def agent_name(agent: Path, transcript: Path) -> str:
@@ -36,7 +42,10 @@ def agent_name(agent: Path, transcript: Path) -> str:
     return name.with_suffix("").as_posix()
 
 
-def _is_warm_up(agent: Transcript) -> bool:
-    """Recognize the two-row file that 2.0 writes for each kind of sub-agent, used or not."""
+def is_warm_up(agent: Transcript) -> bool:
+    """Return whether a file holds the warm-up call that 2.0 makes for each kind of sub-agent.
+
+    It makes one for each, used or not, so these calls belong to no work; they are billed.
+    """
     rows = [row for row in agent.rows if row.type]
     return len(rows) <= 2 and bool(rows) and text_of(agent.load(rows[0])) == "Warmup"

@@ -12,9 +12,9 @@ _WORDY_FIELDS = (
     "stdout", "stderr", "content", "input", "lines", "error_code", "tool_references", "tool_name",
     "data",
 )  # fmt: skip
-"""Fields of a result that are read, in this order; not ids, signatures or encrypted content."""
+"""The fields of a result that are read, in this order; not ids, signatures or encrypted content."""
 _MAX_DEPTH = 8
-"""Deeper values are skipped: JSON may nest deeper than Python can recurse."""
+"""The deepest level that is read: JSON may nest deeper than Python can recurse."""
 
 
 def is_server_block(kind: str) -> bool:
@@ -29,7 +29,7 @@ def is_server_block(kind: str) -> bool:
 def describe_block(block: Json) -> str:
     """Describe a block that is neither text nor a client's tool call in words, never as JSON.
 
-    Of an unknown kind, only the name is given.
+    For an unknown kind, only its name is given.
     """
     kind = str(block.get("type") or "unnamed")
     if not is_server_block(kind):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 _MAX_LISTED = 20
-"""Line numbers that are listed; the rest is only counted, so that a report stays readable."""
+"""The most line numbers listed; the rest is only counted, so that a report stays readable."""
 
 
 class LineList(NamedTuple):
@@ -33,7 +33,7 @@ def list_lines(numbers: Iterable[int]) -> LineList:
 
 
 class Damage(NamedTuple):
-    """What a transcript has lost, and what could be read in spite of damage."""
+    """The damage of a transcript: lines that are lost, and lines that were read in spite of it."""
 
     unreadable: LineList = LineList()
     """Lines with bytes that belong to no complete record; their content is lost."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from devflow_claude_code.reading.paths import projects_dir
 
 _MAX_LISTED = 3
-"""Links that a hint names; the rest is only counted."""
+"""The most links that a hint names; the rest is only counted."""
 
 
 def find_hints(config_dir: Path, home: Path | None = None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from devflow_core.repository import find_root
 from devflow_core.settings import Settings
 
 _MAX_SLUG_CHARS = 200
-"""Longer names are cut and get a hash, which the CLI and the SDK compute differently."""
+"""The length to which names are cut; the CLI and the SDK hash longer ones differently."""
 _SESSION_ID = re.compile(
     r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"
 )
@@ -24,7 +24,7 @@ _SESSION_ID_PREFIX = re.compile(r"[0-9a-fA-F][0-9a-fA-F-]{3,35}")
 def configuration_dir() -> Path:
     """Return the folder of Claude Code's own files (`CLAUDE_CONFIG_DIR`, else `~/.claude`).
 
-    Loads the settings at each call; it need not exist.
+    The settings are loaded at each call; the folder need not exist.
 
     Raises:
         ConfigurationError: the user's settings are invalid.
@@ -79,10 +79,20 @@ def find_transcripts(config_dir: Path, project: Path | None = None) -> Iterator[
     Links that lead out of the projects folder are skipped.
     """
     root = projects_dir(config_dir)
-    for folder in _folders_of(root, project):
+    for folder in project_places(config_dir, project):
         for path in folder.glob("*.jsonl"):
-            if is_session_id(path.stem) and _is_below(path, root):
+            if is_session_id(path.stem) and is_below(path, root):
                 yield path
+
+
+def project_places(config_dir: Path, project: Path | None = None) -> Iterator[Path]:
+    """Yield the folders of transcripts, of one project or all; they need not exist."""
+    yield from _folders_of(projects_dir(config_dir), project)
+
+
+def is_agent_file(name: str) -> bool:
+    """Return whether a file has the form of Claude Code's transcripts of sub-agents."""
+    return _AGENT_FILE.fullmatch(name) is not None
 
 
 def find_transcript(config_dir: Path, session_id: str) -> Path:
@@ -98,7 +108,7 @@ def find_transcript(config_dir: Path, session_id: str) -> Path:
             " `devflow sessions list` shows the ids."
         )
     found = [path for path in root.glob(f"*/{session_id.lower()}*.jsonl") if _is_session_file(path)]
-    inside = [path for path in found if _is_below(path, root)]
+    inside = [path for path in found if is_below(path, root)]
     if len({path.stem for path in inside}) > 1:
         raise SessionError(f"{len(inside)} sessions begin with {session_id}; give more of the id.")
     # the same session may lie in several folders: the file written last counts
@@ -120,7 +130,7 @@ def check_link(path: Path, config_dir: Path) -> None:
         SessionError: the path leads out.
     """
     root = projects_dir(config_dir)
-    if path.absolute().is_relative_to(root.absolute()) and not _is_below(path, root):
+    if path.absolute().is_relative_to(root.absolute()) and not is_below(path, root):
         raise _outside_link_error(path, root)
 
 
@@ -132,24 +142,26 @@ def agents_dir(transcript: Path) -> Path:
 def find_siblings(transcript: Path) -> Iterator[Path]:
     """Yield the other sessions in a session's folder, unordered, without links that lead out."""
     for path in transcript.parent.glob("*.jsonl"):
-        if path != transcript and _is_session_file(path) and _is_below(path, transcript.parent):
+        if path != transcript and _is_session_file(path) and is_below(path, transcript.parent):
             yield path
 
 
-def find_agent_transcripts(transcript: Path, session_id: str) -> Iterator[Path]:
+def find_agent_transcripts(transcript: Path, session_id: str | None) -> Iterator[Path]:
     """Yield the transcripts of a session's sub-agents that have their own files.
 
     2.1 writes `<session>/subagents/agent-*.jsonl`, those of a workflow in folders below. 2.0
-    writes `agent-*.jsonl` beside the session, with the session's id in their rows. Links that
-    lead out are not followed.
+    writes `agent-*.jsonl` beside the session, with the session's id in their rows; without an id
+    given, these are left out. Links that lead out are not followed.
     """
     for folder, folders, names in os.walk(agents_dir(transcript)):
         folders.sort()
         paths = (Path(folder, name) for name in sorted(names) if _AGENT_FILE.fullmatch(name))
-        yield from (path for path in paths if _is_below(path, transcript.parent))
+        yield from (path for path in paths if is_below(path, transcript.parent))
+    if session_id is None:
+        return
     needle = session_id.encode()
     for path in sorted(transcript.parent.glob("agent-*.jsonl")):
-        if _is_below(path, transcript.parent) and path.is_file():
+        if is_below(path, transcript.parent) and path.is_file():
             with path.open("rb") as file:
                 # all rows name the session, so the first one decides
                 if needle in file.readline(65536):
@@ -171,7 +183,8 @@ def _is_session_file(path: Path) -> bool:
     return is_session_id(path.stem)
 
 
-def _is_below(path: Path, root: Path) -> bool:
+def is_below(path: Path, root: Path) -> bool:
+    """Return whether a path, with all links followed, lies below a folder."""
     return path.resolve().is_relative_to(root.resolve())
 
 

@@ -47,8 +47,35 @@ def responses_by_session(
     return found
 
 
+def condense(rows: Iterable[TranscriptRow]) -> tuple[TranscriptRow, ...]:
+    """Return the few rows of a session that `responses_by_session` needs, in their order.
+
+    A reply with both of its ids is one row. A reply without a request id keeps all its rows, and
+    the prompts and results that tell it from the next one.
+    """
+    every = [row for row in rows if row.tokens is not None or _is_turn(row)]
+    needs_turns = any(row.tokens is not None and not row.request_id for row in every)
+    best: dict[tuple[str, str], TranscriptRow] = {}
+    for row in every:
+        if row.tokens is not None and row.message_id and row.request_id:
+            known = best.get(key := (row.message_id, row.request_id))
+            if known is None or _priority(row) > _priority(known):
+                best[key] = row
+    kept = set(map(id, best.values()))
+    return tuple(
+        row
+        for row in every
+        if id(row) in kept
+        or (needs_turns if row.tokens is None else not (row.message_id and row.request_id))
+    )
+
+
+def _is_turn(row: TranscriptRow) -> bool:
+    return row.type == "user" and not row.is_meta
+
+
 class _Turns(NamedTuple):
-    """Number of prompts and of tool results seen so far."""
+    """The number of prompts and of tool results seen so far."""
 
     prompts: int
     results: int
@@ -78,7 +105,7 @@ class _ResponseNamer:
 
     def note_other(self, row: TranscriptRow) -> None:
         """Record a row that is not a response: a prompt, or a tool's result."""
-        if row.type == "user" and not row.is_meta:
+        if _is_turn(row):
             turns = self._turns[row.is_sidechain]
             self._turns[row.is_sidechain] = (
                 turns._replace(results=turns.results + 1)

@@ -11,7 +11,7 @@ from devflow_claude_code.reading.rows import TranscriptRow
 
 _GRAPH_TYPES = frozenset({"user", "assistant", "system", "attachment", "progress"})
 _MAX_ROWS_BACK = 1_000
-"""How far back to look for the row before; parallel agents may have written rows in between."""
+"""The most rows to look back for the row before; parallel agents may have written in between."""
 _line_of = attrgetter("line", "offset")
 
 
@@ -34,7 +34,8 @@ class RowGraph:
     ) -> TranscriptRow | None:
         """Return the row that this one follows; None for a first row.
 
-        If the parent is missing, or already in `passed` (a loop), it is the row before in the file.
+        If the parent is missing, or already in `passed` (a loop), it is the row before it in the
+        file.
         """
         if row.parent is None:
             return None

@@ -27,20 +27,20 @@ class TranscriptRow(NamedTuple):
     """The index entry of one line; a named tuple, since a file can have a hundred thousand."""
 
     line: int
-    """Counted from 1, as in an editor."""
+    """The line's number, from 1, as in an editor."""
     offset: int
-    """Position in the file, in bytes from 0."""
+    """The line's position in the file, in bytes from 0."""
     length: int
-    """Bytes, including the line end."""
+    """The line's length in bytes, including its end."""
     type: str
     """Claude Code's `type`; empty for a blank line, `?` for one that is not a JSON object."""
     subtype: str
-    """Subtype of a `system` row, or type of an attachment."""
+    """The subtype of a `system` row, or the type of an attachment."""
     uuid: str | None
     parent: str | None
     """The uuid of the row that this one follows; None for a first row."""
     timestamp: str
-    """As the client wrote it, RFC 3339 in UTC; empty if there is none."""
+    """The time as the client wrote it, RFC 3339 in UTC; empty if there is none."""
     is_sidechain: bool
     """Whether the row belongs to a sub-agent."""
     is_meta: bool
@@ -58,15 +58,19 @@ class TranscriptRow(NamedTuple):
     has_text: bool
     """Whether it holds text of a person or of the model, not only tool traffic or thinking."""
     tokens: TranscriptTokens | None
-    """What the whole reply used, not only this block; None for other rows and without usage."""
+    """The tokens of the whole reply, not only of this block; None for rows without usage."""
     refers_to: str | None
     """`leafUuid` of a `last-prompt` or `summary`; for a compaction, the last row before it."""
     request_id: str | None
-    """Request id of the call that made the reply, if the client recorded it."""
+    """The request id of the call that made the reply, if the client recorded it."""
     billing: Billing | None
-    """What affects the cost besides the tokens; None for an ordinary reply."""
+    """Facts that affect the cost besides the tokens; None for an ordinary reply."""
     forked_from: tuple[str, str] | None
-    """Session and row that this one was copied from, if the client says so."""
+    """The session and row that this one was copied from, if the client says so."""
+    branch: str | None = None
+    """The git branch that was checked out; None if the row names none."""
+    agent: str | None = None
+    """The id of the sub-agent that the row belongs to, if the client says so."""
 
 
 def decode_line(line: bytes) -> Json | None:
@@ -162,6 +166,8 @@ class RowReader:
             request_id,
             billing,
             _read_fork(get("forkedFrom")),
+            self._intern(get("gitBranch")) or None,
+            self._intern(get("agentId")) or None,
         )
 
     def make_placeholder(self, line: int, offset: int, length: int, kind: str) -> TranscriptRow:

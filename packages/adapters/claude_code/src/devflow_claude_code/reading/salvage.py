@@ -12,7 +12,7 @@ _FILLER = b"\0 \t\r\n,[]\xef\xbb\xbf"
 """Bytes between records that belong to none of them: zeros of a lost page, a BOM."""
 _OBJECT_START = re.compile(r'\{\s*"')
 _MAX_PASSES = 8
-"""Limits the work to this many passes over a line, in case its braces never close."""
+"""The most passes over a line, in case its braces never close."""
 # Each attempt costs at least this much of the budget, so that many tiny attempts are bounded too;
 # short lines get _MIN_WORK_CHARS in any case.
 _ATTEMPT_COST_CHARS = 1_000
@@ -24,7 +24,7 @@ class SalvagedRecord(NamedTuple):
     """A complete record within a line."""
 
     start: int
-    """Position in the line, in bytes."""
+    """The position in the line, in bytes."""
     end: int
     """The position after its last byte."""
     body: Json

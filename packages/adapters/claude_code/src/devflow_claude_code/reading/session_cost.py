@@ -24,13 +24,13 @@ Fast and batch variants are requested as `claude-opus-4-8-fast` and `claude-opus
 """
 
 SYNTHETIC = "<synthetic>"
-"""Model name of replies that the client made itself."""
+"""The model name of replies that the client made itself."""
 UNKNOWN_MODEL = "unknown"
 """The name that stands for the model if a row names none."""
 SEARCH_USD = Decimal("0.01")
-"""Price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
+"""The price of a web search by a Claude model: 10 USD per 1,000 (Anthropic, "Pricing", 2026-11)."""
 US_ONLY_FACTOR = Decimal("1.1")
-"""Factor on all token prices of a call kept within the United States (Anthropic, "Pricing")."""
+"""The factor on all token prices of a call kept within the United States (Anthropic, "Pricing")."""
 _ORDINARY = Billing()
 
 
@@ -38,7 +38,7 @@ class PricedCall(NamedTuple):
     """One billed call of a model; a reply has several if others took part."""
 
     name: str
-    """Name that `PriceOf` is asked for: the model with its speed and tier."""
+    """The name that `PriceOf` is asked for: the model with its speed and tier."""
     tokens: TranscriptTokens
     is_us_only: bool = False
     advisor: str | None = None
@@ -68,9 +68,9 @@ class Response(NamedTuple):
     """One reply of a model, with everything it is billed for."""
 
     model: str | None
-    """As Claude Code recorded it; None if the row names no model."""
+    """The model as Claude Code recorded it; None if the row names none."""
     tokens: TranscriptTokens
-    """Sum over all calls that made the reply."""
+    """The sum over all calls that made the reply."""
     billing: Billing = _ORDINARY
 
     def calls(self) -> Iterator[PricedCall]:
@@ -86,7 +86,17 @@ class Response(NamedTuple):
     def cost(self, price_of: PriceOf) -> KnownCost:
         """Return the cost of the reply at today's prices, and its parts without a known price."""
         parts = [call.cost(price_of) for call in self.calls()]
-        parts += [_unknown(reason) for reason in self.billing.unpriced]
+        parts += self.extras()
+        # the ordinary reply, of which a long session has tens of thousands
+        if len(parts) == 1:
+            return parts[0]
+        total = sum(parts, KnownCost())
+        # however many parts lack a price, it is one reply
+        return replace(total, missing=tuple(replace(one, replies=1) for one in total.missing))
+
+    def extras(self) -> list[KnownCost]:
+        """Return what the reply costs besides its calls: searches, and what has no known price."""
+        parts = [_unknown(reason) for reason in self.billing.unpriced]
         if self.billing.is_impossible:
             parts.append(_unknown("with impossible token counts"))
         searches = self.billing.searches
@@ -94,12 +104,7 @@ class Response(NamedTuple):
             parts.append(KnownCost(usd=searches * SEARCH_USD))
         elif searches:
             parts.append(_unknown("with web searches, whose price is only known for Claude models"))
-        # the ordinary reply, of which a long session has tens of thousands
-        if len(parts) == 1:
-            return parts[0]
-        total = sum(parts, KnownCost())
-        # however many parts lack a price, it is one reply
-        return replace(total, missing=tuple(replace(one, replies=1) for one in total.missing))
+        return parts
 
 
 def _unknown(reason: str, remedy: str = "") -> KnownCost:
@@ -179,7 +184,7 @@ class RecordedTurn(NamedTuple):
 
     @property
     def usage(self) -> Usage:
-        """Token counts of the call."""
+        """The token counts of the call."""
         return as_usage(self.call.tokens)
 
 
@@ -192,7 +197,7 @@ def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
             roots[row.uuid] = roots.get(row.parent or "", row.uuid)
     found: list[RecordedTurn] = []
     for row in unique_responses(rows).values():
-        response, started_at = read_response(row), _parse_time(row.timestamp)
+        response, started_at = read_response(row), parse_time(row.timestamp)
         if response is None or started_at is None:
             continue
         thread = roots.get(row.uuid or "", "")
@@ -202,7 +207,8 @@ def read_turns(rows: Sequence[TranscriptRow]) -> tuple[RecordedTurn, ...]:
     return tuple(sorted(found, key=lambda turn: turn.started_at))
 
 
-def _parse_time(timestamp: str) -> datetime | None:
+def parse_time(timestamp: str) -> datetime | None:
+    """Return the time of a row, with a time zone; None if it is not one."""
     try:
         moment = datetime.fromisoformat(timestamp)
     except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from devflow_claude_code.reading.transcript import Transcript
 
 _KINDS = ("customTitle", "aiTitle", "agentName", "summary")
-"""Set by the user, the model, an agent, or 1.0; the first one present counts."""
+"""Titles set by the user, the model, an agent, or Claude Code 1.0; the first one present counts."""
 
 
 def given_title(transcript: Transcript, session_id: str) -> str | None:

@@ -23,11 +23,13 @@ from devflow_claude_code.reading.rows import Json, RowReader, TranscriptRow, dec
 from devflow_claude_code.reading.salvage import find_records, is_filler
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
-"""Longer lines are skipped and reported: Anthropic's API takes requests of at most 32 MB, so the
-client itself could not send such a line back (Claude Code's longest hold images, a few MB).
+"""The longest line that is read; longer ones are skipped and reported.
+
+Anthropic's API takes requests of at most 32 MB, so the client itself could not send such a line
+back (Claude Code's longest lines hold images and have a few MB).
 """
 MAX_FOLDERS = 64
-"""How many folders are kept: the one that the session started in is among the first."""
+"""The most folders that are kept: the one that the session started in is among the first."""
 _CHUNK_BYTES = 1024 * 1024
 """Bytes that are read at once when a file is indexed."""
 _BUFFER_BYTES = 64 * 1024
@@ -46,9 +48,9 @@ class Transcript:
         self.rows: list[TranscriptRow] = []
         """All records and the gaps between them, in order; their spans cover the file."""
         self.metadata: dict[str, str] = {}
-        """Latest values of `version`, `cwd`, `gitBranch` and `sessionId`."""
+        """The latest values of `version`, `cwd`, `gitBranch` and `sessionId`."""
         self.titles: dict[tuple[str, str], str] = {}
-        """Title texts by kind and owner: a session's id, or a `leafUuid`."""
+        """The titles by kind and owner: a session's id, or a `leafUuid`."""
         self.folders: dict[str, None] = {}
         """The shell's folders in order of time, each once; at most the first `MAX_FOLDERS`."""
         self._mended_lines: list[int] = []
@@ -65,7 +67,7 @@ class Transcript:
 
     @property
     def skipped_lines(self) -> int:
-        """Number of lines that could not be read in full, because of damage or their length.
+        """The number of lines that could not be read in full, because of damage or their length.
 
         A last line still being written counts as one.
         """

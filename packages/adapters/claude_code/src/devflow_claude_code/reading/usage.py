@@ -13,8 +13,10 @@ Json = dict[str, Any]
 _ORDINARY = (None, "", "standard")
 _ANYWHERE = (None, "", "global", "not_available")
 _FREE_TOOLS = ("web_search_requests", "web_fetch_requests", "tool_search_requests")
-"""Searches have their own price; the other two cost only the tokens they bring (Anthropic,
-"Pricing", read 2026-11).
+"""The counted tools whose cost is known.
+
+Searches have their own price; the other two cost only the tokens they bring (Anthropic, "Pricing",
+read 2026-11).
 """
 
 _COUNTS = (
@@ -39,16 +41,16 @@ NO_TOKENS = TranscriptTokens(0, 0, 0, 0, 0)
 
 
 class Billing(NamedTuple):
-    """What decides the cost of a usage object, beyond the tokens of one ordinary call."""
+    """The facts that decide the cost of a usage object, beyond the tokens of one ordinary call."""
 
     calls: tuple[tuple[str | None, TranscriptTokens], ...] = ()
     """The calls that made the reply, if there were several: the advisor's model (None for the
     reply's own), and its tokens.
     """
     variant: str = ""
-    """How a catalogue marks speed and tier: `-fast`, `:batch`."""
+    """The suffix by which a catalogue marks speed and tier: `-fast`, `:batch`."""
     searches: int = 0
-    """Number of web searches, which are billed per search."""
+    """The number of web searches, which are billed per search."""
     is_us_only: bool = False
     """Whether Anthropic kept the call within the United States, at a higher price."""
     is_impossible: bool = False
@@ -75,7 +77,7 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
     iterations = decode_iterations(_with_defaults(counts))
     if not iterations:
         return NO_TOKENS, _PLAIN._replace(is_impossible=True)
-    calls = tuple((one.model, _as_tokens(one.usage)) for one in iterations)
+    calls = tuple((one.model, as_tokens(one.usage)) for one in iterations)
     tools = counts.get("server_tool_use")
     server_calls = cast("Json", tools) if isinstance(tools, dict) else {}
     geo = counts.get("inference_geo")
@@ -152,7 +154,8 @@ def _with_defaults(counts: Json) -> Json:
     }
 
 
-def _as_tokens(usage: Usage) -> TranscriptTokens:
+def as_tokens(usage: Usage) -> TranscriptTokens:
+    """Convert the core's `Usage`; reasoning counts as output."""
     return TranscriptTokens(
         input=usage.input_tokens,
         cache_read=usage.cache_read_tokens,

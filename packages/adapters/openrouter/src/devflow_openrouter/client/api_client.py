@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
-from urllib.parse import quote, urlencode
 
-import orjson
 import structlog
-from devflow_core.errors import PossiblyAccepted, ProtocolError, UpstreamTimeout
 from devflow_core.messages import JsonObject
-from devflow_core.ports import Call, EventStream, UpstreamKey
+from devflow_core.ports import Call, EventStream
 from devflow_core.request import ChatRequest
 from devflow_core.wire import Dialect
-from devflow_core.wire.errors import error_from_body
 from devflow_core.wire.table import dialect_of
-from devflow_upstream.reply_stream import Deadlines, ReplyStream, read_all
+from devflow_upstream.reply_stream import Deadlines, ReplyStream
 from devflow_upstream.transport.protocol import HttpRequest, Transport
+
+from devflow_openrouter.client.account_calls import AccountCalls
+from devflow_openrouter.client.catalogue_calls import CatalogueCalls
+from devflow_openrouter.client.inference_calls import InferenceCalls
+from devflow_openrouter.client.json_calls import AppIdentity
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _MAX_SESSION_CHARS = 256
 """The longest `x-session-id` (OpenRouter's description of 2026-08-22)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppIdentity:
-    """The name under which OpenRouter shows this program in its statistics."""
+class ApiClient(InferenceCalls, CatalogueCalls, AccountCalls):
+    """OpenRouter's endpoints over a transport: an `Upstream`, with a method for each operation.
 
-    url: str = ""
-    """Empty: none is sent."""
-    title: str = "DevFlow"
-
-
-class ApiClient:
-    """OpenRouter's endpoints over a transport: an `Upstream`, with methods for JSON calls.
+    `data/operations.json` names the method of each operation that a user key may call; what needs a
+    management key is `ManagementClient`.
 
     A request is sent in the dialect it came in, if OpenRouter speaks that, so that nothing is lost
     in translation; otherwise as chat completions. Replies are always requested as a stream. Every
@@ -56,17 +49,8 @@ class ApiClient:
         app: AppIdentity | None = None,
         timeout_s: float = 30.0,
     ) -> None:
-        self._transport = transport
+        super().__init__(transport, app=app, timeout_s=timeout_s)
         self._deadlines = deadlines or Deadlines()
-        self._timeout_s = timeout_s
-        app = app or AppIdentity()
-        identity = {"HTTP-Referer": app.url, "X-OpenRouter-Title": app.title}
-        self._headers = {
-            "User-Agent": "devflow",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            **{name: value for name, value in identity.items() if value},
-        }
 
     def open(self, call: Call, /) -> EventStream:
         """Send the call once, with the key it carries; no policy is applied."""
@@ -85,169 +69,6 @@ class ApiClient:
             headers["x-session-id"] = session_id  # keeps a conversation at the provider it warmed
         http = HttpRequest(method="POST", path=dialect.path, headers=headers, body=encoded.body)
         return ReplyStream(self._transport, http, call, dialect, self._deadlines)
-
-    # the catalogue
-
-    async def models(self, output: str = "all", *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return the catalogue: `data` is the list of models; no key is needed.
-
-        Args:
-            output: a kind of output (`text`, `embeddings`…), or `all`.
-            key: the key that the call is counted for.
-
-        Raises:
-            UpstreamError: OpenRouter does not answer.
-        """
-        return await self.get("/models", {"output_modalities": output}, key=key)
-
-    async def model(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return one model by its id or alias: `data` is its row; no key is needed.
-
-        Raises:
-            ModelUnavailable: there is no such model.
-            UpstreamError: OpenRouter does not answer.
-        """
-        return await self.get(f"/model/{quote(model)}", key=key)
-
-    async def endpoints(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return the providers of a model: `data.endpoints` has their prices, limits and speed.
-
-        Raises:
-            ModelUnavailable: there is no such model.
-            UpstreamError: OpenRouter does not answer.
-        """
-        return await self.get(f"/models/{quote(model)}/endpoints", key=key)
-
-    async def zero_retention_endpoints(self, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return the endpoints of all models that keep no data, as `data`; no key is needed."""
-        return await self.get("/endpoints/zdr", key=key)
-
-    async def providers(self, *, key: UpstreamKey | None = None) -> JsonObject:
-        """Return all providers with their policies, as the list `data`."""
-        return await self.get("/providers", key=key)
-
-    # the account
-
-    async def key_status(self, key: UpstreamKey) -> JsonObject:
-        """Return the limits and usage of a key, as the object `data`; amounts are in USD."""
-        return await self.get("/key", key=key)
-
-    async def credits(self, key: UpstreamKey) -> JsonObject:
-        """Return the purchased and used credits in USD, as `data`; needs a management key."""
-        return await self.get("/credits", key=key)
-
-    async def activity(self, key: UpstreamKey, date: str | None = None) -> JsonObject:
-        """Return usage by day, model and provider over 30 completed UTC days, as the list `data`.
-
-        Args:
-            key: a management key.
-            date: one day, `YYYY-MM-DD`; None: all 30.
-        """
-        return await self.get("/activity", {"date": date} if date else None, key=key)
-
-    async def generation(self, generation_id: str, key: UpstreamKey) -> JsonObject:
-        """Return the cost and the tokens of one call, as the object `data`.
-
-        Raises:
-            ModelUnavailable: the call is unknown, as it is for some minutes after it was made
-                (404).
-            UpstreamError: the key is refused, or OpenRouter does not answer.
-        """
-        return await self.get("/generation", {"id": generation_id}, key=key)
-
-    # other calls to models: JSON in, JSON out
-
-    async def embeddings(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return vectors for texts; `body` is OpenAI's request for embeddings."""
-        return await self.post("/embeddings", body, key=key)
-
-    async def rerank(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return documents in order of relevance."""
-        return await self.post("/rerank", body, key=key)
-
-    async def images(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return images for a prompt."""
-        return await self.post("/images", body, key=key)
-
-    async def transcriptions(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return the text of speech; the audio is sent in base64 in the body."""
-        return await self.post("/audio/transcriptions", body, key=key)
-
-    # every JSON call
-
-    async def get(
-        self,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        *,
-        key: UpstreamKey | None = None,
-    ) -> JsonObject:
-        """GET a JSON object; retried once if the connection broke after the request was sent.
-
-        Raises:
-            UpstreamError: OpenRouter refused or failed; `UpstreamTimeout` after `timeout_s`.
-            ProtocolError: the reply is not a JSON object.
-        """
-        target = f"{path}?{urlencode(query)}" if query else path
-        try:
-            return await self._request_json("GET", target, b"", key)
-        except PossiblyAccepted:
-            return await self._request_json("GET", target, b"", key)
-
-    async def post(
-        self, path: str, body: JsonObject, *, key: UpstreamKey | None = None
-    ) -> JsonObject:
-        """POST a JSON object and return the JSON object of the reply; nothing is retried.
-
-        Raises:
-            UpstreamError: OpenRouter refused or failed; `UpstreamTimeout` after `timeout_s`.
-            ProtocolError: the reply is not a JSON object.
-        """
-        return await self._request_json("POST", path, orjson.dumps(body), key)
-
-    async def _request_json(
-        self, method: str, path: str, body: bytes, key: UpstreamKey | None
-    ) -> JsonObject:
-        headers = {**self._build_headers(key), "Accept": "application/json"}
-        request = HttpRequest(method=method, path=path, headers=headers, body=body)
-        deadline_s = asyncio.get_running_loop().time() + self._timeout_s
-        name = path.partition("?")[0]
-        try:
-            exchange = await self._transport.start(request, deadline_s=deadline_s)
-            status, reply_headers = exchange.status, exchange.headers
-            try:
-                reply = await read_all(exchange)
-            finally:
-                # a body that was read to its end leaves the connection reusable all the same
-                await exchange.close(is_complete=False)
-        except TimeoutError as error:
-            raise UpstreamTimeout(
-                f"{name} has not answered within {self._timeout_s:g} s. Try again."
-            ) from error
-        return _decode_object(name, status, reply, reply_headers)
-
-    def _build_headers(self, key: UpstreamKey | None) -> dict[str, str]:
-        headers = dict(self._headers)
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key.secret}"
-        return headers
-
-
-def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> JsonObject:
-    """Return the JSON object of a reply; raise its error, including one inside a 200."""
-    if status >= 400:
-        raise error_from_body(status, body, headers)
-    try:
-        parsed: Any = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        message = f"{name} answered with something other than JSON."
-        raise ProtocolError(message, status=status) from error
-    if status >= 300 or not isinstance(parsed, dict):
-        raise ProtocolError(f"{name} answered {status} without a JSON object.", status=status)
-    parsed = cast("dict[str, Any]", parsed)
-    if "error" in parsed and parsed["error"] and "data" not in parsed:
-        raise error_from_body(status, body, headers)
-    return parsed
 
 
 def _body_overrides(call: Call, dialect: Dialect) -> JsonObject | None:

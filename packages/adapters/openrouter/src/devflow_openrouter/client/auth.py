@@ -8,7 +8,7 @@ from devflow_upstream.keys import KeyPool, key_id
 from devflow_upstream.limits import LimitRules
 from devflow_upstream.policies.key_rotation import KeyRotation
 
-__all__ = ["KeyPool", "KeyRotation", "build_key_pool", "key_id"]
+__all__ = ["KEYS_PAGE", "KeyPool", "KeyRotation", "build_key_pool", "key_id"]
 
 _LIMITS = LimitRules(
     # the money in flight of an account depends on the next request, not on the key
@@ -20,15 +20,17 @@ _LIMITS = LimitRules(
 
 What a key or an account may spend is reported as 402 or 403, and keeps the key from all models.
 """
+KEYS_PAGE = "https://openrouter.ai/keys"
+"""Where a user makes a key."""
 _NO_KEY_MESSAGE = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a key of your own."
 
 
 def build_key_pool(settings: Settings) -> KeyPool:
     """Return the pool of the gateway's own keys, in rotation; it may be empty."""
-    single = settings.api_key.get_secret_value() if settings.api_key else None
+    pool = [key.get_secret_value() for key in settings.api_keys]
     return KeyPool(
-        [key.get_secret_value() for key in settings.api_keys],
-        single,
+        pool,
+        next((key for key in settings.server_keys() if key not in pool), None),
         no_key_message=_NO_KEY_MESSAGE,
         limits=_LIMITS,
     )

@@ -58,13 +58,17 @@ class ModelsApi(Protocol):
         ...
 
 
-def make_catalogue(settings: Settings) -> LiveCatalogue:
+def make_catalogue(settings: Settings, *, rows: ModelRows | None = None) -> LiveCatalogue:
     """Return the shipped list with the user's corrections; fetched lists stay in memory.
+
+    Args:
+        settings: the corrections.
+        rows: applied to every list instead of the settings' corrections, which they include.
 
     Raises:
         ConfigurationError: a correction is wrong.
     """
-    return _build_catalogue(settings.models, None)
+    return _build_catalogue(settings.models if rows is None else rows, None)
 
 
 def open_catalogue(

@@ -1,4 +1,4 @@
-"""The clauses: one table, and the checks behind it, by what they are about."""
+"""Holds the clauses: one table, and the checks behind it, by subject."""
 
 from devflow_cli.conformance.clauses.table import CLAUSES
 

@@ -24,7 +24,7 @@ async def stream_grammar(probe: Probe) -> str:
 
 
 async def one_role(probe: Probe) -> str:
-    """A stream names the role once: SDKs that add deltas up read `assistantassistant` otherwise."""
+    """A stream names the role once: SDKs that add up deltas would read `assistantassistant`."""
     roles = [delta["role"] for delta in await _hear_deltas(probe) if delta.get("role")]
     require(len(roles) <= 1, f"the role is in {len(roles)} deltas: send it in the first only")
     return "once" if roles else "never"
@@ -58,6 +58,7 @@ async def json_mode(probe: Probe) -> str:
     more = {"response_format": {"type": "json_object"}}
     question = "Describe Paris in one short sentence, in JSON."
     found = await probe.try_to_send(Inquiry(question=question, more=more))
+    # refusals of models and gateways that have no JSON mode
     if found.status in (400, 404, 422):
         raise ClauseNotShown(f"the model cannot do it here: {found.excerpt}")
     require(found.status == 200, f"the answer has status {found.status}: {found.excerpt}")

@@ -1,4 +1,4 @@
-"""Checks what a client is told when its request is refused."""
+"""Checks how a client learns that its request is refused."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from devflow_cli.conformance.speech import Inquiry
 from devflow_cli.conformance.terms import require
 
 _NO_MODEL = "no-such-model-of-devflow-doctor"
+# the names that vendors, routers and Cloudflare use
 _ID_HEADER = re.compile(r"(request|call|generation|trace)-?id$|^cf-ray$")
 
 
 async def error_status(probe: Probe) -> str:
-    """What is wrong with a request gets a status of 400 to 499: SDKs raise by it."""
+    """A faulty request gets a status of 400 to 499, by which SDKs raise their errors."""
     found = await _hear_refusals(probe)
     for name, one in found.items():
         has_event = any(probe.speech.find_error(event.json) for event in one.events)
-        # a stream whose head has left can only tell it by an event
+        # a stream whose head is sent can only report it in an event
         require(
             400 <= one.status < 500 or (one.status == 200 and has_event),
             f"{name} gets status {one.status}: clients take it for an answer, or try again",
@@ -39,7 +40,7 @@ async def error_shape(probe: Probe) -> str:
 
 
 async def request_id(probe: Probe) -> str:
-    """An error names its request, in a header or in its body, so that it can be asked about."""
+    """An error names its request, in a header or in its body, so that it can be traced."""
     for name, one in (await _hear_refusals(probe)).items():
         headers = [key for key in one.headers if _ID_HEADER.search(key.lower())]
         require(
@@ -63,5 +64,6 @@ async def _ask_for_refusals(probe: Probe) -> Mapping[str, Recording]:
     }
     if probe.key is not None:
         bad = "wrong-key-of-devflow-doctor"
+        # with the invalid body, so that a gateway that checks no keys calls no model either
         found["a wrong key"] = await probe.post(path, wrong, authorization=f"Bearer {bad}")
     return found

@@ -10,11 +10,12 @@ from devflow_core.addresses import is_loopback
 from devflow_cli.conformance.probe import Probe
 from devflow_cli.conformance.terms import ClauseSkipped, require
 
+# a request from another site's page, and one after DNS rebinding
 _STRANGERS = ({"origin": "https://evil.example"}, {"host": "evil.example"})
 
 
 async def reachable(probe: Probe) -> str:
-    """The gateway answers over HTTP, and takes the key."""
+    """The gateway answers over HTTP, and accepts the key."""
     reply = await probe.client.get("/v1/models")
     require(reply.status_code < 500, f"GET /v1/models gets status {reply.status_code}")
     require(
@@ -25,7 +26,7 @@ async def reachable(probe: Probe) -> str:
 
 
 async def strangers(probe: Probe) -> str:
-    """Pages of other sites cannot use a gateway of this machine that asks for no key."""
+    """Pages of other sites cannot use a gateway on this machine that requires no key."""
     bare = await _send_bare(probe, {})
     if bare.status_code in (401, 403):
         return "a key is asked for"
@@ -47,5 +48,6 @@ async def _send_bare(probe: Probe, headers: Mapping[str, str]) -> httpx.Response
     body = probe.speech.invalid_body(probe.model)
     path, client = probe.speech.path, probe.client
     request = client.build_request("POST", path, json=body, headers=dict(headers))
+    # the client adds the key to every request
     request.headers.pop("authorization", None)
     return await client.send(request)

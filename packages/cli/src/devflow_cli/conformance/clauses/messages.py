@@ -20,9 +20,10 @@ from devflow_cli.conformance.speech.messages import BETAS
 from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, ClauseSkipped, require
 
 MAX_CACHED_TOKENS = 6000
-"""Upper bound of the prompt that is sent again; Claude Haiku 4.5 caches none below 4,096 tokens."""
+"""The most tokens of the prompt that is sent again; Claude Haiku 4.5 caches none below 4,096."""
 MAX_THINKING_TOKENS = 1536
 """Tokens of a reply whose thinking may take 1,024 of them."""
+# with the query that Claude Code sends
 _COUNT = "/v1/messages/count_tokens?beta=true"
 
 
@@ -69,7 +70,7 @@ async def early_usage(probe: Probe) -> str:
 
 
 async def cache(probe: Probe) -> str:
-    """A prompt marked with `cache_control` is read from the cache when it comes again."""
+    """A prompt marked with `cache_control` is read from the cache when it is sent again."""
     listed = as_object(probe.row().get("pricing"))
     if "claude" not in probe.model and not listed.get("input_cache_read"):
         raise ClauseSkipped(f"whether {probe.model} caches prompts is unknown; name a Claude")
@@ -82,10 +83,12 @@ async def cache(probe: Probe) -> str:
     messages = [{"role": "user", "content": [marked, asked]}]
     inquiry = Inquiry(question="", max_tokens=16, more={"messages": messages})
     first = await probe.ask(inquiry)
+    # twice, since a prompt may reach the cache only after the reply to it
     for number in (2, 3):
         said = await probe.ask(inquiry)
         if said.cached_tokens > 0:
             return f"{said.cached_tokens} of {said.input_tokens} tokens read the {number}. time"
+    # by the gateway's own count, the prompt was too short to be cached
     if first.input_tokens < MAX_CACHED_TOKENS // 2:
         raise ClauseNotShown(f"the prompt counts {first.input_tokens} tokens only")
     raise ClauseBroken(
@@ -109,8 +112,9 @@ async def stop_sequences(probe: Probe) -> str:
 
 
 async def thinking(probe: Probe) -> str:
-    """Thinking keeps its signature, and is taken back in the next turn with a tool result."""
+    """Thinking keeps its signature, and is accepted in the next turn with a tool result."""
     question = "Think about it, then use the read_left tool."
+    # the least that the API accepts
     more = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
     asked = Inquiry(
         question=question,
@@ -151,7 +155,7 @@ async def thinking(probe: Probe) -> str:
 
 
 async def unknown_fields(probe: Probe) -> str:
-    """Fields that the upstream may not know are passed on or ignored, and the request answered."""
+    """Fields that the upstream may not know are passed on or ignored, but never refused."""
     more = {
         "thinking": {"type": "adaptive", "display": "updates"},
         "output_config": {"effort": "medium"},
@@ -165,14 +169,15 @@ async def unknown_fields(probe: Probe) -> str:
 
 
 async def unknown_betas(probe: Probe) -> str:
-    """Unknown values of `anthropic-beta` are passed on or ignored, and the request answered."""
+    """Unknown values of `anthropic-beta` are passed on or ignored, but never refused."""
     asked = Inquiry(question="Reply with exactly: ok", max_tokens=64)
+    # the date of no release, so that no gateway can know the value
     await probe.send(asked, anthropic_beta=f"{BETAS},something-new-2027-01-01")
     return "answered"
 
 
 async def deferred_tools(probe: Probe) -> str:
-    """Tools with `defer_loading` and results with `tool_reference` are taken."""
+    """Tools with `defer_loading` and results with `tool_reference` are accepted."""
     schema = {"type": "object", "properties": {"query": {"type": "string"}}}
     tools: list[JsonObject] = [
         {"name": "ToolSearch", "description": "Find tools.", "input_schema": schema},
@@ -202,6 +207,7 @@ async def count_tokens(probe: Probe) -> str:
     """`count_tokens` counts many requests at once; without it, `/context` costs paid calls."""
     short = {"model": probe.model, "messages": [{"role": "user", "content": "Say ok."}]}
     long = {"model": probe.model, "messages": [{"role": "user", "content": "Say ok. " * 200}]}
+    # Claude Code's `/context` sends 10 to 30 at once
     bodies = [short] * 12 + [long]
     found = await asyncio.gather(*[probe.post(_COUNT, body) for body in bodies])
     for one in found:

@@ -1,4 +1,4 @@
-"""Checks that what a request says reaches the model, for the most part with code words.
+"""Checks that all parts of a request reach the model, for the most part with code words.
 
 Each word stands where a gateway may lose it, and one more stands in the question itself. A model
 that repeats only the question's word was not given the others; one that repeats none proves
@@ -26,7 +26,9 @@ CLEARER = (
     " in one line. They are harmless and meant to be repeated."
 )
 READ_BOTH = ("read_left", "read_right")
+# characters of one to four bytes, and some that are joined from several
 _ECHO = "Zürich, 東京, Київ: 🙂🚀🧑‍🚀🇨🇭 naïve café ☕ 数学 Ωμέγα 🧡🧡"
+# as OpenAI's strict mode demands: every property is required, and no other is allowed
 _CITY = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "inhabitants": {"type": "integer"}},
@@ -67,7 +69,7 @@ async def repeat_words(probe: Probe, inquiry: Inquiry, told: Mapping[str, str], 
 
 
 async def system_prompt(probe: Probe) -> str:
-    """What the system prompt says reaches the model."""
+    """The text of the system prompt reaches the model."""
     word = make_word()
     text = f"You are a brief assistant. The code word of the system is {word}."
     inquiry = Inquiry(question="", system=text)
@@ -76,7 +78,7 @@ async def system_prompt(probe: Probe) -> str:
 
 
 async def late_system(probe: Probe) -> str:
-    """What a system or developer message inside of the conversation says reaches the model."""
+    """The text of a system or developer message inside the conversation reaches the model."""
     word = make_word()
     text = f"The working directory is /work. The code word of the directory is {word}."
     inquiry = Inquiry(question="", late_system=text)
@@ -102,6 +104,7 @@ async def image(probe: Probe) -> str:
     without = await probe.ask(Inquiry(question=question, max_tokens=256))
     with_it = await probe.ask(Inquiry(question=question, max_tokens=256, has_picture=True))
     more = with_it.input_tokens - without.input_tokens
+    # the picture takes at least 85 tokens, but the count may be an estimate
     if more >= 40:
         return f"{more} tokens more, and the answer is {with_it.text.strip()[:20]!r}"
     if not without.input_tokens or not with_it.input_tokens:
@@ -112,7 +115,7 @@ async def image(probe: Probe) -> str:
 
 
 async def utf8(probe: Probe) -> str:
-    """Text in all scripts comes back whole, also where a stream is cut inside of a character."""
+    """Text in all scripts comes back whole, even where a stream is cut inside a character."""
     question = f"Reply with exactly: {_ECHO}"
     seen: list[str] = []
     for stream in (True, False):
@@ -130,9 +133,10 @@ async def utf8(probe: Probe) -> str:
 
 
 async def max_tokens(probe: Probe) -> str:
-    """The limit of tokens holds, and the reply says that it ended there."""
+    """The limit on tokens holds, and the reply says that it ended there."""
     question = "Count from 1 to 300, one number per line, without leaving any out."
     said = await probe.ask(Inquiry(question=question, max_tokens=32))
+    # some room above 32, since vendors count differently
     require(
         said.output_tokens <= 40 and len(said.text) <= 400,
         f"with a limit of 32 tokens the reply has {said.output_tokens}: the limit is not passed on",
@@ -150,6 +154,7 @@ async def structured(probe: Probe) -> str:
     """A reply fits the JSON schema that the request demands."""
     inquiry = Inquiry(question="Describe Paris in one short sentence.", schema=_CITY)
     found = await probe.try_to_send(inquiry)
+    # the statuses with which vendors and routers refuse what a model cannot do
     if found.status in (400, 404, 422):
         raise ClauseNotShown(f"the model cannot do it here: {found.excerpt}")
     require(found.status == 200, f"the answer has status {found.status}: {found.excerpt}")

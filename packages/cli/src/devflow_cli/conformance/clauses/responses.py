@@ -12,6 +12,7 @@ from devflow_cli.conformance.recording import JsonObject
 from devflow_cli.conformance.speech import Inquiry
 from devflow_cli.conformance.terms import ClauseNotShown, require
 
+# how Codex asks for reasoning, since it stores no state at the provider
 _SEALED = {
     "include": ["reasoning.encrypted_content"],
     "reasoning": {"effort": "low", "summary": "auto"},
@@ -51,7 +52,7 @@ async def codex_fields(probe: Probe) -> str:
 
 
 async def reasoning(probe: Probe) -> str:
-    """Reasoning comes sealed without being stored, and is taken back in the next turn."""
+    """Reasoning comes sealed without being stored, and is accepted in the next turn."""
     question = "Think about it, then use the read_left tool."
     asked = Inquiry(question=question, tools=READ_BOTH[:1], stream=True, more=_SEALED)
     said = await probe.ask(asked)

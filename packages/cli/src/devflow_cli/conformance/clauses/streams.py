@@ -1,4 +1,4 @@
-"""Checks when a stream comes, how it ends early, and what it says of its cost."""
+"""Checks when a stream comes, how it ends early, and what it reports as its cost."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from devflow_cli.conformance.stand_in import GAP_S, StandIn
 from devflow_cli.conformance.terms import ClauseBroken, ClauseNotShown, ClauseSkipped, require
 
 MIN_SPAN = 0.1
-"""A stream's text comes over at least this share of the time from the question to its end: a reply
-of 150 tokens takes longer to write than to begin, even where the model is asked first to think."""
+"""The least share of the time from question to end over which a stream's text must come.
+
+A reply of 150 tokens takes longer to write than to begin, even where the model is asked first to
+think.
+"""
 CLEAR_SPAN_S = 0.5
-"""Text that comes over so many seconds was not held back, however long its beginning took."""
+"""Seconds over which text must come to prove that it was not held back, late as it may begin."""
 MIN_TOTAL_S = 0.25
-"""A faster reply may come in one piece from a gateway that holds nothing back."""
+"""Seconds below which a reply may come in one piece although nothing holds it back."""
 _COUNTING = "Count from 1 to {count}, one number per line, and write nothing else."
 _NO_STAND_IN = (
     "not seen from outside: run the gateway over `devflow sandbox` and give its root as --stand-in"
@@ -24,7 +27,7 @@ _NO_STAND_IN = (
 
 
 async def answers(probe: Probe) -> str:
-    """A small request is answered: with text, the reason of its end and the model's name."""
+    """A small request is answered with text, the reason for its end and the model's name."""
     found: Recording = await hear_hello(probe, stream=False)
     said = probe.understand(found)
     require(said.text.strip(), f"the reply holds no text: {found.excerpt}")
@@ -46,6 +49,7 @@ async def usage(probe: Probe) -> str:
             f"the total of a {name} is {said.total_tokens}, not the sum of its parts",
         )
     apart = abs(whole.input_tokens - streamed.input_tokens)
+    # two providers may have counted the same prompt
     require(
         apart <= max(8, whole.input_tokens // 10),
         f"one prompt has {whole.input_tokens} tokens whole, {streamed.input_tokens} streamed",
@@ -56,6 +60,7 @@ async def usage(probe: Probe) -> str:
 async def in_time(probe: Probe) -> str:
     """Text comes as it is written: a stream is not held back until its end."""
     share, total_s = 0.0, 0.0
+    # the second try is longer, in case the model wrote the first reply at once
     for count in (60, 120) if probe.stand_in is None else (40, 40):
         async with AsyncExitStack() as stack:
             if probe.stand_in is not None:
@@ -83,6 +88,7 @@ async def cancel(probe: Probe) -> str:
     inquiry = Inquiry(question=_COUNTING.format(count=120), stream=True)
     body = probe.speech.write(inquiry, probe.model)
     async with _slowed(probe, probe.stand_in):
+        # before the call is made, so that it is the first one after these
         since = await probe.stand_in.count_calls()
         await leave_at_text(
             probe.client, probe.speech.path, body, probe.speech.headers, probe.speech.find_text
@@ -117,6 +123,7 @@ async def hear_hello(probe: Probe, *, stream: bool) -> Recording:
 
 
 def _slowed(probe: Probe, stand_in: StandIn) -> AbstractAsyncContextManager[None]:
+    # a fault's path is below the API's root, and has no query
     path = probe.speech.path.removeprefix("/v1").split("?")[0]
     return stand_in.playing({"kind": "slow", "gap_s": GAP_S}, path)
 

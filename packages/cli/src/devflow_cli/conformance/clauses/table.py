@@ -1,4 +1,4 @@
-"""The table of all clauses, in the order in which they are checked."""
+"""Lists all clauses, in the order in which they are checked."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ _ANSWERS = ("answers",)
 def _common(group: Group) -> tuple[Clause, ...]:
     """Return the clauses that every dialect has."""
     return (
+        # first: without an answer the clauses that need it are skipped, and cost nothing
         Clause(group, streams.answers, _ONCE),
         Clause(group, streams.usage, _TWICE, _ANSWERS),
         Clause(group, streams.in_time, _TWICE, _ANSWERS),
+        # a stream that is held back has no text to leave at
         Clause(group, streams.cancel, _ONCE, (*_ANSWERS, "in_time")),
         Clause(group, streams.broken_stream, _ONCE, _ANSWERS),
         Clause(group, prompts.late_system, _TWICE, _ANSWERS),
@@ -47,6 +49,7 @@ _THINKING = Effort(calls=2, output_tokens=messages.MAX_THINKING_TOKENS)
 _SMALL = Effort(output_tokens=64)
 
 CLAUSES: tuple[Clause, ...] = (
+    # first: the clauses that ask a model are skipped if it fails
     Clause("gateway", gateway.reachable, _FREE),
     Clause("gateway", gateway.strangers, _FREE),
     *_common("messages"),

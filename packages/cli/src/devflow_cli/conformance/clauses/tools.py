@@ -1,4 +1,4 @@
-"""Checks that tool calls come whole out of a stream, and that results are taken by their ids."""
+"""Checks that tool calls come whole out of a stream, and that their results are matched by id."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from devflow_cli.conformance.recording import as_object, as_objects
 from devflow_cli.conformance.speech import Inquiry, Utterance
 from devflow_cli.conformance.terms import ClauseNotShown, require
 
+# the second is for models that prefer to call one tool at a time
 _QUESTIONS = (
     "Use the read_left tool and use the read_right tool now, both in the same reply.",
     "You must call the read_left tool and call the read_right tool at once, as two parallel tool"
@@ -18,7 +19,7 @@ _QUESTIONS = (
 
 
 async def tool_calls(probe: Probe) -> str:
-    """Two tool calls in one stream keep their own ids and inputs, and their ids are taken back."""
+    """Two tool calls in one stream keep their ids and inputs, and their results are accepted."""
     said = await _hear_two_calls(probe)
     ids = [one.id for one in said.calls]
     require(all(ids), "a tool call has no id: its result cannot be sent back")

@@ -1,4 +1,4 @@
-"""The grammar of a stream of Anthropic's Messages.
+"""Defines the grammar of a stream of Anthropic's Messages, and finds where a stream leaves it.
 
     stream := message_start block* message_delta+ message_stop
     block  := content_block_start content_block_delta* content_block_stop
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from devflow_cli.conformance.recording import JsonObject
 
+# blocks of other kinds may have any delta
 _DELTAS = {
     "text": {"text_delta", "citations_delta"},
     "thinking": {"thinking_delta", "signature_delta"},
@@ -45,14 +46,14 @@ def find_fault(events: Sequence[tuple[str, JsonObject]]) -> str | None:
 
 @dataclass(slots=True)
 class _Place:
-    """Where in the grammar a stream is."""
+    """The place in the grammar that a stream has reached."""
 
     index: int = -1
-    """Number of the last block that began."""
+    """The number of the last block that began."""
     open_kind: str | None = None
     """The kind of the open block; None between blocks."""
     has_delta: bool = False
-    """Whether `message_delta` has come, behind which no block may begin."""
+    """Whether `message_delta` has come, after which no block may begin."""
 
     def go_on(self, kind: str, data: JsonObject) -> str | None:
         """Take one event; return what is wrong with it here, None if nothing is."""

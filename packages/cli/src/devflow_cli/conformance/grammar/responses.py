@@ -1,4 +1,4 @@
-"""The grammar of a stream of OpenAI's Responses.
+"""Defines the grammar of a stream of OpenAI's Responses, and finds where a stream leaves it.
 
     stream := created in_progress? item* (completed | incomplete | failed)
     item   := output_item.added (events of this item)* output_item.done
@@ -17,6 +17,7 @@ from devflow_cli.conformance.speech.responses import FINAL_EVENTS
 
 def find_fault(events: Sequence[JsonObject]) -> str | None:
     """Return the first fault of a stream, given as the data of its events; None if none."""
+    # a `keepalive` may come anywhere, and belongs to no item
     kinds = [str(one.get("type")) for one in events if one.get("type") != "keepalive"]
     if not kinds or kinds[0] != "response.created":
         return f"the first event is {kinds[0] if kinds else 'missing'}, not response.created"
@@ -34,6 +35,7 @@ def _find_item_fault(events: Sequence[JsonObject]) -> str | None:
     pieces: dict[object, str] = {}
     for event in events:
         kind, index = str(event.get("type")), event.get("output_index")
+        # an event without an index concerns the whole response
         if index is None:
             continue
         if kind == "response.output_item.added":

@@ -33,6 +33,7 @@ class ChatSpeech:
             "max_tokens": inquiry.max_tokens,
             "messages": _write_messages(inquiry),
         }
+        # a stream has no usage unless the request asks for it
         if inquiry.stream:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         if inquiry.tools:
@@ -79,6 +80,7 @@ class ChatSpeech:
         text, finish = "", None
         calls: list[JsonObject] = []
         for event in (one.json for one in events):
+            # the usage comes in an event of its own, without choices
             reply |= {"usage": event.get("usage") or reply["usage"]}
             for choice in cast("list[JsonObject]", event.get("choices") or [])[:1]:
                 delta = cast(JsonObject, choice.get("delta") or {})

@@ -26,14 +26,14 @@ class Inquiry:
     stream: bool = False
     system: str | None = None
     late_system: str | None = None
-    """Text of a system or developer message inside the conversation."""
+    """The text of a system or developer message inside the conversation."""
     tools: Sequence[str] = ()
     """Names of the tools on offer; a tool's input is the end of its name: `left` of `read_left`."""
     results: Sequence[tuple[str, str]] = ()
-    """For each tool in order: the id of a call that was made, and its result."""
+    """The id of a call that was made, and its result, for each tool in order."""
     max_tokens: int = MAX_OUTPUT_TOKENS
     stop: str | None = None
-    """Where the reply has to stop; for `messages` only."""
+    """The text at which the reply has to stop; for `messages` only."""
     schema: JsonObject | None = None
     has_picture: bool = False
     more: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -47,18 +47,18 @@ class HeardCall:
     id: str
     name: str
     arguments: str
-    """As JSON text."""
+    """The arguments as JSON text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """What a reply says; a streamed reply is put together leniently."""
+    """The content of a reply; a streamed reply is put together leniently."""
 
     text: str
     calls: tuple[HeardCall, ...]
     ending: Ending
     input_tokens: int
-    """The whole prompt, with what was read from a cache or written to one."""
+    """The tokens of the whole prompt, with those read from a cache or written to one."""
     output_tokens: int
     cached_tokens: int
     total_tokens: int | None
@@ -72,7 +72,7 @@ class Speech(Protocol):
 
     group: Group
     path: str
-    """Path and query of the requests, below the gateway's URL."""
+    """The path and query of the requests, below the gateway's URL."""
     headers: Mapping[str, str]
 
     def write(self, inquiry: Inquiry, model: str) -> JsonObject:
@@ -114,7 +114,9 @@ class Speech(Protocol):
 def make_picture() -> str:
     """Return a red square as a PNG in base64."""
     size = _PICTURE_PIXELS
+    # PNG: each row begins with its filter, 0 for none
     rows = (b"\x00" + b"\xd0\x10\x10" * size) * size
+    # PNG: 8 bits a sample, colour type 2 (RGB)
     head = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
     made = b"".join(

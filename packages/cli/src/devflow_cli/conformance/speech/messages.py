@@ -33,7 +33,7 @@ _PIECES = {
     "signature_delta": "signature",
     "input_json_delta": "partial_json",
 }
-"""The field of each kind of delta; but for the last it is the block's field as well."""
+"""The field of each kind of delta; except for the last, the block has it under this name too."""
 
 
 class MessagesSpeech:
@@ -41,6 +41,7 @@ class MessagesSpeech:
 
     group: Group = "messages"
     path = "/v1/messages?beta=true"
+    # a gateway may recognize Claude Code by these
     headers: Mapping[str, str] = {
         "anthropic-version": "2023-06-01",
         "anthropic-beta": BETAS,
@@ -108,7 +109,7 @@ class MessagesSpeech:
                     _add_delta(blocks.setdefault(event["index"], {"type": "?"}), event["delta"])
                 case "message_delta":
                     message |= event["delta"]
-                    # null is no news: it must not replace what the start said
+                    # null adds nothing: it must not replace what the start said
                     said = cast(JsonObject, event.get("usage") or {})
                     usage |= {key: value for key, value in said.items() if value is not None}
                 case _:

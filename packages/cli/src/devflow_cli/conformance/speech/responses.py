@@ -79,6 +79,7 @@ class ResponsesSpeech:
         )
 
     def assemble(self, events: Sequence[TimedEvent]) -> JsonObject:
+        # the final event holds the whole reply, so the others need not be added up
         for event in (one.json for one in reversed(events)):
             if event.get("type") in FINAL_EVENTS:
                 return cast(JsonObject, event["response"])
@@ -93,7 +94,7 @@ class ResponsesSpeech:
         return {"model": model, "store": False, "input": 5}
 
     def find_error(self, body: JsonObject) -> str | None:
-        # in a stream it is an event of its own, or inside of the response that failed
+        # in a stream it is a separate event, or inside the response that failed
         if body.get("type") == "error" and "error" not in body:
             return str(body.get("code") or "error") if body.get("message") else None
         response = body.get("response")

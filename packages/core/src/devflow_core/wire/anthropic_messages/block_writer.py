@@ -48,7 +48,11 @@ class BlockWriter:
         return max(1, self._written.size.estimate_tokens(family_of(self._model)))
 
     def add(self, delta: Delta) -> bytes:
-        """Return the bytes to send for a delta; empty if it has to wait, or its block is closed."""
+        """Return the bytes that can be sent now, which may be those of deltas that waited before.
+
+        The delta itself waits while another call is incomplete, and is dropped if its block is
+        closed.
+        """
         key = self._key(delta)
         if key in self._closed:
             return b""  # cannot be reopened: blanks after complete arguments, or a late signature
@@ -72,7 +76,7 @@ class BlockWriter:
         return self._open is not None and self._open.key == key
 
     def _drain(self) -> bytes:
-        """Write what waits, as long as the block before it is complete."""
+        """Write everything that waits, as long as the block before it is complete."""
         written = b""
         while self._waiting and (self._open is None or self._open.is_complete()):
             written += self._write_next()

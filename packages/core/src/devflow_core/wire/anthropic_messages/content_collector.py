@@ -56,7 +56,7 @@ class ContentCollector:
                 self._message[key] = value
 
     def to_raw_response(self, usage: JsonObject) -> OpaquePart | None:
-        """Return what the hub cannot express, and the usage as received; None without either."""
+        """Return what the hub cannot express, with the usage as received; None if there is none."""
         body: dict[str, Any] = {}
         if self._has_more:
             body["content"] = [self._join_block(index) for index in sorted(self._blocks)]

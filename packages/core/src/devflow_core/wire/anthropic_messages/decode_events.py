@@ -154,7 +154,11 @@ class MessagesDecoder(FrameDecoder):
                 return Opaque(kind="content_block_start", body=block, is_content=is_content)
 
     def _decode_call(self, block: JsonObject, index: int, *, is_complete: bool) -> ToolCallDelta:
-        """Decode the start of a call; hold back arguments in it, since pieces may replace them."""
+        """Decode the start of a call.
+
+        Arguments in the start of a streamed call are held back, since later pieces may replace
+        them.
+        """
         call = self._calls.setdefault(index, len(self._calls))
         arguments = lenient.as_arguments(block.get("input"))
         if not is_complete:
@@ -198,7 +202,7 @@ class MessagesDecoder(FrameDecoder):
         self._record_usage(end.get("usage"), data)
 
     def _record_usage(self, usage: object, data: bytes) -> None:
-        """Record the usage: later figures replace earlier ones, and those not repeated stay."""
+        """Record the usage: later figures replace earlier ones; those not repeated stay."""
         fields = lenient.as_object(usage)
         self._usage.update({key: value for key, value in fields.items() if value is not None})
         if "cost" in fields:

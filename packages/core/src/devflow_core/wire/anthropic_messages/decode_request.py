@@ -19,7 +19,7 @@ from devflow_core.wire.anthropic_messages.decode_parts import decode_content
 from devflow_core.wire.anthropic_messages.name import WIRE
 
 PLACEHOLDER_TOOL = "DeferredToolPlaceholder"
-"""A tool that Claude Code 2.1.329 sends to announce that more can be loaded; it is never called."""
+"""A tool that Claude Code 2.1.329 sends to announce that more can be loaded; never called."""
 
 _KNOWN_FIELDS = (
     "model", "messages", "system", "tools", "tool_choice", "max_tokens", "temperature", "top_p",

@@ -45,8 +45,8 @@ def encode_request(
     """Return the body for an upstream, which always asks for a stream, and what was left out.
 
     Raises:
-        InvalidRequest: it holds something that this dialect cannot express and that must not be
-            left out.
+        InvalidRequest: the request holds something that this dialect cannot express and that must
+            not be left out.
     """
     omitted = Omissions()
     body = original_body(request, WIRE)

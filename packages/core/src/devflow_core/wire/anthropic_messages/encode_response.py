@@ -39,11 +39,17 @@ _NATIVE_STOP_REASONS = frozenset(
      "model_context_window_exceeded"}
 )  # fmt: skip
 STATUSES = {Refused.code: 400}
-"""Error code → status, where it is not the error's own: Claude Code says of any 403 that it could
-not authenticate, and the refusal of a prompt has nothing to do with its key."""
+"""Error code → status, where clients misunderstand the error's own status.
+
+Claude Code reports any 403 as a failed authentication, but the refusal of a prompt has nothing
+to do with its key.
+"""
 _FILTERED = "Output blocked by content filtering policy"
-"""The words of Anthropic's API for a refusal. After a 400 in other words Claude Code (2.1.332) asks
-up to five times again, each time without another beta."""
+"""The wording of Anthropic's API for a refusal.
+
+After a 400 with any other wording Claude Code (2.1.332) repeats the request up to five times, and
+leaves out one more beta each time.
+"""
 _ERROR_TYPES = {
     401: "authentication_error",
     402: "billing_error",
@@ -136,8 +142,8 @@ def error_body(error: DevFlowError, request_id: str) -> dict[str, Any]:
 def _is_worth_repeating(error: DevFlowError) -> bool:
     """Return whether clients may repeat a request that was answered with 503.
 
-    Claude Code repeats what is called `overloaded_error` ten times, even where `x-should-retry`
-    forbids it; so that name is kept for requests that nobody was asked for.
+    Claude Code repeats an `overloaded_error` ten times, even where `x-should-retry` forbids it, so
+    that name is kept for requests that no provider has received.
     """
     return not error.attempts and not isinstance(error, KeysExhausted | LedgerCorrupt)
 

@@ -1,8 +1,8 @@
-"""Keeps replies in a form that their client may send to Anthropic later, whoever answered.
+"""Keeps replies in a form that the client can later send to Anthropic, whichever model answered.
 
 Claude Code writes replies into its session and sends them on resumption, to whatever API it is
 pointed at then. Anthropic refuses thinking that it has not signed, models that it does not have,
-and ids of calls with other characters than its own.
+and call ids with characters that its own never have.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from devflow_core.wire.body import dump
 from devflow_core.wire.reasoning import seal, unseal, vendor_of, vendor_of_model
 
 HOME_MODEL = "claude-sonnet-4-0"
-"""The name in replies to a client that asked for another vendor's model.
+"""The model's name in replies to a client that asked for another vendor's model.
 
-Claude Code 2.1.197 and later goes on at the model that the last reply names, if it knows the name
-and Anthropic still has the model; 2.1.332 otherwise goes on at the model that was asked for, unless
-the name is one that it knows as retired. This one is known and retired, so every version comes home
-to its user's own model, and sends the thinking of that model unchanged.
+Claude Code 2.1.197 and later continues with the model that the last reply names, if it knows the
+name and Anthropic still has the model; 2.1.332 otherwise continues with the requested model, unless
+it knows the name as retired. This one is known and retired, so every version returns to its user's
+own model, and sends the thinking of that model unchanged.
 """
 
 _T = TypeVar("_T")
@@ -43,7 +43,7 @@ Find = Callable[[str], Sequence[Reasoning]]
 def name_at_anthropic(asked: str) -> str:
     """Return the model that a resumable reply names.
 
-    The one asked for, as Anthropic spells it; `HOME_MODEL` if it is not Anthropic's.
+    It is the requested model as Anthropic spells it, or `HOME_MODEL` if that is not Anthropic's.
     """
     bare = asked.removesuffix("[1m]").rpartition("anthropic/")[2].replace(".", "-")
     return bare if _ANTHROPIC_NAME.fullmatch(bare) else HOME_MODEL
@@ -95,7 +95,7 @@ class ResumableFrames:
         body["message"] = {**message, **name_fields(self._name, message.get("model"))}
 
     def _renumber(self, event: Event, frame: bytes) -> bytes:
-        """Close the gap that dropped blocks have left, since clients keep blocks by their index."""
+        """Close the gap that dropped blocks leave, since clients identify blocks by their index."""
         found = _INDEX.findall(frame)
         if not found:
             return frame
@@ -140,7 +140,7 @@ def _is_signed(part: Reasoning) -> bool:
 
 
 def filter_blocks(blocks: Sequence[JsonObject], model: str | None) -> list[JsonObject]:
-    """Return the blocks of a reply, filtered as by `filter_parts`, with ids of calls cleaned."""
+    """Return the blocks of a reply, filtered as by `filter_parts` and with cleaned call ids."""
     is_own = is_signed_by_anthropic(model)
     return [
         {**one, "id": clean_tool_id(str(one.get("id")))} if one.get("type") == "tool_use" else one
@@ -152,8 +152,8 @@ def filter_blocks(blocks: Sequence[JsonObject], model: str | None) -> list[JsonO
 def reasoning_by_call(parts: Sequence[Part], model: str) -> dict[str, tuple[Reasoning, ...]]:
     """Return the reasoning that a reply's client was not given, by the id of the call after it.
 
-    It is marked with its model, so that other vendors' models do not get it. Reasoning that no call
-    follows is left out.
+    Each piece is marked with its model, so that other vendors' models do not get it. Reasoning that
+    no call follows is left out.
     """
     found: dict[str, tuple[Reasoning, ...]] = {}
     waiting: list[Reasoning] = []
@@ -169,7 +169,7 @@ def reasoning_by_call(parts: Sequence[Part], model: str) -> dict[str, tuple[Reas
 def restore_reasoning(request: ChatRequest, find: Find) -> ChatRequest:
     """Return the request with kept reasoning put back before its calls; unchanged if none is kept.
 
-    In the body it is sealed, as a client that had been given it would send it.
+    In the body it is sealed, as it would be if the client had been given it and sent it back.
     """
     messages = tuple(_restore_message(one, find) for one in request.messages)
     if all(new is old for new, old in zip(messages, request.messages, strict=True)):
@@ -208,7 +208,7 @@ def _restore_body(message: JsonObject, find: Find) -> JsonObject:
 def _insert(
     items: Sequence[_T], id_of: Callable[[_T], str | None], find: Callable[[str], Sequence[_T]]
 ) -> list[_T] | None:
-    """Put what is kept of each call behind the call before it; None if nothing is kept."""
+    """Insert the reasoning kept for each call after the call before it; None if none is kept."""
     result: list[_T] = []
     behind_last_call, is_changed = 0, False
     for item in items:

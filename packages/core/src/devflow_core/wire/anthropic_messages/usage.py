@@ -1,4 +1,4 @@
-"""Reads and writes usage in Anthropic's form: disjoint counts, perhaps of several calls."""
+"""Reads and writes usage in Anthropic's form: disjoint counts, sometimes of several calls."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from devflow_core.wire.usage import cost_fields, first_present
 def decode_iterations(usage: JsonObject) -> tuple[Iteration, ...]:
     """Return the calls that made a reply of Anthropic's dialect.
 
-    Nearly always one; none if a count is missing or impossible. `usage.iterations` lists several:
-    the counts beside it cover at most the model's own calls (of their input only the first), and a
-    compaction or an advisor's call comes on top (Anthropic, "Compaction" and "Advisor tool", 2026).
+    Nearly always there is one, and none if a count is missing or impossible. `usage.iterations`
+    lists several: the counts beside it cover at most the model's own calls (of their input only the
+    first), and a compaction or an advisor's call comes on top (Anthropic, "Compaction" and "Advisor
+    tool", 2026).
     """
     reported = _parse_counts(usage)
     if reported is None:
@@ -76,7 +77,7 @@ def _parse_optional_count(value: object) -> int | None:
 
 
 def _excess(reported: Usage, counted: Usage) -> Usage:
-    """Return the reported counts that the iterations do not cover, since these may omit fields."""
+    """Return the reported counts that the iterations do not cover, since they may omit fields."""
     read = reported.cache_read_tokens - counted.cache_read_tokens
     written = reported.cache_write_tokens - counted.cache_write_tokens
     hour = reported.cache_write_1h_tokens - counted.cache_write_1h_tokens

@@ -45,4 +45,4 @@ CHAT_WITH_STATUS_CODES = replace(
     encoder_factory=partial(ChatEncoder, describe_error=status_code_fields),
     error_encoder=status_code_body,
 )
-"""The same with a router's errors, whose code is the HTTP status."""
+"""The same dialect with a router's errors, whose code is the HTTP status."""

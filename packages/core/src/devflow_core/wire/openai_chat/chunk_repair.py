@@ -1,9 +1,9 @@
 """Repairs the chunks that OpenAI's clients would misread, before they are passed on.
 
 Clients append every string of a delta to the same field of their message, and find a tool call by
-its number (`accumulate_delta` of openai-python 3.3.0, `merge_dicts` of langchain-core 1.7). So what
-comes twice is doubled, and calls with one number become one. Providers send a role with every
-chunk, the finish reason twice, and other numbers or new ids with the pieces of a call.
+its number (`accumulate_delta` of openai-python 3.3.0, `merge_dicts` of langchain-core 1.7). So a
+repeated string is doubled, and calls with the same number become one. Providers send a role with
+every chunk, the finish reason twice, and other numbers or new ids with the pieces of a call.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ChunkRepair:
         self._finished: set[int] = set()
 
     def repair_text(self, chunk: JsonObject, frame: SseFrame) -> bytes:
-        """Return what `repair` does, but faster, for a chunk that only adds text to choice 0."""
+        """Return what `repair` would, but faster, for a chunk that only adds text to choice 0."""
         raw = _cut_role(frame.raw) if self.has_begun else None
         return self.repair(chunk, frame) if raw is None else raw
 
@@ -88,7 +88,7 @@ class ChunkRepair:
 
 
 def repair_call(call: JsonObject, index: int, known_id: str | None, known_name: str | None) -> bool:
-    """Give a piece of a call its number, and leave out what was sent with an earlier piece.
+    """Give a piece of a call its number, and drop what an earlier piece has already sent.
 
     Args:
         call: the piece, which is changed in place.
@@ -126,7 +126,7 @@ def _repair_function(function: dict[str, Any], known_name: str | None) -> bool:
 
 
 def _cut_role(raw: bytes) -> bytes | None:
-    """Return a frame without its role; None if it is not clear which bytes are the role."""
+    """Return a frame without its role; None if the bytes of the role cannot be told apart."""
     # inside a string the quotes are escaped, so these are a key's or a whole value's
     start = raw.find(_ROLE)
     if start < 0 or raw.count(b'"role"') != 1:
@@ -138,7 +138,7 @@ def _cut_role(raw: bytes) -> bytes | None:
 
 
 def _blank(raw: bytes, name: bytes, value: Any) -> bytes | None:
-    """Return a frame with null in place of a field; None if it is not clear which one it is."""
+    """Return a frame with null in place of a field; None if its bytes cannot be told apart."""
     key = b'"%b"' % name
     field = b"%b:%b" % (key, dump(value))
     if raw.count(key) != 1 or field not in raw:

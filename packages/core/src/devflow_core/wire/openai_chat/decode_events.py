@@ -106,7 +106,7 @@ class ChatDecoder(FrameDecoder):
         return events
 
     def _record_usage(self, usage: JsonObject, data: bytes) -> ReportedUsage | None:
-        """Record the usage; some providers send it several times, and the last one counts."""
+        """Record the usage; some providers send it several times, and the last report counts."""
         if not usage:
             return None
         self._usage = usage_from_openai(usage) or self._usage
@@ -135,7 +135,7 @@ class ChatDecoder(FrameDecoder):
             self._decode_call(call, events)
 
     def _decode_substitute(self, delta: JsonObject, events: list[Event]) -> None:
-        """Decode what replaces the text: a refusal, or the transcript of spoken audio."""
+        """Decode content that replaces the text: a refusal, or the transcript of spoken audio."""
         refusal = lenient.as_text(delta.get("refusal"))
         self._has_refusal = self._has_refusal or refusal is not None
         spoken = lenient.as_text(lenient.as_object(delta.get("audio")).get("transcript"))
@@ -254,7 +254,7 @@ class _ReasoningIndex:
 
 
 def _parse_plain_delta(chunk: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the delta of a chunk that holds text and nothing else, as nearly all do, or None."""
+    """Return the delta of a chunk that holds only text, as nearly all do; None for any other."""
     try:
         (choice,) = chunk["choices"]
         if choice.get("finish_reason") is not None or "usage" in chunk or "error" in chunk:
@@ -271,7 +271,7 @@ def _parse_plain_delta(chunk: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _first_choice(chunk: JsonObject) -> JsonObject:
-    """Return the choice of index 0; no others are ever requested."""
+    """Return the choice with index 0; the gateway never asks for more."""
     for choice in lenient.as_objects(chunk.get("choices")):
         if not choice.get("index"):
             return choice

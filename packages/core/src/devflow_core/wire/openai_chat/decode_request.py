@@ -102,7 +102,7 @@ def _decode_messages(body: JsonObject) -> tuple[Message, ...]:
 
 
 def _flush(results: list[ToolResult], into: list[Message]) -> None:
-    """Add the results of parallel calls as one message, as the hub has them."""
+    """Append the results of parallel calls as one message, as the hub represents them."""
     if results:
         into.append(Message(role="user", parts=tuple(results)))
         results.clear()

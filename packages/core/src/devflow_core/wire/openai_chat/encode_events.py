@@ -156,6 +156,6 @@ def _encode_call_delta(event: ToolCallDelta) -> dict[str, Any]:
 
 
 def _wants_separate_usage(request: ChatRequest) -> bool:
-    """Return whether the client asked for OpenAI's usage chunk, which has no choice in it."""
+    """Return whether the client asked for OpenAI's usage chunk, which has no choices."""
     options = request.extra.get("stream_options")
     return isinstance(options, dict) and bool(options.get("include_usage"))  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]

@@ -42,8 +42,8 @@ def encode_request(
     """Return the body for an upstream, which always asks for a stream, and what was left out.
 
     Raises:
-        InvalidRequest: it holds something that this dialect cannot express and that must not be
-            left out.
+        InvalidRequest: the request holds something that this dialect cannot express and that must
+            not be left out.
     """
     omitted = Omissions()
     body = original_body(request, WIRE)
@@ -114,7 +114,7 @@ def _translate(request: ChatRequest, model: str, omitted: Omissions) -> dict[str
 
 
 class _MessageWriter:
-    """Turns each message of the hub into one message, or several if it holds tool results."""
+    """Turns each message of the hub into one message, or into several if it holds tool results."""
 
     def __init__(self, omitted: Omissions, *, is_native: bool) -> None:
         self.messages: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Collects what the hub cannot express of a chat completion: citations, images, audio, logprobs."""
+"""Collects what the hub lacks of a chat completion: citations, images, audio, logprobs."""
 
 from __future__ import annotations
 

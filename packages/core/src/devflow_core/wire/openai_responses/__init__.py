@@ -40,4 +40,4 @@ RESPONSES_WITH_STATUS_CODES = replace(
     encoder_factory=partial(ResponsesEncoder, describe_error=status_code_fields),
     error_encoder=status_code_body,
 )
-"""The same with a router's errors, whose code is the HTTP status."""
+"""The same dialect with a router's errors, whose code is the HTTP status."""

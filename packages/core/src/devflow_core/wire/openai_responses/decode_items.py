@@ -56,7 +56,7 @@ class ItemReader:
         """Add the next item.
 
         Raises:
-            InvalidRequest: it is wrong, or refers to an item that the client has not sent along.
+            InvalidRequest: the item is wrong, or refers to an item that the client has not sent.
         """
         match item.get("type", "message"):
             case "message":

@@ -43,7 +43,7 @@ class ItemWriter:
         """Add the items of one message to `items`: calls, results and reasoning are separate.
 
         Raises:
-            InvalidRequest: it holds a part that this dialect cannot express.
+            InvalidRequest: the message holds a part that this dialect cannot express.
         """
         role = str(message.extra.get("role", message.role))
         if role not in _ROLES and not self._is_native:
@@ -146,7 +146,7 @@ class ItemWriter:
 
 
 def _is_item(part: OpaquePart) -> bool:
-    """Return whether an unknown part stood among the items, not in a message's content."""
+    """Return whether an unknown part came as an item rather than in a message's content."""
     return not str(part.body.get("type", "")).startswith(("input_", "output_"))
 
 

@@ -33,8 +33,8 @@ def encode_request(
     A client's `store: true` is sent as false, and counts as left out.
 
     Raises:
-        InvalidRequest: it holds something that this dialect cannot express and that must not be
-            left out.
+        InvalidRequest: the request holds something that this dialect cannot express and that must
+            not be left out.
     """
     omitted = Omissions()
     body = original_body(request, WIRE)

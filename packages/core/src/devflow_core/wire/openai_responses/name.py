@@ -1,4 +1,4 @@
-"""Names this dialect, as requests and frames carry it."""
+"""Holds the name of this dialect, as requests and frames carry it."""
 
 from typing import Final
 

@@ -94,7 +94,7 @@ class MessageItem:
         return self._emit("response.output_text.delta", **position, delta=delta.text, logprobs=[])
 
     def is_complete(self) -> bool:
-        """Return whether another item may begin: always."""
+        """Return whether another item may begin; always true."""
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:
@@ -151,7 +151,7 @@ class ReasoningItem:
         )
 
     def is_complete(self) -> bool:
-        """Return whether another item may begin: always."""
+        """Return whether another item may begin; always true."""
         return True
 
     def end(self) -> tuple[bytes, JsonObject]:

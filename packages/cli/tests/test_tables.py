@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import io
 import os
 import pty
 import re
@@ -18,29 +19,37 @@ from pathlib import Path
 
 import pytest
 from devflow_claude_code.reading.paths import project_slug
-from devflow_cli.testing import CommandResult, run_command
+from devflow_cli import main
+from devflow_cli.run import Run
+from devflow_cli.testing import CommandResult
+from devflow_cli.views.tables import print_table
 from devflow_core.attribution import Attribution
 from devflow_core.testing import an_attempt, an_entry
 from devflow_core.usage import Usage
 from devflow_sandbox import Sandbox
 from devflow_store import Budget, Store
 from rich.cells import cell_len
+from rich.console import Console
 
-SESSIONS = Path(__file__).parents[2] / "examples" / "sessions"
+SESSIONS = Path(__file__).parents[3] / "examples" / "sessions"
 MODELS = ("anthropic/claude-haiku-4.5", "maker/a-model-whose-name-goes-on-and-on:free")
 PROJECTS = ("documentation-of-the-whole-company", "日本語のとても長いプロジェクト名")
 CLIENT = "the-build-machine-in-the-cellar"
 WIDTHS = (60, 80, 100, 160)
+NOT_SET = (
+    "OPENROUTER_API_KEYS", "CLAUDE_CONFIG_DIR", "XDG_DATA_HOME", "COLUMNS", "TTY_COMPATIBLE",
+    "FORCE_COLOR",
+)  # fmt: skip
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 Devflow = Callable[..., CommandResult]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a ledger, a budget, a client key and a session, all of long names."""
     folder = tmp_path_factory.mktemp("home")
-    data = folder / ".local" / "share" / "devflow"
+    data = folder / ".local" / "share" / "devflow" / "sandbox"
     data.mkdir(parents=True, mode=0o700)
     sessions = folder / ".claude" / "projects" / project_slug(folder)
     sessions.mkdir(parents=True)
@@ -75,26 +84,40 @@ async def _fill(data: Path) -> None:
             await store.close(entry)
 
 
-@pytest.fixture(scope="module")
-def environment(home: Path) -> dict[str, str]:
-    # Rich takes a dumb terminal for 80 columns wide, whatever COLUMNS says
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "NO_COLOR": "1", "TERM": "xterm"}
-
-
 @pytest.fixture
-def devflow(home: Path, environment: dict[str, str], openrouter_sandbox: Sandbox) -> Devflow:
+def devflow(
+    filled: Path,
+    openrouter_sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> Devflow:
     """Runs a command, in a pipe or, with `width`, on a terminal that is so wide."""
-    upstream = {
+    for name in NOT_SET:
+        monkeypatch.delenv(name, raising=False)
+    environment = {
+        "HOME": str(filled),
+        "NO_COLOR": "1",
+        # Rich takes a dumb terminal for 80 columns wide, whatever COLUMNS says
+        "TERM": "xterm",
         "OPENROUTER_BASE_URL": openrouter_sandbox.base_url,
         "OPENROUTER_API_KEY": openrouter_sandbox.api_key,
     }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(filled)
 
     def run(*arguments: str, width: int | None = None) -> CommandResult:
-        terminal = {} if width is None else {"TTY_COMPATIBLE": "1", "COLUMNS": str(width)}
-        done = run_command(
-            *arguments, folder=home, environment={**environment, **upstream, **terminal}
-        )
-        return CommandResult(status=done.status, out=STYLE.sub("", done.out), err=done.err)
+        monkeypatch.setattr(sys, "argv", ["devflow", *arguments])
+        with monkeypatch.context() as terminal:
+            if width is not None:
+                terminal.setenv("TTY_COMPATIBLE", "1")
+                terminal.setenv("COLUMNS", str(width))
+            with pytest.raises(SystemExit) as ended:
+                main.run()
+        code = ended.value.code
+        out, err = capfd.readouterr()
+        status = code if isinstance(code, int) else 0
+        return CommandResult(status=status, out=STYLE.sub("", out), err=err)
 
     return run
 
@@ -166,6 +189,17 @@ def test_no_name_is_cut(devflow: Devflow, width: int | None) -> None:
     assert all(name in pieces for name in PROJECTS)
 
 
+def test_what_a_wide_column_took_narrow_ones_get_back() -> None:
+    console = Console(width=40, force_terminal=True, file=io.StringIO(), no_color=True)
+    run = Run()
+    run.__dict__["console"] = console
+    columns = {"name": "Name", "size": ">Size", "place": "Place", "cost": "$Cost"}
+    row = {"name": "a", "size": 7, "place": "x" * 60, "cost": "1.5"}
+    print_table(run, columns, [row], drop=("size", "place"))
+    shown = STYLE.sub("", console.file.getvalue())  # type: ignore[attr-defined]
+    assert shown.splitlines()[0].split() == ["Name", "Size", "Cost"]
+
+
 def test_a_pipe_gets_every_column_however_narrow_the_terminal_would_be(devflow: Devflow) -> None:
     heading = _tables(devflow("report").out)[0][0]
     assert all(name in heading for name in ("requests", "cache write", "total p95", "saved"))
@@ -193,12 +227,17 @@ def test_money_has_one_form_and_its_points_stand_below_each_other(devflow: Devfl
     assert "$" in devflow("models", "list", "claude").out.splitlines()[2]
 
 
-def test_a_real_terminal_gets_what_fits_it(home: Path, environment: dict[str, str]) -> None:
+def test_a_real_terminal_gets_what_fits_it(filled: Path) -> None:
+    # port 9 is where nothing listens
+    environment = {
+        "PATH": os.environ["PATH"], "HOME": str(filled), "TERM": "xterm",
+        "OPENROUTER_BASE_URL": "http://127.0.0.1:9/api/v1",
+    }  # fmt: skip
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))
     with subprocess.Popen(
         [sys.executable, "-m", "devflow_cli", "report", "--by", "day,model"],
-        cwd=home, env=environment, stdin=its, stdout=its, stderr=its,
+        cwd=filled, env=environment, stdin=its, stdout=its, stderr=its,
     ) as child:  # fmt: skip
         os.close(its)
         out = b""

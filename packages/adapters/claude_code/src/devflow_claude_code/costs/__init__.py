@@ -1,0 +1,1 @@
+"""Adds up what sessions cost, by day, session or block, and joins it with the ledger."""

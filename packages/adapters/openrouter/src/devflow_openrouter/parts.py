@@ -1,0 +1,85 @@
+"""Builds the parts of a gateway from its settings: the router, the book in memory, the reader."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from devflow_core.ledger import Book, Ledger
+from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.routing import SelectionCriteria
+from devflow_core.settings import Settings
+from devflow_core.summary import EntriesReader, LedgerReader
+from devflow_core.usage import to_pico
+from devflow_routing import LiveCatalogue, Router, RoutingPolicy
+from devflow_upstream.provider import ModelRows
+
+from devflow_openrouter.models.catalogue import make_catalogue, open_catalogue
+
+
+def opens_ledger(book: Book | None, ledger: Ledger | Literal["memory"] | None) -> bool:
+    """Return whether a gateway made with these opens the settings' ledger when it is entered."""
+    return book is None and ledger != "memory"
+
+
+def choose_catalogue(
+    settings: Settings, *, is_durable: bool, rows: ModelRows | None = None
+) -> LiveCatalogue:
+    """Return the list last fetched into the data folder, or the shipped one, kept in memory.
+
+    Args:
+        settings: the data folder and the corrections.
+        is_durable: whether the data folder is used.
+        rows: applied to every list instead of the settings' corrections, which they include.
+
+    Raises:
+        ConfigurationError: the saved list is damaged, or a correction is wrong.
+    """
+    make = open_catalogue if is_durable else make_catalogue
+    return make(settings, rows=rows)
+
+
+def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
+    """Return a router with the settings' names and weights, which gets every new list of models."""
+    policy = RoutingPolicy(
+        aliases=settings.aliases,
+        preferred_models=settings.preferred_models,
+        fallbacks=settings.fallbacks,
+        fallback_models=settings.fallback_models,
+        nodes=settings.nodes,
+        learn_quality=settings.learn_quality,
+        criteria=SelectionCriteria(
+            cost_priority=settings.cost_priority,
+            performance_priority=settings.performance_priority,
+        ),
+        # if a budget applies, the book refuses an unknown price as well
+        allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
+    )
+    router = Router(catalogue.current, policy=policy)
+    catalogue.subscribe(router.set_catalogue)
+    return router
+
+
+def build_memory_book(settings: Settings) -> MemoryBook:
+    """Return a book that lives as long as the process, with the settings' budget as its limit."""
+    budget = settings.cost_budget_usd
+    return MemoryBook(
+        limit_pico=None if budget is None else to_pico(budget),
+        allow_unknown_price=settings.allow_unknown_price,
+    )
+
+
+def build_reader(book: Book, views: list[Ledger]) -> LedgerReader:
+    """Return the source of reports: the book if it can add up, otherwise entries from now on.
+
+    Args:
+        book: where the entries become durable.
+        views: gets one more view, if the book cannot be read.
+    """
+    if isinstance(book, LedgerReader):
+        return book
+    if isinstance(book, MemoryBook):
+        ledger = book.ledger
+    else:
+        ledger = MemoryLedger()
+        views.append(ledger)
+    return EntriesReader(lambda: ledger.entries)

@@ -1,0 +1,1 @@
+"""Builds on a gateway's calls: batches, tools, parsed replies and gathered embeddings."""

@@ -1,0 +1,112 @@
+"""Names the keyword arguments that every call takes, and asks one request with them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypedDict
+
+from devflow_core.call_arguments import UsdAmount
+from devflow_core.pipeline import Completion
+from devflow_core.ports import ContextInjector
+from devflow_core.request import ChatRequest
+from devflow_core.response import Collector
+from devflow_core.routing import SelectionCriteria
+
+from devflow_gateway.calls.main_provider import BaseGateway, complete_structured
+from devflow_gateway.calls.parsing import complete_parsed
+
+
+class LabelArguments(TypedDict, total=False):
+    """What every request of a batch or of a run of tools has in common."""
+
+    criteria: SelectionCriteria | None
+    """Weights in place of the request's own; None keeps those."""
+    project: str | Path | None
+    """The project to book on: an existing folder, or a name."""
+    tags: Mapping[str, str] | None
+    """Short labels that are booked with it."""
+
+
+class CompleteArguments(LabelArguments, total=False):
+    """The keyword arguments of `complete`; see there."""
+
+    session: ContextInjector | None
+    max_cost_usd: UsdAmount | None
+    idempotency_key: str | None
+    repairs: int
+
+
+class NumberedAsker:
+    """Asks a request and its repairs, each under a key of its own if there is one.
+
+    Args:
+        complete: `complete` of a gateway.
+        arguments: of the call; its `repairs` are the caller's to make.
+    """
+
+    def __init__(
+        self, complete: Callable[..., Awaitable[Completion]], arguments: CompleteArguments
+    ) -> None:
+        self._complete = complete
+        self._arguments: CompleteArguments = {**arguments, "repairs": 0}
+        self._key = arguments.get("idempotency_key")
+        self._number = 0
+
+    async def __call__(self, request: ChatRequest) -> Completion:
+        arguments = self._arguments
+        if self._key and self._number:
+            arguments = {**arguments, "idempotency_key": f"{self._key}#{self._number}"}
+        self._number += 1
+        return await self._complete(request, **arguments)
+
+
+class RequestAsker:
+    """Asks one request after the other through a gateway, all with the same arguments.
+
+    Args:
+        gateway: asks; stays open.
+        arguments: of each request; the limit and the key are the batch's, and have no effect here.
+        response_model: the type of the replies; None: they stay as they are.
+    """
+
+    def __init__(
+        self,
+        gateway: BaseGateway,
+        arguments: CompleteArguments,
+        response_model: type[Any] | None,
+    ) -> None:
+        self._gateway = gateway
+        self._labels: LabelArguments = {
+            "criteria": arguments.get("criteria"),
+            "project": arguments.get("project"),
+            "tags": arguments.get("tags"),
+        }
+        self._session = arguments.get("session")
+        self._repairs = arguments.get("repairs", 0)
+        self._response_model = response_model
+
+    async def ask(self, request: ChatRequest, entry_id: str | None = None) -> Completion:
+        """Return the whole reply, checked and parsed; its first call is booked under the id."""
+        ids = [entry_id]
+
+        async def ask_once(asked: ChatRequest, _number: int = 0) -> Completion:
+            collector = Collector()
+            opened = self._gateway.stream(
+                asked,
+                session=self._session,
+                entry_id=ids.pop() if ids else None,
+                **self._labels,
+            )
+            async with opened as reply:
+                async for event in reply:
+                    collector.add(event)
+            return reply.complete(collector)
+
+        async def ask_checked(asked: ChatRequest) -> Completion:
+            return await complete_structured(ask_once, asked, 0)
+
+        kind = self._response_model
+        if kind is None:
+            return await complete_structured(ask_once, request, self._repairs)
+        return await complete_parsed(ask_checked, request, kind, repairs=self._repairs)

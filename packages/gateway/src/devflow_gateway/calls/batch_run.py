@@ -1,0 +1,208 @@
+"""Carries a batch out: workers take requests from one source and share one limit on the cost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from devflow_core.errors import BudgetExceeded, DevFlowError, InvalidRequest
+from devflow_core.pipeline import Completion
+from devflow_core.request import ChatRequest
+from devflow_core.shielding import finish_despite_cancel
+
+from devflow_gateway.calls.kept_replies import KeptReplies, fingerprint
+from devflow_gateway.calls.main_provider import BaseGateway
+from devflow_gateway.calls.spending import SpendingLimit, is_refused_for_cost
+
+_T = TypeVar("_T")
+Requests = Iterable[ChatRequest] | AsyncIterable[ChatRequest]
+Ask = Callable[[ChatRequest, str | None], Awaitable[Completion]]
+"""Asks a request and books it under an id; None: a new one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchResult:
+    """What became of one request of a batch: a reply or an error."""
+
+    index: int
+    """The request's place in the batch, from 0; results come in the order in which they end."""
+    request: ChatRequest
+    completion: Completion | None = None
+    """The reply; None if there is an error."""
+    error: DevFlowError | None = None
+    """Why there is no reply; None if there is one."""
+    is_repeated: bool = False
+    """Whether the reply is from an earlier run of the batch, and nothing was asked now."""
+
+    @property
+    def was_asked(self) -> bool:
+        """Whether this run has sent anything to a provider."""
+        if self.completion is not None:
+            return not self.is_repeated
+        return self.error is not None and self.error.attempts > 0
+
+    def unwrap(self) -> Completion:
+        """Return the reply.
+
+        Raises:
+            DevFlowError: there is none; the error says why.
+        """
+        if self.completion is None:
+            raise self.error or InvalidRequest("This request of the batch was not asked.")
+        return self.completion
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    index: int
+    request: ChatRequest
+    key: str = ""
+    """The idempotency key of this request; empty if the batch has none."""
+
+
+@dataclass(kw_only=True)
+class BatchRun:
+    """One run of a batch."""
+
+    gateway: BaseGateway
+    requests: Requests
+    ask: Ask
+    concurrency: int
+    limit: SpendingLimit | None
+    """None: the batch has no limit of its own."""
+    kept: KeptReplies | None
+    """None: nothing is kept for another run."""
+    key: str
+    """The idempotency key of the batch; empty without."""
+    unasked: list[int] = field(default_factory=list[int])
+    """The places of the requests that were not asked because of what they may cost."""
+    spent_usd: Decimal = Decimal(0)
+    """What the replies have cost."""
+    is_tight: bool = False
+    """Whether the limit has refused a request, so that the others are checked first."""
+
+    async def results(self) -> AsyncGenerator[BatchResult]:
+        """Carry the batch out; closing this cancels what is running, and waits for its booking."""
+        items = self._items()
+        if self.kept is not None:
+            repeated, new = await self._sort_out([one async for one in items], self.kept)
+            items = _each(new)
+            for one in repeated:
+                yield one
+        asked: set[asyncio.Task[BatchResult]] = set()
+        fetch: asyncio.Task[_Item | None] | None = None
+        is_open = True
+        try:
+            while is_open or asked:
+                if is_open and fetch is None and len(asked) < self.concurrency:
+                    fetch = asyncio.create_task(self._next(items))
+                waited = asked if fetch is None else {*asked, fetch}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if fetch is not None and fetch.done():
+                    item, fetch = fetch.result(), None
+                    is_open = item is not None
+                    if item is not None:
+                        asked.add(asyncio.create_task(self._result_of(item)))
+                for ended in [one for one in asked if one.done()]:
+                    asked.discard(ended)
+                    yield ended.result()
+        finally:
+            await finish_despite_cancel(_end_all([*asked, *([fetch] if fetch else [])]))
+            await items.aclose()
+
+    async def _next(self, items: AsyncGenerator[_Item]) -> _Item | None:
+        if self.limit is not None:
+            await self.limit.wait_for_room()
+        return await anext(items, None)
+
+    async def _items(self) -> AsyncGenerator[_Item]:
+        given, seen, index = self.requests, Counter[str](), 0
+        requests = given if isinstance(given, AsyncIterable) else _each(given)
+        async for request in requests:
+            key = ""
+            if self.kept is not None:
+                # by content, so that requests may be added and moved between two runs
+                content = fingerprint(request)
+                seen[content] += 1
+                key = f"{self.key}/{content}/{seen[content]}"
+            yield _Item(index, request, key)
+            index += 1
+
+    async def _sort_out(
+        self, items: list[_Item], kept: KeptReplies
+    ) -> tuple[list[BatchResult], list[_Item]]:
+        """Return the replies of earlier runs and what is left to ask; count what runs have cost."""
+        repeated: list[BatchResult] = []
+        new: list[_Item] = []
+        for item in items:
+            earlier = await kept.find(item.key)
+            self._count(earlier.lost_usd)
+            if earlier.completion is None:
+                new.append(item)
+                continue
+            self._count(earlier.completion.cost_usd)
+            result = BatchResult(
+                index=item.index,
+                request=item.request,
+                completion=earlier.completion,
+                is_repeated=True,
+            )
+            repeated.append(result)
+        return repeated, new
+
+    def _count(self, usd: Decimal) -> None:
+        """Count what was spent before this run."""
+        self.spent_usd += usd
+        if self.limit is not None:
+            self.limit.add(usd)
+
+    async def _result_of(self, item: _Item) -> BatchResult:
+        try:
+            completion = await self._answer(item)
+        except DevFlowError as error:
+            if not error.attempts and is_refused_for_cost(error):
+                self.is_tight = True
+                self.unasked.append(item.index)
+            return BatchResult(index=item.index, request=item.request, error=error)
+        self.spent_usd += completion.cost_usd
+        return BatchResult(index=item.index, request=item.request, completion=completion)
+
+    async def _answer(self, item: _Item) -> Completion:
+        request = item.request
+        if self.limit is not None:
+            request = self.limit.bound(request)
+            if self.is_tight:
+                self._check_fits(request)
+        if self.kept is None:
+            return await self.ask(request, None)
+        return await self.kept.ask(
+            item.request, item.key, lambda entry_id: self.ask(request, entry_id)
+        )
+
+    def _check_fits(self, request: ChatRequest) -> None:
+        """Refuse a request that cannot fit any more, without a row in the ledger.
+
+        Raises:
+            BudgetExceeded: every model may cost more than is left.
+        """
+        try:
+            self.gateway.explain(request)
+        except BudgetExceeded:
+            raise
+        except DevFlowError:
+            return  # the request itself will say so, with a row in the ledger
+
+
+async def _each(items: Iterable[_T]) -> AsyncGenerator[_T]:
+    for one in items:
+        yield one
+
+
+async def _end_all(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

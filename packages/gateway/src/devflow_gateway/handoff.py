@@ -1,0 +1,67 @@
+"""Lets another model continue a Claude Code session, and writes its reply back as a session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from devflow_claude_code import (
+    AssistantReply,
+    ClaudeCodeSession,
+    Handoff,
+    HandoffTarget,
+    WrittenSession,
+    write_back,
+)
+from devflow_core.messages import Message
+from devflow_core.pipeline import Completion
+from devflow_routing import Capability, Catalogue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOff:
+    """A session that another model has continued."""
+
+    reply: Completion
+    handoff: Handoff
+    """What was sent, with the report of what was left out."""
+    session: ClaudeCodeSession
+    """The old session, which is never changed."""
+    config_dir: Path
+    """Claude Code's own folder, below which the new session is stored."""
+
+    def write_back(self) -> WrittenSession:
+        """Write a new session for `claude --resume`: the old one, the prompt and the reply.
+
+        It is stored beside the old one.
+
+        Raises:
+            SessionError: the reply is empty, or the file cannot be written.
+        """
+        answered = (Message(role="assistant", parts=self.reply.parts),)
+        reply = AssistantReply(
+            prompt=self.handoff.prompt,
+            messages=answered,
+            model=self.reply.model,
+            usage=self.reply.usage,
+            entry_id=self.reply.entry.entry_id,
+        )
+        return write_back(self.session, reply, config_dir=self.config_dir)
+
+
+def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
+    """Return the model that takes over, with its window and whether it takes images.
+
+    For `auto` the window is unknown, and the router finds a model that fits.
+
+    Raises:
+        UnknownModel: the catalogue has neither the model nor one of its family.
+    """
+    config = None if model.startswith("auto") else catalogue.find_or_newest(model)
+    if config is None:
+        return HandoffTarget(model=model)
+    return HandoffTarget(
+        model=model,
+        window_tokens=config.context_length,
+        takes_images=Capability.IMAGES in config.capabilities,
+    )

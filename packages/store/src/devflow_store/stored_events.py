@@ -1,0 +1,107 @@
+"""Encodes the events of a reply and its entry for the store, and gives them out again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import orjson
+from devflow_core import errors
+from devflow_core.errors import DevFlowError, PossiblyAccepted
+from devflow_core.events import (
+    Event,
+    Finished,
+    Opaque,
+    ReasoningDelta,
+    Started,
+    TextDelta,
+    ToolCallDelta,
+)
+from devflow_core.ledger import LedgerEntry
+from devflow_core.pipeline import Reply
+from devflow_core.request import ChatRequest
+from devflow_core.routing import Candidate, Route, Task
+from pydantic import TypeAdapter
+
+_KINDS: dict[str, type[Event]] = {
+    kind.__name__: kind
+    for kind in (Started, TextDelta, ReasoningDelta, ToolCallDelta, Opaque, Finished)
+}
+_REASON = "it answered under this idempotency key before"
+
+
+class StoredReply(Reply):
+    """A reply that was stored under an idempotency key; its route names only the model."""
+
+    def __init__(self, request: ChatRequest, entry: LedgerEntry, events: Sequence[Event]) -> None:
+        self.request = request
+        self.route = Route(
+            candidates=(Candidate(model=entry.model, reason=_REASON),),
+            task=_adapter(Task).validate_python(
+                {"type": entry.task_type, "complexity": entry.complexity, "confidence": 1.0}
+            ),
+            requested=entry.requested_model,
+        )
+        self._stored = entry
+        self._events = _iterate(events)
+
+    @property
+    def entry(self) -> LedgerEntry:
+        """The ledger's entry of the call that was made."""
+        return self._stored
+
+    @property
+    def entry_id(self) -> str:
+        """The id of the call that was made."""
+        return self._stored.entry_id
+
+
+def encode_reply(events: Iterable[Event], entry: LedgerEntry) -> bytes:
+    """Return a whole reply as JSON; frames, the bytes as they were received, are left out."""
+    told = [[type(one).__name__, replace(one, frame=None)] for one in events]
+    return orjson.dumps({"events": told, "entry": entry}, default=_decimal_text)
+
+
+def encode_failure(failure: DevFlowError) -> bytes:
+    """Return the failure of a call as JSON."""
+    return orjson.dumps({"failure": [type(failure).__name__, failure.message]})
+
+
+def decode_reply(payload: bytes, request: ChatRequest) -> StoredReply:
+    """Return the reply from what `encode_reply` has returned.
+
+    Raises:
+        DevFlowError: a failure is stored; it is raised again.
+    """
+    stored: dict[str, Any] = orjson.loads(payload)
+    if "failure" in stored:
+        raise _failure(*stored["failure"])
+    events = [_adapter(_KINDS[name]).validate_python(value) for name, value in stored["events"]]
+    return StoredReply(request, _adapter(LedgerEntry).validate_python(stored["entry"]), events)
+
+
+def _failure(name: str, message: str) -> DevFlowError:
+    kind = getattr(errors, name, PossiblyAccepted)
+    try:
+        return kind(message)
+    except TypeError:  # it holds more than its message, which is not kept
+        return PossiblyAccepted(message)
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+async def _iterate(events: Sequence[Event]) -> AsyncIterator[Event]:
+    for event in events:
+        yield event
+
+
+def _decimal_text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"a stored reply cannot hold {type(value).__name__}")
