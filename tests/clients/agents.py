@@ -70,8 +70,12 @@ def codex(door: Door, home: Path, wish: Wish) -> Agent:
 
 
 def _opencode(door: Door, home: Path, wish: Wish, package: str) -> Agent:
-    main = {"name": "main", "cost": USD, "attachment": True, "tool_call": True}
-    main["modalities"] = {"input": ["text", "image"], "output": ["text"]}
+    main = {
+        "name": "main",
+        "cost": USD,
+        "attachment": True,
+        "modalities": {"input": ["text", "image"], "output": ["text"]},
+    }
     provider = {
         "npm": package,
         "name": "DevFlow",

@@ -13,6 +13,7 @@ from typing import Any, get_args, get_type_hints
 
 import anyio
 import pytest
+from devflow_core.pipeline import Reply
 from devflow_gateway import (
     AsyncGateway,
     ChatRequest,
@@ -264,11 +265,14 @@ async def test_a_cancel_scope_books_the_call_before_it_goes_on(
 ) -> None:
     openrouter_sandbox.set_faults(STALL)
     async with AsyncGateway(devflow_settings) as gateway:
+        replies: list[Reply] = []
         with anyio.CancelScope() as scope:
-            async with gateway.stream(ASKED, idempotency_key="k") as reply:
-                async for _ in reply:
+            async with gateway.stream(ASKED, idempotency_key="k") as opened:
+                replies.append(opened)
+                async for _ in opened:
                     scope.cancel()
         assert scope.cancelled_caught
+        (reply,) = replies
         assert make_store(devflow_settings).entry(reply.entry_id) == reply.entry
         assert reply.entry is not None
         assert reply.entry.outcome == "cancelled"

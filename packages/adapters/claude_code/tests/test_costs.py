@@ -149,7 +149,7 @@ def test_groups_by_every_view() -> None:
     assert keys("branch") == {"main": 3, "fix": 1}
     assert keys("agent") == {"main": 3, "a1b2": 1}
     (unpriced,) = [one for one in group_costs(items, "model") if one.key == "unheard"]
-    assert str(unpriced.total.cost) == "≥ 0 USD (1 reply of unheard)"
+    assert str(unpriced.total.cost) == "≥ $0.00 (1 reply of unheard)"
 
 
 def at(*minutes: float) -> list[CostItem]:

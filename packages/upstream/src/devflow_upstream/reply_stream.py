@@ -107,8 +107,7 @@ class ReplyStream:
             self._exchange = await self._transport.start(self._request, deadline_s=first_at_s)
             await self._read_first_event(self._exchange)
         except BaseException as error:
-            if isinstance(error, DevFlowError):
-                self._annotate_error(error)
+            self._annotate_error(error)
             # before the exchange is released, since its headers name the generation
             late = self._timeout_error() if isinstance(error, TimeoutError) else None
             await self.__aexit__(type(error), error, None)
@@ -262,12 +261,15 @@ class ReplyStream:
             error.limit_per_min = int(limit[:9]) if limit.isascii() and limit.isdigit() else None
         return error
 
-    def _annotate_error(self, error: DevFlowError) -> None:
+    def _annotate_error(self, error: BaseException) -> None:
         """Add to an error what only the exchange knows."""
-        error.model = error.model or self._call.candidate.model
+        header = self._exchange.headers.get("x-generation-id") if self._exchange else None
+        if isinstance(error, DevFlowError):
+            error.model = error.model or self._call.candidate.model
+        else:  # it was left before its first event; by this id its cost can be asked for
+            vars(error)["generation_id"] = clean_name(header)
         if isinstance(error, UpstreamError):
             error.provider = error.provider or self._provider
-            header = self._exchange.headers.get("x-generation-id") if self._exchange else None
             error.generation_id = error.generation_id or clean_name(header)
 
     def _timeout_error(self) -> UpstreamTimeout:
