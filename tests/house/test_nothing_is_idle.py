@@ -14,9 +14,9 @@ CALLED_BY_NAME = {
     "connection_made", "connection_lost", "data_received", "eof_received", "pause_writing",
     "resume_writing", "on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body",
     "on_message_complete", "model_post_init", "handle_request", "handle_async_request",
-    "astreaming",
+    "astreaming", "dst", "fromutc", "tzname", "utcoffset",
 }  # fmt: skip
-"""Called by asyncio, the HTTP parser, httpx, LiteLLM or pydantic."""
+"""Called by asyncio, datetime, the HTTP parser, httpx, LiteLLM or pydantic."""
 KEPT = {
     "application_event": "how the routes for applications will tell an error in a stream",
     "client_leaves": "what the judges of a fault plan have to do, who are no package",

@@ -37,15 +37,19 @@ class MachineZone(tzinfo):
     """The time zone of this machine, with its changes of the clock."""
 
     def utcoffset(self, dt: datetime | None, /) -> timedelta | None:
+        """Return the distance from UTC at a local time."""
         return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
 
     def dst(self, dt: datetime | None, /) -> timedelta | None:
+        """Return None: the distance from UTC has it already."""
         return None
 
     def tzname(self, dt: datetime | None, /) -> str | None:
+        """Return the zone's short name at a local time."""
         return None if dt is None else dt.replace(tzinfo=None).astimezone().tzname()
 
     def fromutc(self, dt: datetime, /) -> datetime:
+        """Return the local time of a time in UTC."""
         return dt.replace(tzinfo=UTC).astimezone().replace(tzinfo=self)
 
     def __str__(self) -> str:
