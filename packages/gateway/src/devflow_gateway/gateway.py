@@ -16,7 +16,7 @@ from devflow_core.call_arguments import UsdAmount
 from devflow_core.dimensions import GroupBy
 from devflow_core.errors import ConfigurationError
 from devflow_core.events import Event
-from devflow_core.ledger import Book, Ledger
+from devflow_core.ledger import Book, Ledger, LedgerEntry
 from devflow_core.pipeline import Completion, Reply
 from devflow_core.ports import Classifier, ContextInjector, Router
 from devflow_core.request import ChatRequest
@@ -139,6 +139,11 @@ class Gateway:
     def catalogue(self) -> LiveCatalogue:
         """The models and their prices."""
         return self._gateway.catalogue
+
+    @property
+    def recent_entries(self) -> tuple[LedgerEntry, ...]:
+        """The entries of this gateway's latest requests, oldest first."""
+        return self._gateway.recent_entries
 
     @overload
     def complete(
