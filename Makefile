@@ -46,13 +46,13 @@ hooks: ## have git run `make check-fast` before each commit in this checkout
 # Half of what door tests do is wait for processes, so that four fill two cores.
 .PHONY: test
 test: install ## the test suite; 300 examples a law (house rules are in `make check`)
-	$(RUN) pytest -n 4 -m "not clients and not extensions" --ignore=tests/house -q
+	$(RUN) pytest -n 4 -m "not clients and not extensions and not newcomer" --ignore=tests/house -q
 
 # A tracer doubles the time of laws, so it watches a run of its own, with examples that stay the same.
 .PHONY: coverage
 coverage: install ## branches that the suite reaches: all of core, 90 % of the workspace
 	$(RUN) coverage erase
-	$(RUN) pytest -n 4 --hypothesis-profile traced --cov --cov-report= -m "not clients and not extensions" --ignore=tests/house -q
+	$(RUN) pytest -n 4 --hypothesis-profile traced --cov --cov-report= -m "not clients and not extensions and not newcomer" --ignore=tests/house -q
 	$(RUN) coverage report --fail-under=90
 	$(RUN) coverage report --fail-under=100 --include='packages/core/*'
 
@@ -75,6 +75,10 @@ clients-update: install ## pin the newest version of every client, and say what 
 .PHONY: test-clients
 test-clients: clients ## real clients and SDKs against what we write and serve
 	$(RUN) pytest -n 2 --dist loadgroup -m clients tests/clients -q
+
+.PHONY: test-newcomer
+test-newcomer: install ## the wheels in an empty home: every command of the first pages, also wrongly
+	@UV=$(abspath $(UV)) $(RUN) pytest -n 2 -m newcomer tests/newcomer -q
 
 .PHONY: fix
 fix: install ## format and mend what can be mended

@@ -1,20 +1,15 @@
 """Every Python block of the documentation and every example program runs, against the stand-in."""
 
-import ast
-import asyncio
-import inspect
 import os
 import re
 import subprocess
 import sys
-import types
 from pathlib import Path
-from typing import Any
 
 import pytest
 from devflow_sandbox import Sandbox
+from integration.page_blocks import ROOT, put_session, run_python_blocks
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page
     for page in (
@@ -25,18 +20,12 @@ PAGES = sorted(
     if "```python" in page.read_text(encoding="utf-8") and "node_modules" not in page.parts
 )
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
-SESSION = next((ROOT / "examples" / "sessions").glob("b0b4*.jsonl"))
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
 def home(tmp_path: Path, openrouter_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home with one Claude Code session in ~/src/shop, and the stand-in as OpenRouter."""
-    shop = tmp_path / "src" / "shop"
-    shop.mkdir(parents=True)
-    folder = tmp_path / ".claude" / "projects" / re.sub(r"[^A-Za-z0-9]", "-", str(shop))
-    folder.mkdir(parents=True)
-    (folder / SESSION.name).write_bytes(SESSION.read_bytes())
+    put_session(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("OPENROUTER_API_KEY", openrouter_sandbox.api_key)
     monkeypatch.setenv("OPENROUTER_BASE_URL", openrouter_sandbox.base_url)
@@ -46,20 +35,9 @@ def home(tmp_path: Path, openrouter_sandbox: Sandbox, monkeypatch: pytest.Monkey
     return tmp_path
 
 
-def _blocks(page: Path) -> list[types.CodeType]:
-    return [
-        compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        for source in BLOCK.findall(page.read_text(encoding="utf-8"))
-    ]
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_blocks_of_a_page_run_in_order(page: Path, home: Path) -> None:
-    names: dict[str, Any] = {"__name__": "page"}
-    for code in _blocks(page):
-        result = types.FunctionType(code, names)()
-        if inspect.iscoroutine(result):
-            asyncio.run(result)
+    run_python_blocks(page)
 
 
 @pytest.mark.parametrize("program", EXAMPLES, ids=lambda program: program.name)

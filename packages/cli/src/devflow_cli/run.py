@@ -323,12 +323,21 @@ def _report_failure(error: BaseException, *, as_json: bool) -> int:
     from devflow_core.errors import DevFlowError
     from devflow_core.masking import mask
 
-    message = mask(str(error))
+    message = mask(_describe_os_error(error) if isinstance(error, OSError) else str(error))
     if as_json:
         code = error.code if isinstance(error, DevFlowError) else "internal_error"
         Run(as_json=True).emit({"error": {"code": code, "message": message}})
     sys.stderr.write(f"devflow: {strip_control_chars(message)}\n")
     return exit_status(error)
+
+
+def _describe_os_error(error: OSError) -> str:
+    """Return the system's reason and path, without its number, and what to do."""
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return f"{reason}."
+    path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return f"{path}: {reason}. Check that path and who may write there, or name another one."
 
 
 def _json_default(value: object) -> object:

@@ -264,7 +264,8 @@ _EXHAUSTED_MESSAGES = {
     402: "This gateway's keys may spend no more ({states}). Its operator has to add credits or"
     " raise the limit.",
     401: "The provider does not accept this gateway's keys ({states}). Its operator has to set a"
-    " valid key; the key of the client is not the cause.",
+    " valid one, by `devflow init --new-key` or in the environment; the key of the client is not"
+    " the cause.",
 }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def sandbox(
     run: Run,
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free port.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 0,
     faults: Annotated[
         Path | None, typer.Option(help="A script of faults.", show_default=False)
     ] = None,

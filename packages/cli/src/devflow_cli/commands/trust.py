@@ -27,6 +27,9 @@ def trust(
     """
     from devflow_core.settings import find_folder_question, open_trusted_folders
 
+    if not show_list and not revoke and not folder.is_dir():
+        # a folder that is gone may still be forgotten
+        raise typer.BadParameter(f"{folder} is not a folder", param_hint="folder")
     if show_list:
         _list_trusted(run)
         return DONE

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import re
 import socket
 import ssl
@@ -202,5 +203,9 @@ class Http1Transport:
                 error_type=HOST_UNUSABLE,
             )
         if isinstance(error, OSError):
-            return NotSent(f"{target} cannot be reached: {error.strerror or error}.")
+            # asyncio's own text names the call and the address once more
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            return NotSent(
+                f"{target} cannot be reached: {reason}. Check the network and the base URL."
+            )
         return error  # an error in this program, not of the network
