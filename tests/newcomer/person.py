@@ -4,12 +4,12 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from integration.living import until
 from integration.page_blocks import ROOT
 
 PATIENCE_S = 120
@@ -74,7 +74,10 @@ class Newcomer:
                 stderr=complained,
             )
         try:
-            _wait_until_ready(out, err, process)
+            until(
+                lambda: READY in out.read_text() or process.poll() is not None, f"{line} is ready"
+            )
+            assert process.poll() is None, err.read_text()
             yield out.read_text()
             process.send_signal(signal.SIGINT)
             process.wait(PATIENCE_S)
@@ -84,14 +87,6 @@ class Newcomer:
                 process.wait(PATIENCE_S)
         assert process.returncode in (0, 130), err.read_text()
         assert "Traceback" not in err.read_text()
-
-
-def _wait_until_ready(out: Path, err: Path, process: subprocess.Popen[bytes]) -> None:
-    give_up_s = time.monotonic() + PATIENCE_S
-    while READY not in out.read_text():
-        if process.poll() is not None or time.monotonic() > give_up_s:
-            raise AssertionError(f"It did not become ready: {out.read_text()}{err.read_text()}")
-        time.sleep(0.05)
 
 
 def uv() -> str:

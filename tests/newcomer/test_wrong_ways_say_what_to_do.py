@@ -75,7 +75,7 @@ WRONG = [
     Wrong("devflow ask hi --config nowhere.toml", CONFIGURATION, "nowhere.toml cannot be read"),
     Wrong("devflow trust nowhere", USAGE, "is not a folder"),
     Wrong("devflow ledger restore nowhere", FAILED, "There is no ledger at"),
-    Wrong("devflow demo --session nowhere", FAILED, "not a transcript"),
+    Wrong("devflow demo --session nowhere", FAILED, "nowhere: cannot be read"),
     # what may not be spent
     Wrong("devflow ask hi --max-cost 0.00000001", BUDGET, "raise the limit"),
 ]
@@ -88,12 +88,21 @@ def helping_line(err: str) -> str:
     return found[0]
 
 
+@pytest.fixture(scope="module")
+def mistaken(
+    programs: Path, upstream: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Newcomer:
+    """Somebody who has asked one question, and from then on makes every mistake."""
+    person = Newcomer(tmp_path_factory.mktemp("mistaken"), programs, upstream)
+    (person.home / "a-file").touch()
+    assert person.type("devflow ask Hello").status == 0
+    return person
+
+
 @pytest.mark.parametrize("wrong", WRONG, ids=lambda wrong: f"{wrong.line}-{wrong.status}")
 def test_a_mistake_ends_with_its_status_and_a_line_that_helps(
-    wrong: Wrong, stranger: Newcomer, upstream: dict[str, str]
+    wrong: Wrong, mistaken: Newcomer
 ) -> None:
-    mistaken = Newcomer(stranger.home, stranger.programs, upstream)
-    (mistaken.home / "a-file").touch()
     done = mistaken.type(wrong.line, **wrong.environment)
     assert done.status == wrong.status, done.err
     assert "Traceback" not in done.err
@@ -153,15 +162,15 @@ def test_a_client_of_the_server_is_told_what_is_wrong(newcomer: Newcomer, addres
 
 
 @pytest.mark.parametrize(
-    ("program", "says"),
+    ("program", "says", "environment"),
     [
-        ("async with AsyncGateway.from_env() as gateway:\n    pass", "Run `devflow init`"),
-        ("await AsyncGateway.from_env().complete(ASK)", "async with"),
+        ("async with AsyncGateway.from_env() as gateway:\n    pass", "Run `devflow init`", NO_KEY),
+        ("await AsyncGateway.from_env().complete(ASK)", "async with", WRONG_KEY),
     ],
     ids=["no key", "not entered"],
 )
 def test_a_program_is_told_what_to_do(
-    program: str, says: str, stranger: Newcomer, tmp_path: Path
+    program: str, says: str, environment: dict[str, str], stranger: Newcomer, tmp_path: Path
 ) -> None:
     page = tmp_path / "page.py"
     body = "\n".join(f"    {line}" for line in program.splitlines())
@@ -173,6 +182,6 @@ def test_a_program_is_told_what_to_do(
         "try:\n    asyncio.run(main())\n"
         "except DevFlowError as error:\n    print(error.message)\n"
     )
-    done = stranger.run(str(stranger.programs / "python"), str(page))
+    done = stranger.run(str(stranger.programs / "python"), str(page), **environment)
     assert done.status == 0, done.err
     assert says in done.out

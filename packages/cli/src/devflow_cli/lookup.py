@@ -183,5 +183,6 @@ def require_ledger(settings: Settings) -> None:
 
     if not wiring.has_ledger(settings):
         raise NotFound(
-            f"Nothing was ever booked in {settings.data_dir}. --data-dir names another folder."
+            f"Nothing was ever booked in {settings.data_dir}. `devflow ask` books a call;"
+            " --data-dir names another folder."
         )
