@@ -74,6 +74,7 @@ def test_no_key_and_no_prompt_goes_where_a_folder_says(
     user: Installation, catcher: Catcher, arguments: tuple[str, ...]
 ) -> None:
     keep_session(user, str(user.folder), user.home / ".claude")
+    assert user.run("ask", "hello").returncode == 0  # so that there is something to reconcile
     user.clone(f'base_url = "{catcher.base_url}"\nmax_retries = 1\n')
     done = user.run(*arguments)
     assert done.returncode == 0, done.stderr

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import socket
 
 from devflow_core.errors import MachineExhausted
 
@@ -28,8 +27,8 @@ def machine_error(error: BaseException) -> MachineExhausted | None:
     """Return the error to raise instead if a limit of this machine caused this one, otherwise None.
 
     Causes are followed, and so are the errors of several addresses, of which asyncio keeps only the
-    text. A failure to resolve a name counts too if no file can be opened either: the resolver has
-    no error of its own for that.
+    text. Any failure of the system counts if no file can be opened either: the resolver has no error
+    of its own for that, and reports what it stumbled over, even a device that is busy.
     """
     seen: BaseException | None = error
     while seen is not None:
@@ -49,12 +48,11 @@ def _what_lacks(error: BaseException) -> str | None:
         return _MEMORY
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return _THREADS
-    if isinstance(error, socket.gaierror):
-        return None if _can_open_a_file() else _LACKING[errno.EMFILE]
     if not isinstance(error, OSError):
         return None
     numbers = [error.errno] if error.errno else [int(one) for one in _ERRNO.findall(str(error))]
-    return next((_LACKING[number] for number in numbers if number in _LACKING), None)
+    known = next((_LACKING[number] for number in numbers if number in _LACKING), None)
+    return known or (None if _can_open_a_file() else _LACKING[errno.EMFILE])
 
 
 def _can_open_a_file() -> bool:
