@@ -1,5 +1,6 @@
 """The key given to `devflow init` comes back from where it was kept, and goes nowhere else."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,3 +132,12 @@ def test_without_a_home_nothing_is_kept() -> None:
     assert read_stored_key(None, ADDRESS) == ()
     with pytest.raises(ConfigurationError, match="HOME"):
         store_key(None, ADDRESS, KEY)
+
+
+def test_without_the_keyring_library_a_private_file_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "keyring", None)  # as if it were not installed
+    store_key(config_dir(tmp_path), ADDRESS, KEY)
+    assert (config_dir(tmp_path) / CREDENTIALS_FILE).stat().st_mode & 0o777 == 0o600
+    assert settings(tmp_path).server_keys() == (KEY,)
