@@ -27,8 +27,8 @@ def machine_error(error: BaseException) -> MachineExhausted | None:
     """Return the error to raise instead if a limit of this machine caused this one, otherwise None.
 
     Causes are followed, and so are the errors of several addresses, of which asyncio keeps only the
-    text. Any failure of the system counts if no file can be opened either: the resolver has no error
-    of its own for that, and reports what it stumbled over, even a device that is busy.
+    text. Any failure of the system counts if no file can be opened either: the resolver has no
+    error of its own for that, and reports what it stumbled over, even a device that is busy.
     """
     seen: BaseException | None = error
     while seen is not None:
