@@ -74,13 +74,15 @@ class EntryRecorder:
         at_us = to_us(start.started_at)
 
         def run(tx: Transaction) -> None:
-            self._guard.check(tx)
+            if not self._guard.is_noted:
+                self._guard.check(tx)
             if check is not None:
                 check(tx)
             if ended:
                 self.reservations.release_unused(tx, start.entry_id, ended)
             self.reservations.reserve(tx, start, at_us)
-            self._guard.note(tx)
+            if not self._guard.is_noted:
+                self._guard.note(tx)
             seq = tx.append(RowKind.START, start.attempt_id, body, at_us=at_us)
             row = (start.attempt_id, start.entry_id, seq, self._owner)
             tx.insert(_OPEN_ATTEMPTS, row)

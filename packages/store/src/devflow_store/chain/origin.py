@@ -103,7 +103,8 @@ class OriginGuard:
 
     def __init__(self, origin: LedgerOrigin | None) -> None:
         self._origin = origin
-        self._is_noted = origin is None
+        self.is_noted = origin is None
+        """Whether the ledger is known to be our upstream's, so that nothing is left to do."""
         self._noted_in: Transaction | None = None
         """The transaction that holds our note; it may fail to be committed."""
 
@@ -113,20 +114,20 @@ class OriginGuard:
         Raises:
             OtherUpstream: the ledger is another upstream's; nothing was written.
         """
-        if self._is_noted or self._origin is None or self._noted_in is tx:
+        if self._origin is None or self._noted_in is tx:
             return
         tx.flush()
         self._origin.refuse_other(find_origin(tx.execute, self._origin))
 
     def note(self, tx: Transaction) -> None:
         """Note the upstream, unless it is noted already."""
-        if self._is_noted or self._origin is None or self._noted_in is tx:
+        if self._origin is None or self._noted_in is tx:
             return
         if read_origin(tx.execute) is None:
             append_note(tx, self._origin.name)
             self._noted_in = tx
         else:
-            self._is_noted, self._noted_in = True, None
+            self.is_noted, self._noted_in = True, None
 
 
 def _read_notes(execute: Execute) -> list[bytes | None]:

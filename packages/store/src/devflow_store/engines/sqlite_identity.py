@@ -139,9 +139,10 @@ class OpenFiles:
         index = self._find_index()
         if index is None:
             return False
-        is_valid, page_bytes, last, *checksum, salt = _INDEX_HEAD.unpack(
-            os.pread(index, _INDEX_HEAD.size, 0)
-        )
+        head = os.pread(index, _INDEX_HEAD.size, 0)
+        if len(head) < _INDEX_HEAD.size:
+            return True  # just created: it says nothing yet
+        is_valid, page_bytes, last, *checksum, salt = _INDEX_HEAD.unpack(head)
         if not is_valid or not last:
             return True
         if page_bytes == 1:  # as the format writes 65,536
