@@ -244,8 +244,8 @@ DISK_FULL = LedgerFault("disk full", frozenset({"full"}), fill_disk)
 
 
 @contextmanager
-def small_disk(folder: Path, size: str = "12m") -> Generator[None]:
-    """Mount a disk in memory at a folder.
+def small_disk(folder: Path, size: str = "32m") -> Generator[None]:
+    """Mount a disk in memory at a folder, with room for a log of 16 MB and an emergency file of 8.
 
     Raises:
         PermissionError: this user may not mount one.
