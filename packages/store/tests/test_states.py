@@ -51,18 +51,26 @@ async def test_a_lock_is_told_and_waited_for_then_refused_then_over(
     assert begun == 3  # the first start, its entry, the last start: nobody was told of a second
 
 
+async def _close_while_the_file_is_gone(
+    store: Store, file: Path, request_of: Build
+) -> tuple[LedgerEntry, Path]:
+    """Close a request whose ledger was moved away; return its entry, and where the file is."""
+    start, entry = request_of(1)
+    await store.begin(start)
+    away = file.with_name("away")
+    os.rename(file, away)
+    with pytest.raises(StoreError) as caught:
+        await store.begin(request_of(2)[0])
+    assert caught.value.state == LedgerState.VANISHED
+    await store.close(entry)
+    return entry, away
+
+
 async def test_a_file_that_is_gone_is_not_made_anew_and_taken_when_it_is_back(
     file: Path, request_of: Build
 ) -> None:
     async with Store(file) as store:
-        start, entry = request_of(1)
-        await store.begin(start)
-        away = file.with_name("away")
-        os.rename(file, away)
-        with pytest.raises(StoreError) as caught:
-            await store.begin(request_of(2)[0])
-        assert caught.value.state == LedgerState.VANISHED
-        await store.close(entry)
+        entry, away = await _close_while_the_file_is_gone(store, file, request_of)
         with pytest.raises(LedgerCorrupt):
             list(store.entries())
         assert "ledger.db" not in os.listdir(file.parent)
@@ -76,13 +84,7 @@ async def test_what_waits_is_booked_at_the_end_if_the_ledger_has_just_come_back(
     file: Path, request_of: Build
 ) -> None:
     async with Store(file) as store:
-        start, entry = request_of(1)
-        await store.begin(start)
-        away = file.with_name("away")
-        os.rename(file, away)
-        with pytest.raises(StoreError):
-            await store.begin(request_of(2)[0])
-        await store.close(entry)
+        entry, away = await _close_while_the_file_is_gone(store, file, request_of)
         os.rename(away, file)
         assert store.emergency_entries == 1
     assert entry in list(Store(file).entries())

@@ -22,12 +22,14 @@ from devflow_core.routing import Candidate, Route, Task
 from devflow_core.shielding import finish_despite_cancel
 from devflow_routing.decision import task_from_json
 from devflow_store import Claim, Completed, InFlight, Mismatch, NewClaim, Store, UnknownOutcome
+from devflow_store.keyed_outcomes import key_reused, still_under_way
 from pydantic import TypeAdapter, ValidationError
 
 MAX_WAIT_S = 600.0
 """The most seconds to wait for a process that is asking the same request."""
 MAX_TRIES = 100
 """The most failed runs of one request whose cost is looked up."""
+_NAME = "idempotency_key"
 _SCOPE = "python"
 _PARTS = {one.__name__: one for one in (Text, Reasoning, ToolCall, OpaquePart)}
 
@@ -149,13 +151,8 @@ def _plain(value: Any) -> Any:
 
 def _conflict(found: Claim) -> Conflict:
     if isinstance(found, Mismatch):
-        return Conflict("This idempotency_key was used for another request. Use a new one.")
-    which = f" (entry {found.entry_id})" if isinstance(found, InFlight) else ""
-    return Conflict(
-        f"Another process is asking the same request under this idempotency_key{which}. Wait for "
-        "it, or use another key.",
-        retry_after_s=10.0,
-    )
+        return key_reused(_NAME)
+    return still_under_way(_NAME, found.entry_id if isinstance(found, InFlight) else "unknown")
 
 
 @cache
