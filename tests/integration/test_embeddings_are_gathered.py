@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from devflow_core.errors import DevFlowError
 from devflow_core.ledger import LedgerEntry
-from devflow_core.settings import Settings
 from devflow_gateway import AsyncGateway, Embeddings
 from devflow_gateway.calls import gathering
 from devflow_gateway.calls.gathering import Gatherer, split_cost
@@ -33,21 +31,6 @@ def book_of(gateway: AsyncGateway) -> Store:
 
 def entries_of(gateway: AsyncGateway) -> list[LedgerEntry]:
     return list(book_of(gateway).entries())
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[AsyncGateway]:
-    settings = Settings.load(
-        {}, base_url=sandbox.base_url, api_key=sandbox.api_key, data_dir=tmp_path / "data"
-    )
-    async with AsyncGateway(settings) as opened:
-        yield opened
 
 
 async def test_those_of_one_moment_are_one_call(sandbox: Sandbox, gateway: AsyncGateway) -> None:

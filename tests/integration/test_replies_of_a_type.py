@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import date
-from pathlib import Path
 from typing import Any, Literal, get_origin
 
 import orjson
@@ -13,7 +11,6 @@ import pytest
 from devflow_core import ChatRequest
 from devflow_core.errors import InvalidRequest, StructuredOutputInvalid
 from devflow_core.request import ResponseFormat, Tool
-from devflow_core.settings import Settings
 from devflow_gateway import AsyncGateway
 from devflow_gateway.calls.parsing import ReplyType
 from devflow_sandbox import Sandbox
@@ -48,21 +45,6 @@ class Point:
 
 class Named(TypedDict):
     name: str
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[AsyncGateway]:
-    settings = Settings.load(
-        {}, base_url=sandbox.base_url, api_key=sandbox.api_key, data_dir=tmp_path / "data"
-    )
-    async with AsyncGateway(settings) as opened:
-        yield opened
 
 
 def answers(*texts: Any) -> dict[str, Any]:

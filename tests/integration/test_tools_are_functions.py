@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
@@ -17,7 +16,6 @@ from devflow_core import ChatRequest
 from devflow_core.errors import BudgetExceeded, InvalidRequest, UpstreamTimeout
 from devflow_core.messages import Media, Text, ToolCall, ToolResult
 from devflow_core.request import ToolChoice
-from devflow_core.settings import Settings
 from devflow_gateway import AsyncGateway
 from devflow_gateway.calls.function_tools import FunctionTool, tool
 from devflow_gateway.calls.tool_rounds import ToolRun
@@ -27,21 +25,6 @@ from pydantic import Field
 
 MODEL = "openai/gpt-5-mini"
 PATIENCE_S = 60.0
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def gateway(sandbox: Sandbox, tmp_path: Path) -> AsyncIterator[AsyncGateway]:
-    settings = Settings.load(
-        {}, base_url=sandbox.base_url, api_key=sandbox.api_key, data_dir=tmp_path / "data"
-    )
-    async with AsyncGateway(settings) as opened:
-        yield opened
 
 
 def calls(*wanted: tuple[str, str]) -> dict[str, Any]:
