@@ -3,12 +3,27 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 from devflow_core.processes import end_when, end_with_us, read_to_end, wait_for_signal
 
+UNDER_A_STORM = """
+import asyncio, os, signal, threading
+from devflow_core.processes import wait_for_signal
+
+def storm():
+    while True:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+threading.Thread(target=storm, daemon=True).start()
+for _ in range(100):
+    asyncio.run(wait_for_signal(is_supervised=True))
+"""
 WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -34,6 +49,11 @@ def test_a_signal_is_waited_for_and_a_supervised_process_ignores_what_follows(
     is_ignored = signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     assert is_ignored == is_supervised
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+def test_a_signal_at_no_moment_ends_a_process_that_another_one_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", UNDER_A_STORM], check=False, timeout=60)
+    assert done.returncode == 0
 
 
 def test_a_pipe_is_read_until_its_other_end_is_closed() -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from types import FrameType
 
 MAX_ORPHAN_S = 45.0
 """Seconds that a process may take to end in order once its parent is gone; then it is killed."""
@@ -56,17 +57,25 @@ async def wait_for_signal(*, is_supervised: bool = False) -> None:
     """
     asked = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(asked.set)
+
     watched = signals_to_heed()
     for number in watched:
-        loop.add_signal_handler(number, asked.set)
+        signal.signal(number, ask)
     try:
         await asked.wait()
     finally:
         for number in watched:
-            loop.remove_signal_handler(number)
-    for number in watched:
-        if is_supervised or number in HANG_UP:
-            signal.signal(number, signal.SIG_IGN)
+            is_ignored = asked.is_set() and (is_supervised or number in HANG_UP)
+            # in one step, which `loop.remove_signal_handler` is not: it restores the default first,
+            # and a signal that arrives then ends the process with its replies under way
+            signal.signal(number, signal.SIG_IGN if is_ignored else _default_of(number))
+
+
+def _default_of(number: int) -> Callable[[int, FrameType | None], object] | signal.Handlers:
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def end_when(is_over: Callable[[], object]) -> None:
