@@ -27,6 +27,19 @@ class SelectionCriteria:
     """The weight of a saved second against expected quality, from 0 to 1."""
     context_tokens: int | None = None
     """The input tokens to plan for, if the caller knows better than our estimate."""
+    quality_floor: float | None = None
+    """The share of `floor_model`'s expected quality below which no model is chosen, 0 to 1.
+
+    None: the settings'. It binds only where the choice is left to the router.
+    """
+    floor_model: str | None = None
+    """The model that the floor is measured by, such as the one that a session ran on.
+
+    None: the one that this session began with; with a floor of the caller's and no session, the
+    best model that is able.
+    """
+    allow_free: bool | None = None
+    """Whether `:free` variants may be chosen; None: the settings'."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +136,33 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A model that could have been chosen, with what was expected of it."""
+
+    model: str
+    quality: float
+    """The lower bound of the expected quality, 0..1."""
+    cost_usd: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternatives:
+    """The models around the chosen one, kept so that a choice can be understood years later."""
+
+    next_better: Option | None = None
+    """The cheapest model that is expected to answer better; None: there is none."""
+    next_cheaper: Option | None = None
+    """The best of the models that cost less; None: there is none."""
+    frontier: tuple[Option, ...] = ()
+    """Models that no other one beats in both quality and cost, cheapest first; at most twelve."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The number of models that were not eligible, by reason."""
+    turns: tuple[tuple[float, str], ...] = ()
+    """From which cost priority on which model comes first; only where a decision is explained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """The candidates in the order in which they are asked; never empty."""
 
@@ -136,6 +176,8 @@ class Route:
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
     """Versions of the catalogue, the prices, the quality model and the performance data."""
+    alternatives: Alternatives | None = None
+    """The models around the chosen one; None if the caller named the model."""
 
     @property
     def chosen(self) -> Candidate:

@@ -29,6 +29,8 @@ class SessionState:
     """The tokens of its prompt that are in the model's cache now."""
     is_in_tool_loop: bool
     """Whether the request returns a tool's result to the model that asked for it."""
+    is_main_thread: bool = False
+    """Whether this is the main thread of a Claude Code session, which stays at its model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,10 @@ class DecisionInputs:
     billable: Billable = NOTHING_BESIDES
     """Everything that the request may be billed for besides the tokens of one turn."""
     session: SessionState | None = None
+    floor_model: str | None = None
+    """The model that the floor of quality is measured by; None: the best, if there is a floor."""
+    quality_floor: float | None = None
+    """The floor, as a share of `floor_model`'s expected quality; None: there is none."""
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
 
@@ -78,7 +84,10 @@ class DecisionInputs:
                 "model": session.model,
                 "warm_tokens": session.warm_tokens,
                 "is_in_tool_loop": session.is_in_tool_loop,
+                "is_main_thread": session.is_main_thread,
             },
+            "floor": None if self.quality_floor is None else [self.floor_model, self.quality_floor],
+            "allow_free": self.criteria.allow_free,
             "performance": {
                 one.model: [
                     one.weight,
@@ -86,6 +95,7 @@ class DecisionInputs:
                     one.ttft_p50_s,
                     one.ttft_p95_s,
                     one.output_tokens_per_s,
+                    one.is_resting,
                 ]
                 for one in self.performance
             },
@@ -132,6 +142,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
     """
     needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
     scope = features.get("allowed_models")
+    floor_model, floor = features.get("floor") or (None, None)
     return DecisionInputs(
         requested=features["requested"],
         needs=_needs_from_json(needs),
@@ -139,7 +150,10 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         criteria=SelectionCriteria(
             cost_priority=features["cost_priority"],
             performance_priority=features["performance_priority"],
+            allow_free=features.get("allow_free"),
         ),
+        floor_model=floor_model,
+        quality_floor=floor,
         decided_at=datetime.fromisoformat(features["at"]),
         max_cost_usd=None if ceiling is None else Decimal(ceiling),
         allowed_models=None if scope is None else tuple(scope),
@@ -153,6 +167,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
                 ttft_p50_s=values[2],
                 ttft_p95_s=values[3],
                 output_tokens_per_s=values[4],
+                is_resting=len(values) > 5 and bool(values[5]),
             )
             for model, values in features["performance"].items()
         ),

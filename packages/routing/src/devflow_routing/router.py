@@ -14,19 +14,20 @@ from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import ToolResult
 from devflow_core.ports import Router as RouterPort
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Route, Task
+from devflow_core.routing import Route, SelectionCriteria, Task
 
+from devflow_routing.ability import AbilityTable
 from devflow_routing.capabilities import needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
-from devflow_routing.quality import Feedback, QualityTable
+from devflow_routing.quality import Feedback
 from devflow_routing.strategies.auto import AutoStrategy
 from devflow_routing.strategies.named_model import NamedModelStrategy
 from devflow_routing.trackers.performance import PerformanceTracker
-from devflow_routing.trackers.sessions import SessionTracker
+from devflow_routing.trackers.sessions import BACKGROUND_KINDS, MAIN_AGENT, SessionTracker
 
 
 class Router(RouterPort):
@@ -73,14 +74,14 @@ class Router(RouterPort):
         """Use another catalogue from now on; takes milliseconds, then switches at once."""
         policy = self._policy
         selector = ModelSelector(catalogue, allow_free=policy.allow_free)
-        quality = QualityTable(selector.models, self._feedback)
-        self._auto_strategy = AutoStrategy(selector, quality, policy)
+        ability = AbilityTable(selector.models, None, self._feedback)
+        self._auto_strategy = AutoStrategy(selector, ability, policy)
         self._named_strategy = NamedModelStrategy(selector, policy)
         self.catalogue = catalogue
         self._versions = {
             "catalogue": catalogue.version,
             "prices": catalogue.version,
-            "quality": quality.version,
+            "quality": ability.version,
             "policy": policy.version,
         }
 
@@ -156,8 +157,9 @@ class Router(RouterPort):
         node = self._policy.nodes.get(request.attribution.node or "", {})
         criteria = request.criteria or self._policy.criteria
         if request.criteria is None and node:
-            weights = {name: node[name] for name in _WEIGHT_NAMES if name in node}
+            weights = {name: node[name] for name in _NODE_FIELDS if name in node}
             criteria = replace(criteria, **weights)
+        floor_model, floor = self._find_floor(request, task, criteria)
         billable, needs = read_billable(request), needs_of(request)
         if billable.max_output_tokens != needs.max_output_tokens:
             needs = replace(needs, max_output_tokens=billable.max_output_tokens)
@@ -170,7 +172,9 @@ class Router(RouterPort):
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
             billable=billable,
-            session=self._session_state(request, now),
+            session=self._session_state(request, task, now),
+            floor_model=floor_model,
+            quality_floor=floor,
             performance=tuple(
                 known
                 for model in self.performance.models
@@ -178,10 +182,26 @@ class Router(RouterPort):
             ),
         )
 
-    def _session_state(self, request: ChatRequest, now: datetime) -> SessionState | None:
+    def _find_floor(
+        self, request: ChatRequest, task: Task, criteria: SelectionCriteria
+    ) -> tuple[str | None, float | None]:
+        """Return the model that the floor is measured by, and the floor; (None, None) for none.
+
+        What harnesses ask for themselves has no floor unless the caller says so.
+        """
+        model = criteria.floor_model
+        if model is None and task.type not in BACKGROUND_KINDS:
+            model = self.sessions.find_first_model(request.attribution.session_id)
+        if criteria.quality_floor is not None:
+            return model, criteria.quality_floor
+        return (None, None) if model is None else (model, self._policy.quality_floor)
+
+    def _session_state(
+        self, request: ChatRequest, task: Task, now: datetime
+    ) -> SessionState | None:
         attribution = request.attribution
         affinity = self.sessions.find_affinity(attribution.session_id, attribution.agent)
-        if affinity is None:
+        if affinity is None or task.type in BACKGROUND_KINDS:
             return None
         last = request.messages[-1] if request.messages else None
         return SessionState(
@@ -189,7 +209,8 @@ class Router(RouterPort):
             warm_tokens=affinity.warm_tokens(now),
             is_in_tool_loop=last is not None
             and any(isinstance(part, ToolResult) for part in last.parts),
+            is_main_thread=attribution.agent == MAIN_AGENT,
         )
 
 
-_WEIGHT_NAMES = ("cost_priority", "performance_priority")
+_NODE_FIELDS = ("cost_priority", "performance_priority", "quality_floor")

@@ -1,0 +1,110 @@
+"""Orders the eligible models for each mode: which are able, and what makes one worth more.
+
+| mode | who is able | who comes first |
+| --- | --- | --- |
+| `auto`, a pattern | all that a good reply may be expected of | most quality for money and time |
+| `auto:best` | all | the best evidence for this kind of task |
+| `auto:cheap` | whoever was measured, and is not far below the best | the cheapest |
+| `auto:fast` | whoever was measured, and is not far below the best | the one that is done soonest |
+
+Quality is the lower end of what is expected, so that a guess does not beat evidence to save a
+fraction of a cent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from devflow_core.routing import SelectionCriteria
+
+from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, ModelEstimates
+from devflow_routing.model_selector import Flags, Floats
+
+_MIN_SHARE = 0.5
+"""The share of the best eligible quality below which no model is chosen automatically."""
+_MIN_SHARE_OF_ABLE = 0.85
+"""The same for modes that look for one thing besides quality, and for evidence."""
+_MOST_PER_DOUBLING = 0.3
+"""The quality that a priority of 1 gives up for each halving of cost, or of time."""
+_LEAST_RATIO = 0.01
+"""What a priority near 0 gives up, as a share of what 1 does.
+
+In between, equal steps of the priority multiply it by equal factors, since prices of models lie in
+equal ratios as well; each step of 0.1 is then about as far along the frontier as any other.
+"""
+_TIE = 1e-6
+"""The weight of cost, or of quality, among models that are equal in what the mode looks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """How one mode orders the models."""
+
+    score: Callable[[ModelEstimates, SelectionCriteria], Floats]
+    """Gives each model its score; the highest comes first, -inf is never chosen."""
+    reason: str
+    """Why the first one is first, as text for people."""
+    min_share: float = _MIN_SHARE
+    """The share of the best eligible quality below which a model is left out."""
+    needs_evidence: bool = False
+    """Whether models that nobody has measured are left out."""
+
+    @property
+    def unable(self) -> str:
+        """Why a model is left out that is not able, as text for people."""
+        if not self.needs_evidence:
+            return "a good reply is too unlikely"
+        return f"nobody has measured it, or it is below {self.min_share:.0%} of the best"
+
+    def find_able(self, estimates: ModelEstimates, eligible: Flags, has_evidence: Flags) -> Flags:
+        """Return which models are able; all that are good enough if none has evidence."""
+        good = estimates.quality >= self.min_share * float(estimates.quality[eligible].max())
+        if not self.needs_evidence:
+            return good
+        measured = good & has_evidence
+        return measured if (measured & eligible).any() else good
+
+
+def weigh(priority: float) -> float:
+    """Return the quality given up for each doubling of cost or time, by the caller's priority."""
+    share = (_LEAST_RATIO ** (1.0 - priority) - _LEAST_RATIO) / (1.0 - _LEAST_RATIO)
+    return _MOST_PER_DOUBLING * share
+
+
+def _value(estimates: ModelEstimates, criteria: SelectionCriteria) -> Floats:
+    cost = weigh(criteria.cost_priority) * np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+    time = weigh(criteria.performance_priority) * np.log2(1.0 + estimates.latency_s)
+    return estimates.quality - cost - time
+
+
+def _quality(estimates: ModelEstimates, _criteria: SelectionCriteria) -> Floats:
+    return estimates.quality - _TIE * np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+
+
+def _cheapness(estimates: ModelEstimates, _criteria: SelectionCriteria) -> Floats:
+    return _TIE * estimates.quality - estimates.total_usd
+
+
+def _speed(estimates: ModelEstimates, _criteria: SelectionCriteria) -> Floats:
+    return _TIE * estimates.quality - estimates.latency_s
+
+
+BALANCE = Ordering(_value, "the best use of the money")
+ORDERINGS = {
+    "auto:best": Ordering(_quality, "the best expected for this kind of task"),
+    "auto:cheap": Ordering(
+        _cheapness,
+        "the cheapest that is known to be able",
+        min_share=_MIN_SHARE_OF_ABLE,
+        needs_evidence=True,
+    ),
+    "auto:fast": Ordering(
+        _speed,
+        "the soonest done that is known to be able",
+        min_share=_MIN_SHARE_OF_ABLE,
+        needs_evidence=True,
+    ),
+}
+"""The modes that order differently from `BALANCE`."""
