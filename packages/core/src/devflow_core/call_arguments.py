@@ -37,7 +37,7 @@ def apply_arguments(
 
     Args:
         request: what is asked.
-        criteria: weights in place of the request's own.
+        criteria: weights in place of the request's own; those that are None leave it as it is.
         max_cost_usd: the most that the request may cost in the worst case, in USD.
         project: the project to book on: an existing folder, whose git repository is meant, or a
             name.
@@ -48,7 +48,7 @@ def apply_arguments(
         InvalidRequest: the amount is not one, the folder does not exist, or a tag is not allowed.
     """
     if criteria is not None:
-        request = replace(request, criteria=criteria)
+        request = replace(request, criteria=criteria.over(request.criteria))
     if max_cost_usd is not None:
         request = replace(request, max_cost_usd=read_usd(max_cost_usd, "max_cost_usd"))
     if project is not None or tags:

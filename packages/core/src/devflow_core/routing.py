@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -26,14 +26,14 @@ Complexity = Literal["low", "medium", "high"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionCriteria:
-    """The caller's preferences; fields that are None are derived from the request."""
+    """The caller's preferences; what is None is left to the request, its node and the settings."""
 
     task_type: TaskType | None = None
     complexity: Complexity | None = None
-    cost_priority: float = 0.5
-    """The weight of a saved dollar against expected quality, from 0 to 1."""
-    performance_priority: float = 0.2
-    """The weight of a saved second against expected quality, from 0 to 1."""
+    cost_priority: float | None = None
+    """The weight of a saved dollar against expected quality, from 0 to 1; None: the settings'."""
+    performance_priority: float | None = None
+    """The weight of a saved second against expected quality, from 0 to 1; None: the settings'."""
     context_tokens: int | None = None
     """The input tokens to plan for, if the caller knows better than our estimate."""
     quality_floor: float | None = None
@@ -49,6 +49,13 @@ class SelectionCriteria:
     """
     allow_free: bool | None = None
     """Whether `:free` variants may be chosen; None: the settings'."""
+
+    def over(self, other: SelectionCriteria | None) -> SelectionCriteria:
+        """Return these criteria, with those of another in the place of what is None here."""
+        if other is None:
+            return self
+        missing = {one.name for one in fields(self) if getattr(self, one.name) is None}
+        return replace(self, **{name: getattr(other, name) for name in missing})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

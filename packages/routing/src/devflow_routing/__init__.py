@@ -8,7 +8,7 @@ from devflow_routing.decision import encode_route, route_as_json
 from devflow_routing.live_catalogue import LiveCatalogue
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
-from devflow_routing.policy import RoutingPolicy
+from devflow_routing.policy import RoutingPolicy, Weights
 from devflow_routing.router import Router
 from devflow_routing.trackers.performance import Performance, PerformanceTracker
 from devflow_routing.trackers.sessions import SessionTracker
@@ -30,6 +30,7 @@ __all__ = [
     "Selection",
     "SessionTracker",
     "TaskClassifier",
+    "Weights",
     "encode_route",
     "needs_of",
     "route_as_json",

@@ -15,6 +15,7 @@ from devflow_core.tokens import TextSize
 from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
+from devflow_routing.policy import Weights
 from devflow_routing.trackers.performance import Performance
 
 _BILLABLE_ADAPTER = TypeAdapter(Billable)
@@ -41,7 +42,7 @@ class DecisionInputs:
     """The name that the node sets, or else the requested one; aliases are not resolved yet."""
     needs: Needs
     task: Task
-    criteria: SelectionCriteria
+    weights: Weights
     decided_at: datetime
     max_cost_usd: Decimal | None = None
     allowed_models: tuple[str, ...] | None = None
@@ -49,12 +50,24 @@ class DecisionInputs:
     billable: Billable = NOTHING_BESIDES
     """Everything that the request may be billed for besides the tokens of one turn."""
     session: SessionState | None = None
+    allow_free: bool = False
+    """Whether `:free` variants may be chosen."""
     floor_model: str | None = None
     """The model that the floor of quality is measured by; None: the best, if there is a floor."""
     quality_floor: float | None = None
     """The floor, as a share of `floor_model`'s expected quality; None: there is none."""
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
+
+    def as_criteria(self) -> SelectionCriteria:
+        """Return the criteria that applied, the settings' included."""
+        return SelectionCriteria(
+            cost_priority=self.weights.cost_priority,
+            performance_priority=self.weights.performance_priority,
+            quality_floor=self.quality_floor,
+            floor_model=self.floor_model,
+            allow_free=self.allow_free,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for the record of the decision; `inputs_from_json` reads them."""
@@ -75,8 +88,8 @@ class DecisionInputs:
                 **_files_as_json(needs),
                 **_media_as_json(needs),
             },
-            "cost_priority": self.criteria.cost_priority,
-            "performance_priority": self.criteria.performance_priority,
+            "cost_priority": self.weights.cost_priority,
+            "performance_priority": self.weights.performance_priority,
             "at": self.decided_at.isoformat(),
             "max_cost_usd": None if self.max_cost_usd is None else str(self.max_cost_usd),
             "session": session
@@ -87,7 +100,7 @@ class DecisionInputs:
                 "is_main_thread": session.is_main_thread,
             },
             "floor": None if self.quality_floor is None else [self.floor_model, self.quality_floor],
-            "allow_free": self.criteria.allow_free,
+            "allow_free": self.allow_free,
             "performance": {
                 one.model: [
                     one.weight,
@@ -147,11 +160,11 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         requested=features["requested"],
         needs=_needs_from_json(needs),
         task=task,
-        criteria=SelectionCriteria(
+        weights=Weights(
             cost_priority=features["cost_priority"],
             performance_priority=features["performance_priority"],
-            allow_free=features.get("allow_free"),
         ),
+        allow_free=bool(features.get("allow_free")),
         floor_model=floor_model,
         quality_floor=floor,
         decided_at=datetime.fromisoformat(features["at"]),

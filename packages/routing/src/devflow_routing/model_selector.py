@@ -48,11 +48,9 @@ class ModelSelector:
 
     Args:
         catalogue: the models.
-        allow_free: whether `:free` variants may be chosen automatically; they share a daily limit
-            and some keep prompts.
     """
 
-    def __init__(self, catalogue: Catalogue, *, allow_free: bool = False) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.models: tuple[ModelConfig, ...] = catalogue.models
         self.index = {model.id: index for index, model in enumerate(self.models)}
@@ -68,7 +66,6 @@ class ModelSelector:
                 for model in self.models
             ]
         )
-        self._allows_free = allow_free
         self._ineligible_reasons = tuple(_ineligible_reason(model) for model in self.models)
         self.may_be_chosen: Flags = np.array(
             [not reason for reason in self._ineligible_reasons], dtype=np.bool_
@@ -91,13 +88,14 @@ class ModelSelector:
         by_family = np.array((likely, upper), dtype=np.float64)
         return by_family[0].take(self._family_index), by_family[1].take(self._family_index)
 
-    def select(self, needs: Needs, *, today: date, allow_free: bool | None = None) -> Selection:
+    def select(self, needs: Needs, *, today: date, allow_free: bool = False) -> Selection:
         """Return the models that may be chosen for a request with these needs that names none.
 
         Args:
             needs: what the request needs.
             today: the day, for models that expire.
-            allow_free: whether `:free` variants may be chosen; None: as the selector was made.
+            allow_free: whether `:free` variants may be chosen; they share a daily limit, and some
+                keep prompts.
         """
         input_tokens, upper_tokens = self.estimate_input_tokens(needs)
         wanted = int(needs.capabilities)
@@ -121,7 +119,7 @@ class ModelSelector:
             day_ordinal=day,
             requirements=requirements,
         )
-        if not (self._allows_free if allow_free is None else allow_free):
+        if not allow_free:
             selection = selection.with_filter(_FREE, ~self._is_free)
         if self._keeps_nothing is None or not needs.is_zero_retention:
             return selection

@@ -22,7 +22,7 @@ from devflow_routing.catalogue import Catalogue
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
 from devflow_routing.model_selector import ModelSelector
-from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
+from devflow_routing.policy import MODES, RoutingPolicy, Weights, is_pattern
 from devflow_routing.quality import Feedback
 from devflow_routing.strategies.auto import AutoStrategy
 from devflow_routing.strategies.named_model import NamedModelStrategy
@@ -70,12 +70,20 @@ class Router(RouterPort):
         self._policy = policy
         self.set_catalogue(self.catalogue)
 
+    preferred: Mapping[str, str | None]
+    """The models that the settings prefer, as written there → as listed; None: there is none."""
+
     def set_catalogue(self, catalogue: Catalogue) -> None:
         """Use another catalogue from now on; takes milliseconds, then switches at once."""
         policy = self._policy
-        selector = ModelSelector(catalogue, allow_free=policy.allow_free)
+        selector = ModelSelector(catalogue)
         ability = AbilityTable(selector.models, None, self._feedback)
-        self._auto_strategy = AutoStrategy(selector, ability, policy)
+        self.preferred = {
+            name: found.id if (found := catalogue.find_successor(policy.resolve(name))) else None
+            for name in policy.preferred_models
+        }
+        preferred = tuple(model for model in self.preferred.values() if model is not None)
+        self._auto_strategy = AutoStrategy(selector, ability, policy, preferred)
         self._named_strategy = NamedModelStrategy(selector, policy)
         self.catalogue = catalogue
         self._versions = {
@@ -155,11 +163,8 @@ class Router(RouterPort):
     def _build_inputs(self, request: ChatRequest, task: Task) -> DecisionInputs:
         now = self._clock()
         node = self._policy.nodes.get(request.attribution.node or "", {})
-        criteria = request.criteria or self._policy.criteria
-        if request.criteria is None and node:
-            weights = {name: node[name] for name in _NODE_FIELDS if name in node}
-            criteria = replace(criteria, **weights)
-        floor_model, floor = self._find_floor(request, task, criteria)
+        asked = request.criteria or _NO_CRITERIA
+        floor_model, floor = self._find_floor(request, task, asked, node)
         billable, needs = read_billable(request), needs_of(request)
         if billable.max_output_tokens != needs.max_output_tokens:
             needs = replace(needs, max_output_tokens=billable.max_output_tokens)
@@ -167,7 +172,8 @@ class Router(RouterPort):
             requested=str(node.get("model", request.model)),
             needs=needs,
             task=task,
-            criteria=criteria,
+            weights=self._find_weights(asked, node),
+            allow_free=self._policy.allow_free if asked.allow_free is None else asked.allow_free,
             decided_at=now,
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
@@ -182,18 +188,27 @@ class Router(RouterPort):
             ),
         )
 
+    def _find_weights(self, asked: SelectionCriteria, node: Mapping[str, Any]) -> Weights:
+        """Return the request's weights, for want of them its node's, or else the settings'."""
+        given = {
+            "cost_priority": asked.cost_priority,
+            "performance_priority": asked.performance_priority,
+        }
+        return self._policy.weights.with_given(node).with_given(given)
+
     def _find_floor(
-        self, request: ChatRequest, task: Task, criteria: SelectionCriteria
+        self, request: ChatRequest, task: Task, asked: SelectionCriteria, node: Mapping[str, Any]
     ) -> tuple[str | None, float | None]:
         """Return the model that the floor is measured by, and the floor; (None, None) for none.
 
         What harnesses ask for themselves has no floor unless the caller says so.
         """
-        model = criteria.floor_model
+        model = asked.floor_model
         if model is None and task.type not in BACKGROUND_KINDS:
             model = self.sessions.find_first_model(request.attribution.session_id)
-        if criteria.quality_floor is not None:
-            return model, criteria.quality_floor
+        floor = node.get("quality_floor") if asked.quality_floor is None else asked.quality_floor
+        if floor is not None:
+            return model, float(floor)
         return (None, None) if model is None else (model, self._policy.quality_floor)
 
     def _session_state(
@@ -213,4 +228,4 @@ class Router(RouterPort):
         )
 
 
-_NODE_FIELDS = ("cost_priority", "performance_priority", "quality_floor")
+_NO_CRITERIA = SelectionCriteria()

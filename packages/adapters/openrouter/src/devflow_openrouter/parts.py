@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+import structlog
 from devflow_core.ledger import Book, Ledger
 from devflow_core.memory import MemoryBook, MemoryLedger
-from devflow_core.routing import SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import to_pico
-from devflow_routing import LiveCatalogue, Router, RoutingPolicy
+from devflow_routing import LiveCatalogue, Router, RoutingPolicy, Weights
 from devflow_upstream.provider import ModelRows
 
 from devflow_openrouter.models.catalogue import make_catalogue, open_catalogue
@@ -47,15 +47,19 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
         fallback_models=settings.fallback_models,
         nodes=settings.nodes,
         learn_quality=settings.learn_quality,
-        criteria=SelectionCriteria(
+        weights=Weights(
             cost_priority=settings.cost_priority,
             performance_priority=settings.performance_priority,
         ),
+        quality_floor=settings.quality_floor,
+        allow_free=settings.allow_free,
         # if a budget applies, the book refuses an unknown price as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
     router = Router(catalogue.current, policy=policy)
     catalogue.subscribe(router.set_catalogue)
+    if missing := [name for name, model in router.preferred.items() if model is None]:
+        structlog.get_logger("devflow.routing").warning("preferred_models_unknown", names=missing)
     return router
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from devflow_core.routing import Alternatives, Option, SelectionCriteria
+from devflow_core.routing import Alternatives, Option
 
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.model_selector import Floats, Ints, Selection
+from devflow_routing.policy import Weights
 from devflow_routing.strategies.ordering import BALANCE
 
 MAX_FRONTIER = 12
@@ -57,20 +58,20 @@ def find_alternatives(
 
 
 def find_turns(
-    selection: Selection, estimates: ModelEstimates, criteria: SelectionCriteria
+    selection: Selection, estimates: ModelEstimates, weights: Weights
 ) -> tuple[tuple[float, str], ...]:
     """Return which model comes first from which cost priority on, in steps of 0.05 from 0 to 1.
 
     Args:
         selection: the eligible models.
         estimates: what is expected of each.
-        criteria: the request's other weights.
+        weights: the request's other weights.
     """
     able = np.flatnonzero(selection.eligible & np.isfinite(estimates.total_usd))
     turns: list[tuple[float, str]] = []
     for step in range(_STEPS + 1 if len(able) else 0):
         priority = step / _STEPS
-        scores = BALANCE.score(estimates, replace(criteria, cost_priority=priority))
+        scores = BALANCE.score(estimates, replace(weights, cost_priority=priority))
         model = selection.selector.models[int(able[scores[able].argmax()])].id
         if not turns or turns[-1][1] != model:
             turns.append((priority, model))

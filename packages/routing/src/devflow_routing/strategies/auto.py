@@ -45,10 +45,15 @@ class AutoStrategy:
         selector: decides which models are eligible.
         ability: estimates how good their replies are.
         policy: the user's settings.
+        preferred: the ids of the models that are tried first, in this order, if they are able.
     """
 
     def __init__(
-        self, selector: ModelSelector, ability: AbilityTable, policy: RoutingPolicy
+        self,
+        selector: ModelSelector,
+        ability: AbilityTable,
+        policy: RoutingPolicy,
+        preferred: tuple[str, ...] = (),
     ) -> None:
         self._selector = selector
         self._ability = ability
@@ -56,7 +61,7 @@ class AutoStrategy:
         self._optimizer = CostOptimizer(selector)
         self._authors = [model.author for model in selector.models]
         self._preferred = tuple(
-            selector.index[name] for name in policy.preferred_models if name in selector.index
+            selector.index[name] for name in preferred if name in selector.index
         )
         self._narrowing = Narrowing(selector, ability, policy, self._preferred)
 
@@ -84,14 +89,14 @@ class AutoStrategy:
             task=inputs.task,
             requested=inputs.requested,
             excluded=Exclusions(found.selection),
-            criteria=inputs.criteria,
+            criteria=inputs.as_criteria(),
             features=inputs.as_json(),
             snapshot=snapshot,
             alternatives=find_alternatives(
                 order[0],
                 found.selection,
                 found.estimates,
-                turns=find_turns(found.selection, found.estimates, inputs.criteria)
+                turns=find_turns(found.selection, found.estimates, inputs.weights)
                 if include_all and found.ordering is BALANCE
                 else (),
             ),
@@ -109,7 +114,7 @@ class AutoStrategy:
         selection = narrowing.by_floor(selection, inputs, expected.lower)
         limits = _output_limits(self._selector, selection, estimates, inputs)
         selection = narrowing.by_cost(selection, inputs, limits, costs)
-        scores = ordering.score(estimates, inputs.criteria)
+        scores = ordering.score(estimates, inputs.weights)
         return _Considered(
             inputs=inputs,
             ordering=ordering,
@@ -176,6 +181,10 @@ class AutoStrategy:
         """Return the reason for a model's place in the chain."""
         inputs, estimates = found.inputs, found.estimates
         model = self._selector.models[index].id
+        known = (
+            f"{estimates.likely_quality[index]:.0%} likely to be good, at least"
+            f" {estimates.quality[index]:.0%} ({self._ability.describe(index, inputs.task)})"
+        )
         if inputs.session and inputs.session.model == model:
             lead = "the session is there"
         elif index in self._preferred:
@@ -185,14 +194,11 @@ class AutoStrategy:
         elif place == 0:
             lead = found.ordering.reason
         else:
-            lead = "next in the order"
+            return known
         floor = ""
         if place == 0 and inputs.quality_floor is not None and inputs.floor_model:
             floor = f", at least {inputs.quality_floor:.0%} as good as {inputs.floor_model}"
-        return (
-            f"{lead}{floor}: {estimates.likely_quality[index]:.0%} likely to be good, at least"
-            f" {estimates.quality[index]:.0%} ({self._ability.describe(index, inputs.task)})"
-        )
+        return f"{lead}{floor}: {known}"
 
 
 def _output_limits(

@@ -68,7 +68,7 @@ class Narrowing:
             Forbidden: no eligible model is within the scope of the client key.
         """
         selection = self._selector.select(
-            inputs.needs, today=inputs.decided_at.date(), allow_free=inputs.criteria.allow_free
+            inputs.needs, today=inputs.decided_at.date(), allow_free=inputs.allow_free
         )
         if target not in MODES:
             models = self._selector.models

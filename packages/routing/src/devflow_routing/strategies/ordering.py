@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from devflow_core.routing import SelectionCriteria
 
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, ModelEstimates
 from devflow_routing.model_selector import Flags, Floats
+from devflow_routing.policy import Weights
 
 _MIN_SHARE = 0.5
 """The share of the best eligible quality below which no model is chosen automatically."""
@@ -42,7 +42,7 @@ _TIE = 1e-6
 class Ordering:
     """How one mode orders the models."""
 
-    score: Callable[[ModelEstimates, SelectionCriteria], Floats]
+    score: Callable[[ModelEstimates, Weights], Floats]
     """Gives each model its score; the highest comes first, -inf is never chosen."""
     reason: str
     """Why the first one is first, as text for people."""
@@ -73,21 +73,21 @@ def weigh(priority: float) -> float:
     return _MOST_PER_DOUBLING * share
 
 
-def _value(estimates: ModelEstimates, criteria: SelectionCriteria) -> Floats:
-    cost = weigh(criteria.cost_priority) * np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
-    time = weigh(criteria.performance_priority) * np.log2(1.0 + estimates.latency_s)
+def _value(estimates: ModelEstimates, weights: Weights) -> Floats:
+    cost = weigh(weights.cost_priority) * np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+    time = weigh(weights.performance_priority) * np.log2(1.0 + estimates.latency_s)
     return estimates.quality - cost - time
 
 
-def _quality(estimates: ModelEstimates, _criteria: SelectionCriteria) -> Floats:
+def _quality(estimates: ModelEstimates, _weights: Weights) -> Floats:
     return estimates.quality - _TIE * np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
 
 
-def _cheapness(estimates: ModelEstimates, _criteria: SelectionCriteria) -> Floats:
+def _cheapness(estimates: ModelEstimates, _weights: Weights) -> Floats:
     return _TIE * estimates.quality - estimates.total_usd
 
 
-def _speed(estimates: ModelEstimates, _criteria: SelectionCriteria) -> Floats:
+def _speed(estimates: ModelEstimates, _weights: Weights) -> Floats:
     return _TIE * estimates.quality - estimates.latency_s
 
 
