@@ -73,6 +73,7 @@ def test_the_settings_that_are_taste_are_these() -> None:
         "nodes",
         "performance_priority",
         "preferred_models",
+        "quality_floor",
     }
 
 

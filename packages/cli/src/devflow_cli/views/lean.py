@@ -23,6 +23,8 @@ def lean_route(route: Mapping[str, Any]) -> dict[str, Any]:
     near = [one for one in candidates if one["excluded"] is None][:MAX_LEAN_CANDIDATES]
     task = {key: value for key, value in route["task"].items() if key not in _FULL_ONLY}
     rest = {key: value for key, value in route.items() if key not in _FULL_ONLY}
+    if found := route.get("alternatives"):
+        rest["alternatives"] = {key: found[key] for key in ("next_better", "next_cheaper")}
     return {**rest, "task": task, "candidates": near, "left_out": len(candidates) - len(near)}
 
 
