@@ -26,7 +26,11 @@ _NO_KEY_MESSAGE = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a
 
 
 def build_key_pool(settings: Settings) -> KeyPool:
-    """Return the pool of the gateway's own keys, in rotation; it may be empty."""
+    """Return the pool of the gateway's own keys; it may be empty.
+
+    `api_keys` rotate. The single key, or the one stored by `devflow init`, is used when none of
+    them can be.
+    """
     pool = [key.get_secret_value() for key in settings.api_keys]
     return KeyPool(
         pool,

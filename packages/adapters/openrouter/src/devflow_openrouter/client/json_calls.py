@@ -34,8 +34,8 @@ class JsonCalls:
 
     Args:
         transport: closed by its creator.
-        app: sent with every call.
-        timeout_s: for a call, in total.
+        app: sent with every call; None: the title `DevFlow` without an address.
+        timeout_s: seconds for one attempt, in total; `get` may make two.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class JsonCalls:
 
         Raises:
             UpstreamError: OpenRouter refused or failed; `UpstreamTimeout` after `timeout_s`.
-            ReplyTooLarge: it is over the limit of the transport.
+            ReplyTooLarge: the body is over the limit of the transport.
         """
         content = b"" if body is None else orjson.dumps(body)
         headers = {**self._build_headers(key), "Accept": "*/*"}
@@ -187,7 +187,7 @@ def path_of(template: str, **values: str) -> str:
 
 
 def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> JsonObject:
-    """Return the JSON object of a reply; raise its error, including one inside a 200."""
+    """Return the JSON object of a reply; raise its error, also one in a 200 without `data`."""
     if status >= 400:
         raise error_from_body(status, body, headers)
     try:

@@ -81,10 +81,11 @@ def open_catalogue(
     Args:
         settings: the folder and the corrections.
         rows: applied to every list instead of the settings' corrections, which they include.
-        tolerates_damage: for a refresh, which replaces the saved file.
+        tolerates_damage: whether a damaged saved list counts as missing; for a refresh, which
+            replaces it.
 
     Raises:
-        ConfigurationError: the saved list is damaged, or a correction is wrong.
+        ConfigurationError: the saved list cannot be read or is damaged, or a correction is wrong.
     """
     is_loopback = settings.upstream == LOOPBACK_UPSTREAM
     path = settings.data_dir / (LOOPBACK_CATALOGUE_FILE if is_loopback else CATALOGUE_FILE)
@@ -110,13 +111,13 @@ async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
 
     Args:
         api: the client; no key is needed.
-        former: the catalogue in use.
+        former: the catalogue in use, which has the former answer.
 
     Returns:
         A document for `decode_document`.
 
     Raises:
-        DevFlowError: OpenRouter does not answer, or sends something else.
+        DevFlowError: OpenRouter does not answer the first request, or not with a JSON object.
     """
     fetched_at = datetime.now(UTC)
     body = await api.models()

@@ -19,7 +19,7 @@ from devflow_openrouter.service.transports import HttpClient
 
 _T = TypeVar("_T")
 MAX_END_S = 30.0
-"""How long closing may take."""
+"""Seconds that closing the service may take, and then again the end of its thread."""
 
 
 class SyncOpenRouterService:
@@ -103,7 +103,11 @@ class SyncOpenRouterService:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and the ledger and end the thread; a later call starts again."""
+        """Close the connections and the ledger and end the thread; a later call starts again.
+
+        Raises:
+            TimeoutError: the service was not closed within `MAX_END_S`.
+        """
         with self._starting:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:
