@@ -204,7 +204,7 @@ def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalog
     for row in rows:
         try:
             models.append(model_from_row(row, price_version=version))
-        except (ValidationError, ValueError, TypeError):
+        except (ValidationError, AttributeError, OverflowError, TypeError, ValueError):
             skipped.append(str(row.get("id", "?")) if isinstance(row, dict) else "?")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     if not models:
         raise ConfigurationError("The list of models is empty or not what OpenRouter sends.")
