@@ -11,7 +11,7 @@ from typing import Literal
 from devflow_core.usage import Price, Usage
 
 SHORT_TTL_S, LONG_TTL_S = 300, 3600
-"""The two lifetimes that Anthropic offers; others keep prefixes about as long as the short one."""
+"""Anthropic's two cache lifetimes in seconds; most others keep prefixes about as long as the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +58,8 @@ def rules_of(model: str, price: Price) -> CacheRules:
     """Return the caching rules of a model, derived from its author and prices.
 
     Minimum lengths and times to live are those of Anthropic's, OpenAI's, Google's and DeepSeek's
-    guides to prompt caching, as of 2026. Other authors with a price for cached input are assumed
-    to cache as OpenAI does.
+    guides to prompt caching, as of 2026. Other authors are assumed to cache as OpenAI does. Nothing
+    is cached by a model whose cached input is not cheaper than its other input.
     """
     # a cache that is not cheaper is not a cache for our purpose
     if price.cache_read is None or price.cache_read >= price.prompt:
