@@ -54,7 +54,9 @@ def costs(
     since: Annotated[
         str | None, typer.Option(help=f"From then on: {ALLOWED}.", show_default=False)
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Before the beginning of that.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Up to the beginning of the same, exclusive.")
+    ] = None,
     project: Annotated[
         str | None,
         typer.Option(
