@@ -11,7 +11,7 @@ from typing import Literal
 from devflow_core.usage import Price, Usage
 
 SHORT_TTL_S, LONG_TTL_S = 300, 3600
-"""Anthropic's two cache lifetimes in seconds; most others keep prefixes about as long as the first."""
+"""Anthropic's two cache lifetimes in seconds; most other caches last about as long as the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

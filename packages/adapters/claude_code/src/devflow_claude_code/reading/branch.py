@@ -104,7 +104,7 @@ def _insert_preserved(
 
 
 def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[TranscriptRow]:
-    """Insert the other rows of responses with parallel calls, and their results."""
+    """Yield the chain with the other rows of responses with parallel calls, and their results."""
     replies = find_replies(graph)
     strays = _stray_results(graph, {row.uuid for row in chain}, replies.values())
     emitted: set[str | None] = set()
