@@ -1,4 +1,4 @@
-"""Simulates what a provider's prompt cache would have saved on recorded turns."""
+"""Simulates how a provider's prompt cache would have served recorded turns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class CacheRules:
 
     kind: Literal["explicit", "implicit", "none"]
     """`explicit`: caches where the client marks it, and charges for writing. `implicit`: always
-    caches, and charges writing as ordinary input.
+    caches, and charges writing as ordinary input. `none`: caches nothing.
     """
     min_tokens: int = 0
     """The length of the shortest prefix that is cached, in tokens."""

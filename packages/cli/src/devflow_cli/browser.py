@@ -88,7 +88,7 @@ def _find_browsers() -> Iterator[str]:
 
 
 def _run(*command: str) -> str:
-    """Run a browser, and return what it wrote to stderr; all its processes have ended by then.
+    """Run a browser, and return what it wrote to stderr; all its processes are ended.
 
     Raises:
         DevFlowError: it took longer than `PRINT_TIMEOUT_S`.

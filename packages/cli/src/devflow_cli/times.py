@@ -42,7 +42,7 @@ class MachineZone(tzinfo):
         return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
 
     def dst(self, dt: datetime | None, /) -> timedelta | None:
-        """Return None: the distance from UTC has it already."""
+        """Return None: the distance from UTC includes it already."""
         return None
 
     def tzname(self, dt: datetime | None, /) -> str | None:

@@ -35,7 +35,7 @@ INDEX_FILE = "sessions.db"
 BUSY_TIMEOUT_S = 5.0
 """Seconds to wait for another process; after that, the sessions are read without the cache."""
 MAX_UNSAVED = 100
-"""After this many sessions the cache is saved, so that an interrupted run loses little."""
+"""The most sessions read before the cache is saved, so that an interrupted run loses little."""
 MAX_PEEKED = 200
 """The most sessions that `peek_sessions` returns."""
 _FORMAT = 1
@@ -138,7 +138,7 @@ class SessionIndex:
         return len(changed)
 
     def recent(self, limit: int | None, project: Path | None = None) -> list[SessionDigest]:
-        """Return the sessions with the latest messages, latest first; None is all of them."""
+        """Return at most `limit` sessions (None: all) that have messages, the latest first."""
         return self._load(self._listed(project)[:limit])
 
     def count(self, project: Path | None = None) -> int:

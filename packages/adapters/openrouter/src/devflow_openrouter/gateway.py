@@ -275,7 +275,8 @@ class OpenRouterGateway(AskingGateway):
 
         Raises:
             DevFlowError: the list could not be fetched, and the old one stays in use.
-            ConfigurationError: the new list is in use but could not be saved.
+            ConfigurationError: the list holds no model, and the old one stays in use; or the new
+                one is in use but could not be saved.
         """
         return await self.catalogue.refresh(self._fetch_models)
 

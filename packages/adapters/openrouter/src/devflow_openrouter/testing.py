@@ -292,7 +292,7 @@ class GatewayHarness:
         return RequestOutcome(completion=completion, error=error, entry=entry)
 
     def check_invariants(self, entry: LedgerEntry, written: str = "") -> None:
-        """Check the invariants of the book.
+        """Check the invariants of an entry, and of the whole book.
 
         Args:
             entry: the entry to check.

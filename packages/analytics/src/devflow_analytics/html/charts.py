@@ -14,9 +14,9 @@ _BOTTOM, _TOP = 24.0, 10.0
 _CHARACTER = 7.5
 """The width of a character of the scale, in pixels."""
 MAX_TICKS = 5
-"""Steps of a scale at most, besides zero."""
+"""The most steps of a scale, from zero on."""
 MAX_LABELS = 7
-"""Labels below the columns at most; in a window of 500 pixels more would overlap."""
+"""The most labels below the columns; in a window of 500 pixels more would overlap."""
 MAX_COLUMN = 6.0
 """The widest column, in percent of the plot."""
 

@@ -84,7 +84,7 @@ class WindowRows:
     doubted: list[OpenRow] = field(default_factory=list[OpenRow])
     """Rows, open or final, for which the provider reported an impossible cost."""
     is_final: bool = True
-    """Whether the total must include every row, and nothing from outside."""
+    """Whether the provider's total is sure to hold all of these rows, and no others of ours."""
 
     def add(self, row: OpenRow) -> None:
         """Add an attempt that began in the window; ignore any other.

@@ -33,7 +33,7 @@ class View(StrEnum):
 
 
 class Weekday(StrEnum):
-    """The first day of a week."""
+    """A day that weeks may begin on."""
 
     SUNDAY = "sunday"
     MONDAY = "monday"

@@ -63,7 +63,7 @@ def _format(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_blocks(run: Run, blocks: Sequence[CostBlock], zone: tzinfo | None) -> None:
-    """Print blocks and the gaps between them; of the one in progress also its rate and outcome."""
+    """Print blocks and the gaps between them; of the one in progress also rate and projection."""
     columns = {"key": "Block", "state": "State", **_COLUMNS}
     rows: list[dict[str, Any]] = []
     for block in blocks:

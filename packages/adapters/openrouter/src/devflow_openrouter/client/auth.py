@@ -16,7 +16,7 @@ _LIMITS = LimitRules(
     of_key=frozenset({LIMIT_BY_ADDRESS}),
     of_models={"openrouter_free_tier_per_minute": lambda model: model.endswith(":free")},
 )
-"""OpenRouter limits each model ("different rate limits for different models"), or all free ones.
+"""What OpenRouter's limits apply to: one model ("different rate limits"), or all free ones.
 
 What a key or an account may spend is reported as 402 or 403, and keeps the key from all models.
 """

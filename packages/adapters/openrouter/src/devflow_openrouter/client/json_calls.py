@@ -1,4 +1,4 @@
-"""Makes plain HTTP calls to OpenRouter, once each: JSON or bytes in, JSON or bytes out."""
+"""Makes plain HTTP calls to OpenRouter, without policies: JSON or bytes in, JSON or bytes out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AppIdentity:
     """The name under which OpenRouter shows this program in its statistics."""
 
     url: str = ""
-    """Empty: none is sent."""
+    """The program's address; empty: none is sent."""
     title: str = "DevFlow"
 
 
@@ -144,7 +144,12 @@ class JsonCalls:
     async def _exchange(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body of one exchange."""
+        """Return status, headers and body of one exchange.
+
+        Raises:
+            UpstreamTimeout: it was not over after `timeout_s`.
+            DevFlowError: any error of the transport.
+        """
         request = HttpRequest(method=method, path=path, headers=headers, body=body)
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         try:

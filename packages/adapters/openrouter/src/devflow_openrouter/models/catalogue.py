@@ -138,7 +138,7 @@ def decode_document(document: JsonObject) -> Catalogue:
 
     Raises:
         ConfigurationError: it holds no model.
-        KeyError, TypeError, ValueError: it is not such a document.
+        AttributeError, KeyError, TypeError, ValueError: it is not such a document.
     """
     fetched_at = datetime.fromisoformat(document["fetched_at"])
     catalogue = parse_catalogue(document["body"], fetched_at=fetched_at)

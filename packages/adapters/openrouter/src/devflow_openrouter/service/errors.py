@@ -105,7 +105,7 @@ class OpenRouterRejectedError(OpenRouterServiceError):
 
 
 class OpenRouterUnavailableError(OpenRouterServiceError):
-    """OpenRouter failed, could not be reached or broke its reply off; or the ledger failed here."""
+    """OpenRouter failed, could not be reached or broke its reply off; or the gateway failed."""
 
     code = "upstream_unavailable"
     status_hint = 502
@@ -128,7 +128,10 @@ class OpenRouterPromptRefused(OpenRouterServiceError):
 
 
 def to_service_error(error: DevFlowError, language: Language) -> OpenRouterServiceError:
-    """Return the service's error for the gateway's, which the caller makes its cause."""
+    """Return the service's error for the gateway's, which the caller makes its cause.
+
+    Of the errors of several candidates, the last one counts.
+    """
     if isinstance(error, AllCandidatesFailed) and error.errors:
         error = error.errors[-1]  # an application can answer only one status
     if isinstance(error, OpenRouterServiceError):

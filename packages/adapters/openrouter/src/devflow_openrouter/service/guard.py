@@ -20,7 +20,7 @@ _log = structlog.get_logger("devflow.service")
 MAX_CHECK_S = 10.0
 """Seconds after which a check that awaits counts as one that failed."""
 MAX_GUARDED_CHARS = 200_000
-"""Of a prompt, the first and the last half of this many characters are searched."""
+"""The most characters that are searched: of a longer text, its first and its last half of them."""
 MAX_FINDINGS = 8
 """The most findings recorded for one request."""
 CHECK_FAILED = "check-failed"

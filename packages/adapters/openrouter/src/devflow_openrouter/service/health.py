@@ -43,7 +43,8 @@ async def ping(settings: Settings, client: HttpClient | None, timeout_s: float) 
 def ping_apart(settings: Settings, client: HttpClient | None, timeout_s: float) -> bool:
     """Return what `ping` returns, from a thread with a loop of its own: it works in a running loop.
 
-    A client whose connections belong to another loop is not asked; our own connections are used.
+    A client whose connections belong to another loop is not used; our own connections are. False
+    also if the thread has no answer a second after `MAX_HEALTH_S`.
     """
     outcome: list[bool] = []
     usable = None if has_pooled_connections(client) else client

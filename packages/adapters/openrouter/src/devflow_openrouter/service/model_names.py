@@ -33,7 +33,7 @@ class AskedModel:
     """What a name asks for."""
 
     model: str
-    """The id to ask for: as the catalogue has it, or as given, without what stood before it."""
+    """The id to ask for: the catalogue's, or the name as given without router and provider."""
     provider: str | None = None
     """The only provider that may serve it; None: any may."""
 

@@ -34,7 +34,7 @@ class ServiceOptions:
     """What a service does besides answering; all fields but `ledger` may be set at any time."""
 
     on_alert: AlertCallback | None = None
-    """Called when OpenRouter refuses a request with a 4xx but 408 and 429; None: nothing is."""
+    """Called when OpenRouter refuses a request with a 4xx other than 408 and 429; None: no call."""
     guard: PromptGuard | None = None
     """Looks at every prompt before it is sent; None: nothing is looked at."""
     language: Language = "en"

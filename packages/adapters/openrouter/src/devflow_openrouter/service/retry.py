@@ -1,4 +1,4 @@
-"""Waits and repeats as the service object promises: exactly, and with its own factor."""
+"""Decides when the service object repeats a call: its waits have no jitter, and its own factor."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 DEFAULT_MODEL = "openrouter/azure/gpt-4o"
 """GPT-4o of OpenAI, served by Azure only."""
 _MAX_EXCERPT_CHARS = 240
-"""Of a prompt and of a reply, in a log that was asked for; both together stay below 512."""
+"""The most logged characters of a prompt, and of a reply; both together stay below 512."""
 _log = structlog.get_logger("devflow.service")
 
 

@@ -35,8 +35,8 @@ class SyncOpenRouterService:
         base_url: the base URL of OpenRouter's API.
         timeout: seconds to connect, and the longest silence between bytes of one attempt.
         max_retries: attempts in total, the first included.
-        backoff_factor: the wait after n failures is this to the power of n, in seconds.
-        default_system_prompt: put before messages that have no system message.
+        backoff_factor: the wait after n failures is this to the power of n, in seconds, at most 30.
+        default_system_prompt: put before messages without one of the role `system` or `developer`.
         default_response_format: OpenAI's `response_format`, for calls that set none.
         http_client: an asynchronous client, used in the background thread only.
 
