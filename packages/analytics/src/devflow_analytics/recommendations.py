@@ -217,7 +217,7 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
 
 
 def _find_wasted_attempts(evidence: Groups) -> Iterator[Recommendation]:
-    """Find billed attempts without an answer, at models where they are frequent."""
+    """Find billed attempts without an answer, at models where they cost at least `MIN_SHARE`."""
     wasted_pico: dict[str, dict[str, int]] = {}
     cost_pico: dict[str, int] = {}
     for (model, _, session, error), summary in evidence.items():

@@ -90,7 +90,7 @@ class Reconciler:
         """
         self._notes = {}
         # The order is that of the evidence: look-ups are exact, totals need the rest of a window to
-        # be settled, and observation is final, so it must come last.
+        # be settled, and observation takes what neither can settle, so it must come last.
         confirmed = await self._look_up_in_rounds()
         if await self._read_open_rows():
             await self._sleep_until(await self._totals.told_at())
