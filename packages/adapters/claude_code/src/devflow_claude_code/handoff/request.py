@@ -90,9 +90,9 @@ class HandoffReport:
     def describe(self) -> str:
         """Return the report as a few sentences for people."""
         what = (
-            f"The full history ({self.messages} messages, about {self.tokens} tokens) was sent."
+            f"The full history ({self.messages} messages, about {self.tokens} tokens) is sent."
             if self.mode == "full"
-            else f"A brief of about {self.tokens} tokens was sent, since the history does not fit"
+            else f"A brief of about {self.tokens} tokens is sent, since the history does not fit"
             f" a window of {self.window_tokens}."
         )
         left = f" Left out: {'; '.join(self.left_out)}." if self.left_out else ""
@@ -177,7 +177,10 @@ def _last_model(session: ClaudeCodeSession) -> str | None:
 def _full_request(
     session: ClaudeCodeSession, model: str, messages: tuple[Message, ...], tools: tuple[str, ...]
 ) -> ChatRequest:
-    """Declare the tools the history mentions, as providers require, and forbid calling them."""
+    """Return the request with the full history.
+
+    It declares the tools that the history mentions, as providers require, and forbids their use.
+    """
     return ChatRequest(
         model=model,
         messages=messages,
