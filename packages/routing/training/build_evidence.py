@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing.evidence.benchmarks import AXES, Axis, Benchmark
-from devflow_routing.evidence.posterior import Abilities, infer_abilities
+from devflow_routing.evidence.posterior import Abilities, Floats, infer_abilities
 from devflow_routing.evidence.readings import Reading, find_readings, group_models
 from devflow_routing.evidence.scores import Evidence, Score
 from devflow_routing.model_config import ModelConfig
@@ -39,25 +39,25 @@ MIN_NOISE, NOISE_WEIGHT, USUAL_NOISE = 0.06, 4.0, 0.25
 USUAL_LOADING, USUAL_AXIS_LOADING = 0.9, 0.35
 LOADING_WEIGHT, AXIS_WEIGHT = 2.0, 4.0
 
-NAMES: dict[str, tuple[str, Axis | None]] = {
-    "aider-polyglot": ("Aider polyglot", None),
-    "crux-zeroeval": ("CRUX", None),
-    "fiction-live-120k": ("Fiction.liveBench 120k", None),
-    "fiction-live-60k": ("Fiction.liveBench 60k", None),
-    "frontiermath": ("FrontierMath", "math"),
-    "gpqa-diamond": ("GPQA Diamond", None),
-    "math-level-5": ("MATH level 5", "math"),
-    "math-level-5-zeroeval": ("MATH level 5", "math"),
-    "otis-mock-aime": ("OTIS Mock AIME", "math"),
-    "simplebench": ("SimpleBench", None),
-    "summary-faithfulness": ("faithful summaries", "faithful"),
-    "tau2-airline": ("τ² airline", "agentic"),
-    "tau2-banking": ("τ² banking", "agentic"),
-    "tau2-retail": ("τ² retail", "agentic"),
-    "tau2-telecom": ("τ² telecom", "agentic"),
-    "weirdml": ("WeirdML", None),
+NAMES: dict[str, tuple[str, str, Axis | None]] = {
+    "aider-polyglot": ("Aider polyglot", "coding", None),
+    "crux-zeroeval": ("CRUX", "coding", None),
+    "fiction-live-120k": ("Fiction.liveBench 120k", "analysis", None),
+    "fiction-live-60k": ("Fiction.liveBench 60k", "analysis", None),
+    "frontiermath": ("FrontierMath", "math", "math"),
+    "gpqa-diamond": ("GPQA Diamond", "reasoning", None),
+    "math-level-5": ("MATH level 5", "math", "math"),
+    "math-level-5-zeroeval": ("MATH level 5", "math", "math"),
+    "otis-mock-aime": ("OTIS Mock AIME", "math", "math"),
+    "simplebench": ("SimpleBench", "reasoning", None),
+    "summary-faithfulness": ("faithful summaries", "text_ops", "faithful"),
+    "tau2-airline": ("τ² airline", "planning", "agentic"),
+    "tau2-banking": ("τ² banking", "planning", "agentic"),
+    "tau2-retail": ("τ² retail", "planning", "agentic"),
+    "tau2-telecom": ("τ² telecom", "planning", "agentic"),
+    "weirdml": ("WeirdML", "coding", None),
 }
-"""By key: the name for people, and the axis that a benchmark tells beside general ability."""
+"""By key: the name for people, the kind of task, and the axis that a benchmark tells beside general ability."""
 FAITHFUL_LOADING, FAITHFUL_AXIS_LOADING, FAITHFUL_NOISE = -0.4, 0.85, 0.12
 """Models that reason more invent more in summaries: correlations of -.38 to -.44 with the rest."""
 
@@ -98,11 +98,12 @@ def begin(publishers: dict[str, str], scores: Sequence[Score]) -> dict[str, Benc
     straight: dict[str, list[float]] = defaultdict(list)
     found: dict[str, Benchmark] = {}
     for key, publisher in publishers.items():
-        name, axis = NAMES[key]
+        name, kind, axis = NAMES[key]
         found[key] = Benchmark(
             key=key,
             name=name,
             publisher=publisher,
+            kind=kind,
             unit="share",
             loading=FAITHFUL_LOADING if axis == "faithful" else USUAL_LOADING,
             axis=axis,
@@ -138,8 +139,8 @@ def improve(
     if benchmark.axis == "faithful":  # its loadings are given: too few models tell them apart
         return replace(benchmark, mean=mean + sd * _offset(benchmark, rows, values, known))
     columns = [0] if benchmark.axis is None else [0, 1 + AXES.index(benchmark.axis)]
-    usual = np.array([USUAL_LOADING, USUAL_AXIS_LOADING][: len(columns)] + [0.0])
-    ties = np.diag([LOADING_WEIGHT, AXIS_WEIGHT][: len(columns)] + [0.0])
+    usual = np.array([*(USUAL_LOADING, USUAL_AXIS_LOADING)[: len(columns)], 0.0])
+    ties = np.diag([*(LOADING_WEIGHT, AXIS_WEIGHT)[: len(columns)], 0.0])
     design = np.column_stack([known.mean[rows][:, columns], np.ones(len(rows))])
     errors = known.covariance[rows][:, columns][:, :, columns].sum(axis=0)
     moments = design.T @ design
@@ -157,8 +158,8 @@ def improve(
     )
 
 
-def _offset(benchmark: Benchmark, rows: list[int], values: Any, known: Abilities) -> float:
-    return float(np.mean(values - benchmark.loading * known.mean[rows][:, 0]))
+def _offset(benchmark: Benchmark, rows: list[int], values: Floats, known: Abilities) -> float:
+    return float((values - benchmark.loading * known.mean[rows][:, 0]).mean())
 
 
 def fit(models: Sequence[ModelConfig], evidence: Evidence) -> Evidence:
@@ -203,8 +204,7 @@ def main() -> None:
         "benchmarks": {key: _as_json(one) for key, one in sorted(fitted.benchmarks.items())},
         "twins": TWINS,
         "scores": [
-            [one.model, one.benchmark, one.value, str(one.date or ""), one.effort]
-            for one in scores
+            [one.model, one.benchmark, one.value, str(one.date or ""), one.effort] for one in scores
         ],
     }
     OUTPUT_PATH.write_text(_dump(table), encoding="utf-8")

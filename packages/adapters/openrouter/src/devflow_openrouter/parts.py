@@ -39,7 +39,10 @@ def choose_catalogue(
 
 
 def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
-    """Return a router with the settings' names and weights, which gets every new list of models."""
+    """Return a router with the settings' names and weights.
+
+    It gets every new list of models, and all new scores.
+    """
     policy = RoutingPolicy(
         aliases=settings.aliases,
         preferred_models=settings.preferred_models,
@@ -54,8 +57,9 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
         # if a budget applies, the book refuses an unknown price as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    router = Router(catalogue.current, policy=policy)
+    router = Router(catalogue.current, policy=policy, evidence=catalogue.evidence.current)
     catalogue.subscribe(router.set_catalogue)
+    catalogue.evidence.subscribe(router.set_evidence)
     return router
 
 

@@ -31,6 +31,8 @@ class Benchmark:
     """The name, for people."""
     publisher: str
     """Who measured and published the scores, for people."""
+    kind: str
+    """The kind of task that it is nearest to, by which scores are chosen to be shown."""
     unit: Literal["share", "points"]
     """Whether scores are shares of tasks solved, 0..1, or points on a scale of their own."""
     loading: float

@@ -15,8 +15,6 @@ Floats = NDArray[np.float64]
 
 _EPOCH_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
 """Ages are counted in years from June 2025."""
-_MAX_YEARS = 2.0
-"""The age from which no more progress is assumed: what comes later is guessed like that."""
 _MIN_USD_PER_MTOK = 0.01
 _USUAL_PARAMETERS_B = 30.0
 _USUAL_WINDOW = 100_000
@@ -34,17 +32,19 @@ _FAMILY_SPREAD, _FAMILY_LOG_PRICE, _FAMILY_YEARS = 0.25, 6.0, 6.0
 _OWN_SPREAD = 0.2
 
 
-def describe_models(models: Sequence[ModelConfig]) -> Floats:
-    """Return the features that ability is guessed from, a row for each model."""
-    return np.array([_features(model) for model in models], dtype=np.float64).reshape(-1, 7)
-
-
-def relate(models: Sequence[ModelConfig]) -> Floats:
+def relate(models: Sequence[ModelConfig], *, newest_s: int) -> Floats:
     """Return the covariance of the general abilities of models, before any score is known.
 
-    It is that of a ridge regression on the features, with what makers and families have in common.
+    It is that of a ridge regression on price, age and size, with what makers and families have in
+    common.
+
+    Args:
+        models: different models.
+        newest_s: when the newest model with scores was listed, in seconds since 1970. Progress
+            after it is not assumed: later models are taken to be as old.
     """
-    features = describe_models(models)
+    rows = [_features(model, newest_s) for model in models]
+    features = np.array(rows, dtype=np.float64).reshape(-1, len(_FEATURE_SPREAD))
     scaled = features * _FEATURE_SPREAD
     log_price, years = features[:, 1], features[:, 2]
     apart = np.abs(years[:, None] - years[None])
@@ -58,9 +58,9 @@ def relate(models: Sequence[ModelConfig]) -> Floats:
     return scaled @ scaled.T + same_maker * (maker + family) + own
 
 
-def _features(model: ModelConfig) -> tuple[float, ...]:
+def _features(model: ModelConfig, newest_s: int) -> tuple[float, ...]:
     usd = _MIN_USD_PER_MTOK if model.price is None else _usd_per_mtok(model)
-    years = min((model.created - _EPOCH_S) / _YEAR_S, _MAX_YEARS) if model.created else 0.0
+    years = (min(model.created, newest_s) - _EPOCH_S) / _YEAR_S if model.created else 0.0
     size = _SIZE.search(model.id)
     return (
         1.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ _MIN_PRECISION = 0.02
 """The precision of general ability below which a model counts as never measured."""
 _SHARED_ERROR = 0.03
 """The variance that all scores of a model share: effort, harness, what it had seen before."""
+_STRANGER_LOSS, _STRANGER_ERROR = 0.15, 0.5
+"""By how much models of makers of which nothing was measured are worse than what price and age say,
+and the further error of that guess (21 makers with few models, each left out as a whole)."""
 _IS_GENERAL = np.arange(DIMENSIONS) == 0
 
 
@@ -91,8 +94,11 @@ def infer_abilities(
         readings: their scores, at most one for each benchmark, in the same order.
         evidence: the benchmarks of the scores.
     """
-    prior = relate(models)
     benchmarks = tuple(evidence.benchmarks.values())
+    newest = max(
+        (one.created for one, found in zip(models, readings, strict=True) if found), default=0
+    )
+    prior = relate(models, newest_s=newest)
     scores = _collect(readings, benchmarks)
     scales = np.array([(np.nan if one.mean is None else one.mean, one.sd) for one in benchmarks])
     found = _solve(prior, _add_up(scores, scales.reshape(-1, 2), np.full(len(scores.values), True)))
@@ -102,7 +108,7 @@ def infer_abilities(
             scales[at] = _find_scale(at, scores, found)
         is_sound = _find_sound(scores, scales, found) | ~np.isin(scores.benchmarks, unknown)
         found = _solve(prior, _add_up(scores, scales, is_sound))
-    return found
+    return _doubt_strangers(found, models)
 
 
 def loadings_of(benchmark: Benchmark) -> Floats:
@@ -196,6 +202,23 @@ def _combine(prior: Floats, precision: Floats, values: Floats) -> tuple[Floats, 
     others[measured, np.arange(len(measured))] = 0.0
     nearest = measured[others.argmax(axis=1)] if len(measured) > 1 else nearest
     return mean, variance, nearest
+
+
+def _doubt_strangers(found: Abilities, models: Sequence[ModelConfig]) -> Abilities:
+    """Return the abilities with guesses that no price makes better than the best that was measured.
+
+    Where no model of a maker was measured, they are worse and less sure.
+    """
+    measured = found.is_measured
+    if not measured.any():
+        return found
+    known = {model.author for model, is_one in zip(models, measured, strict=True) if is_one}
+    strange = np.array([model.author not in known for model in models], dtype=np.bool_)
+    mean, covariance = found.mean.copy(), found.covariance.copy()
+    mean[strange, 0] -= _STRANGER_LOSS
+    covariance[strange, 0, 0] += _STRANGER_ERROR**2
+    mean[:, 0] = np.where(measured, mean[:, 0], np.minimum(mean[:, 0], mean[measured, 0].max()))
+    return replace(found, mean=mean, covariance=covariance)
 
 
 def _expect(scores: _Scores, known: Abilities) -> tuple[Floats, Floats]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devflow_routing.evidence.efforts import excess_of_effort
+from devflow_routing.evidence.joins import names_agree
 from devflow_routing.evidence.scores import Evidence, Score
 from devflow_routing.model_config import ModelConfig
 
@@ -17,6 +18,8 @@ class Reading:
     score: Score
     excess: float
     """What its effort adds to the model's usual one, in standard deviations."""
+    lender: str = ""
+    """The model that was measured, if it is another name of the same weights."""
 
 
 def group_models(models: Sequence[ModelConfig]) -> tuple[tuple[ModelConfig, ...], list[int]]:
@@ -45,25 +48,38 @@ def find_readings(models: Sequence[ModelConfig], evidence: Evidence) -> list[lis
         models: different models, as `group_models` returns them.
         evidence: all scores.
     """
-    by_name: dict[str, int] = {}
-    for row, model in enumerate(models):
-        by_name.setdefault(model.canonical_slug, row)
-    for row, model in enumerate(models):
-        by_name[model.id.partition(":")[0]] = row
-    borrowers: dict[str, list[int]] = {}
-    for borrower, lender in evidence.twins.items():
-        if borrower in by_name:
-            borrowers.setdefault(lender, []).append(by_name[borrower])
+    owners, borrowers = _index_names(models, evidence)
     best: list[dict[str, Reading]] = [{} for _ in models]
     for score in evidence.scores:
-        own = by_name.get(score.model)
-        rows = borrowers.get(score.model, [])
+        own = owners.get(score.model)
+        rows = borrowers.get(score.model, ())
         for row in rows if own is None else (own, *rows):
-            reading = Reading(score=score, excess=excess_of_effort(score.effort, models[row]))
+            reading = Reading(
+                score=score,
+                excess=excess_of_effort(score.effort, models[row]),
+                lender="" if row == own else score.model,
+            )
             former = best[row].get(score.benchmark)
-            if former is None or _preference(reading) < _preference(former):
+            is_better = former is None or _preference(reading) < _preference(former)
+            if is_better and names_agree(score.shown_as, models[row if own is None else own]):
                 best[row][score.benchmark] = reading
     return [list(ones.values()) for ones in best]
+
+
+def _index_names(
+    models: Sequence[ModelConfig], evidence: Evidence
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    """Return the rows of models by the names of scores, and those that borrow a name's scores."""
+    owners: dict[str, int] = {}
+    for row, model in enumerate(models):
+        owners.setdefault(model.canonical_slug, row)
+    for row, model in enumerate(models):
+        owners[model.id.partition(":")[0]] = row
+    borrowers: dict[str, tuple[int, ...]] = {}
+    for borrower, lender in evidence.twins.items():
+        if borrower in owners:
+            borrowers[lender] = (*borrowers.get(lender, ()), owners[borrower])
+    return owners, borrowers
 
 
 def _preference(reading: Reading) -> tuple[float, float, float]:

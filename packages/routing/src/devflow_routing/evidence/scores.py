@@ -29,6 +29,8 @@ class Score:
     """When it was measured or published."""
     effort: str = ""
     """The setting that it was measured with (`high`, `no thinking`); empty if it was not stated."""
+    shown_as: str = ""
+    """The name under which it was published; empty if the model's id was matched by hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

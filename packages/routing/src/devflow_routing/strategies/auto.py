@@ -23,6 +23,7 @@ from devflow_core.scope import (
     unknown_price_message,
 )
 
+from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import (
     NEGLIGIBLE_USD,
     CostOptimizer,
@@ -37,7 +38,6 @@ from devflow_routing.model_selector import (
     Selection,
 )
 from devflow_routing.policy import MODES, RoutingPolicy
-from devflow_routing.quality import QualityTable
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
@@ -53,15 +53,15 @@ class AutoStrategy:
 
     Args:
         selector: decides which models are eligible.
-        quality: estimates how good their replies are.
+        ability: estimates how good their replies are.
         policy: the user's settings.
     """
 
     def __init__(
-        self, selector: ModelSelector, quality: QualityTable, policy: RoutingPolicy
+        self, selector: ModelSelector, ability: AbilityTable, policy: RoutingPolicy
     ) -> None:
         self._selector = selector
-        self._quality = quality
+        self._ability = ability
         self._policy = policy
         self._optimizer = CostOptimizer(selector)
         self._authors = [model.author for model in selector.models]
@@ -83,7 +83,7 @@ class AutoStrategy:
         """
         criteria = MODES.get(target) or inputs.criteria
         selection = self._select(inputs, target)
-        quality = self._quality.estimate(inputs.task)
+        quality = self._ability.estimate(inputs.task).lower
         estimates = self._optimizer.estimate(inputs, selection, quality, criteria)
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
@@ -264,7 +264,7 @@ class AutoStrategy:
         session_index = inputs.session and self._selector.index.get(inputs.session.model)
         found: list[str] = []
         for place, index in enumerate(chain):
-            source = self._quality.source_of(index)
+            source = self._ability.describe(index, inputs.task)
             known = f"{estimates.quality[index]:.0%} likely to be good ({source})"
             if index == session_index:
                 lead = "the session is there"
