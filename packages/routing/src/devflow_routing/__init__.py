@@ -2,9 +2,9 @@
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
 from devflow_routing.catalogue import Catalogue, CatalogueChange
-from devflow_routing.catalogue_file import CatalogueFile
 from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.decision import encode_route, route_as_json
+from devflow_routing.fetched_file import FetchedFile
 from devflow_routing.live_catalogue import LiveCatalogue
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
@@ -17,8 +17,8 @@ __all__ = [
     "Capability",
     "Catalogue",
     "CatalogueChange",
-    "CatalogueFile",
     "Exclusions",
+    "FetchedFile",
     "LiveCatalogue",
     "ModelConfig",
     "ModelSelector",

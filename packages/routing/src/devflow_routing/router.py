@@ -21,9 +21,10 @@ from devflow_routing.capabilities import needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
+from devflow_routing.evidence.scores import Evidence
+from devflow_routing.feedback import Feedback
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import MODES, RoutingPolicy, Weights, is_pattern
-from devflow_routing.quality import Feedback
 from devflow_routing.strategies.auto import AutoStrategy
 from devflow_routing.strategies.named_model import NamedModelStrategy
 from devflow_routing.trackers.performance import PerformanceTracker
@@ -39,6 +40,7 @@ class Router(RouterPort):
     Args:
         catalogue: the models.
         policy: the user's settings.
+        evidence: scores of the models in benchmarks; None: the shipped ones.
         performance: the view of the speed and reliability of models.
         sessions: the view of which model each session last used.
         clock: the time of decisions, in UTC.
@@ -49,6 +51,7 @@ class Router(RouterPort):
         catalogue: Catalogue,
         *,
         policy: RoutingPolicy | None = None,
+        evidence: Evidence | None = None,
         performance: PerformanceTracker | None = None,
         sessions: SessionTracker | None = None,
         clock: Callable[[], datetime] = utc_now,
@@ -57,6 +60,7 @@ class Router(RouterPort):
         self.sessions = sessions or SessionTracker()
         self._clock = clock
         self._policy = policy or RoutingPolicy()
+        self._evidence = evidence
         self._feedback = Feedback()
         self.set_catalogue(catalogue)
 
@@ -77,7 +81,7 @@ class Router(RouterPort):
         """Use another catalogue from now on; takes milliseconds, then switches at once."""
         policy = self._policy
         selector = ModelSelector(catalogue)
-        ability = AbilityTable(selector.models, None, self._feedback)
+        ability = AbilityTable(selector.models, self._evidence, self._feedback)
         self.preferred = {
             name: found.id if (found := catalogue.find_successor(policy.resolve(name))) else None
             for name in policy.preferred_models
@@ -92,6 +96,11 @@ class Router(RouterPort):
             "quality": ability.version,
             "policy": policy.version,
         }
+
+    def set_evidence(self, evidence: Evidence) -> None:
+        """Use other scores of models from now on; takes milliseconds, then switches at once."""
+        self._evidence = evidence
+        self.set_catalogue(self.catalogue)
 
     def record(self, entry: LedgerEntry, /) -> None:
         """Learn from an entry: its model's speed and reliability, and its session's model."""

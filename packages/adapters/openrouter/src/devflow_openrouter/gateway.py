@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -55,6 +56,7 @@ from devflow_openrouter.client.api_client import ApiClient
 from devflow_openrouter.client.auth import build_key_pool
 from devflow_openrouter.client.json_calls import AppIdentity
 from devflow_openrouter.models.catalogue import fetch_document
+from devflow_openrouter.models.evidence import fetch_evidence
 from devflow_openrouter.opened import OpenedBook
 from devflow_openrouter.parts import (
     build_memory_book,
@@ -273,16 +275,33 @@ class OpenRouterGateway(AskingGateway):
     async def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
         """Fetch OpenRouter's list of models into the shared catalogue; return what has changed.
 
+        With a key, the scores of models are fetched as well; `catalogue.evidence.last_error` says
+        why they were not, and choices go on with those known.
+
         Raises:
             DevFlowError: the list could not be fetched, and the old one stays in use.
             ConfigurationError: the list holds no model, and the old one stays in use; or the new
                 one is in use but could not be saved.
         """
-        return await self.catalogue.refresh(self._fetch_models)
+        changes = await self.catalogue.refresh(self._fetch_models)
+        with contextlib.suppress(DevFlowError):
+            await self.catalogue.evidence.refresh(self._fetch_evidence)
+        return changes
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
         await self.catalogue.run(self._fetch_models, on_error=on_error)
+
+    async def keep_evidence_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
+        """Renew the scores of models daily until cancelled; needs a key.
+
+        Args:
+            on_error: called when that fails for another reason than the time before.
+        """
+        await self.catalogue.evidence.run(self._fetch_evidence, on_error=on_error)
+
+    async def _fetch_evidence(self) -> JsonObject:
+        return await fetch_evidence(self.api, self.keys.keys)
 
     async def _fetch_models(self) -> JsonObject:
         return await fetch_document(self.api, self.catalogue.current)

@@ -40,7 +40,10 @@ def choose_catalogue(
 
 
 def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
-    """Return a router with the settings' names and weights, which gets every new list of models."""
+    """Return a router with the settings' names and weights.
+
+    It gets every new list of models, and all new scores.
+    """
     policy = RoutingPolicy(
         aliases=settings.aliases,
         preferred_models=settings.preferred_models,
@@ -57,10 +60,11 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
         # if a budget applies, the book refuses an unknown price as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    router = Router(catalogue.current, policy=policy)
+    router = Router(catalogue.current, policy=policy, evidence=catalogue.evidence.current)
     catalogue.subscribe(router.set_catalogue)
     if missing := [name for name, model in router.preferred.items() if model is None]:
         structlog.get_logger("devflow.routing").warning("preferred_models_unknown", names=missing)
+    catalogue.evidence.subscribe(router.set_evidence)
     return router
 
 

@@ -1,1 +1,1 @@
-"""Scores of models in public benchmarks: shipped with the package, and fetched from the provider."""
+"""Scores of models in public benchmarks, and the abilities that they speak for."""

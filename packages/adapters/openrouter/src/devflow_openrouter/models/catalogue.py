@@ -17,12 +17,14 @@ from devflow_core.messages import JsonObject
 from devflow_core.settings import Settings
 from devflow_core.wire import json_lenient as lenient
 from devflow_routing.catalogue import Catalogue, NamingRules
-from devflow_routing.catalogue_file import CatalogueFile
+from devflow_routing.fetched_file import FetchedFile
 from devflow_routing.live_catalogue import LiveCatalogue
+from devflow_routing.live_evidence import LiveEvidence
 from devflow_routing.model_config import ModelConfig
 from devflow_upstream.provider import ModelRows
 from pydantic import ValidationError
 
+from devflow_openrouter.models.evidence import make_evidence, open_evidence
 from devflow_openrouter.models.model_config import model_from_row
 from devflow_openrouter.pricing import parse_price
 
@@ -68,7 +70,7 @@ def make_catalogue(settings: Settings, *, rows: ModelRows | None = None) -> Live
     Raises:
         ConfigurationError: a correction is wrong.
     """
-    return _build_catalogue(settings.models if rows is None else rows, None)
+    return _build_catalogue(settings.models if rows is None else rows, None, make_evidence())
 
 
 def open_catalogue(
@@ -89,17 +91,22 @@ def open_catalogue(
     """
     is_loopback = settings.upstream == LOOPBACK_UPSTREAM
     path = settings.data_dir / (LOOPBACK_CATALOGUE_FILE if is_loopback else CATALOGUE_FILE)
-    file = CatalogueFile(path, tolerates_damage=tolerates_damage)
-    return _build_catalogue(settings.models if rows is None else rows, file)
+    file = FetchedFile(path, tolerates_damage=tolerates_damage)
+    return _build_catalogue(
+        settings.models if rows is None else rows, file, open_evidence(settings)
+    )
 
 
-def _build_catalogue(rows: ModelRows, file: CatalogueFile | None) -> LiveCatalogue:
+def _build_catalogue(
+    rows: ModelRows, file: FetchedFile | None, evidence: LiveEvidence
+) -> LiveCatalogue:
     return LiveCatalogue(
         load_shipped_catalogue,
         decode_document,
         file=file,
         overrides=rows,
         unlisted=load_unlisted_prices,
+        evidence=evidence,
     )
 
 
