@@ -82,6 +82,8 @@ class ModelEstimates:
     """The expected length of the reply, reasoning included."""
     is_measured: Flags
     """Whether the latency was measured for this model."""
+    has_evidence: Flags
+    """Whether anybody has measured the quality of this model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,6 +118,7 @@ class CostOptimizer:
         inputs: DecisionInputs,
         selection: Selection,
         expected: Expected,
+        has_evidence: Flags,
     ) -> ModelEstimates:
         """Return the estimates of every model for this request; pure."""
         output = self.estimate_output_tokens(inputs.task, selection)
@@ -130,6 +133,7 @@ class CostOptimizer:
             total_usd=cost + switch,
             output_tokens=output,
             is_measured=is_measured,
+            has_evidence=has_evidence,
         )
 
     def estimate_output_tokens(self, task: Task, selection: Selection) -> Floats:

@@ -8,8 +8,8 @@ import numpy as np
 from devflow_core.routing import Alternatives, Option
 
 from devflow_routing.cost_optimizer import ModelEstimates
+from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import Floats, Ints, Selection
-from devflow_routing.policy import Weights
 from devflow_routing.strategies.ordering import BALANCE
 
 MAX_FRONTIER = 12
@@ -58,20 +58,21 @@ def find_alternatives(
 
 
 def find_turns(
-    selection: Selection, estimates: ModelEstimates, weights: Weights
+    selection: Selection, estimates: ModelEstimates, inputs: DecisionInputs
 ) -> tuple[tuple[float, str], ...]:
     """Return which model comes first from which cost priority on, in steps of 0.05 from 0 to 1.
 
     Args:
         selection: the eligible models.
         estimates: what is expected of each.
-        weights: the request's other weights.
+        inputs: the request's other weights, and its task.
     """
     able = np.flatnonzero(selection.eligible & np.isfinite(estimates.total_usd))
     turns: list[tuple[float, str]] = []
     for step in range(_STEPS + 1 if len(able) else 0):
         priority = step / _STEPS
-        scores = BALANCE.score(estimates, replace(weights, cost_priority=priority))
+        weights = replace(inputs.weights, cost_priority=priority)
+        scores = BALANCE.score(estimates, weights, inputs.task.difficulty)
         model = selection.selector.models[int(able[scores[able].argmax()])].id
         if not turns or turns[-1][1] != model:
             turns.append((priority, model))

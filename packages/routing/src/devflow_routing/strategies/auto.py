@@ -63,7 +63,7 @@ class AutoStrategy:
         self._preferred = tuple(
             selector.index[name] for name in preferred if name in selector.index
         )
-        self._narrowing = Narrowing(selector, ability, policy, self._preferred)
+        self._narrowing = Narrowing(selector, policy, self._preferred)
 
     def route(
         self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str], *, include_all: bool
@@ -96,7 +96,7 @@ class AutoStrategy:
                 order[0],
                 found.selection,
                 found.estimates,
-                turns=find_turns(found.selection, found.estimates, inputs.weights)
+                turns=find_turns(found.selection, found.estimates, inputs)
                 if include_all and found.ordering is BALANCE
                 else (),
             ),
@@ -107,14 +107,16 @@ class AutoStrategy:
         ordering, narrowing = ORDERINGS.get(target, BALANCE), self._narrowing
         selection = narrowing.by_needs(inputs, target)
         expected = self._ability.estimate(inputs.task)
-        estimates = self._optimizer.estimate(inputs, selection, expected)
+        estimates = self._optimizer.estimate(
+            inputs, selection, expected, self._ability.has_evidence
+        )
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = narrowing.by_quality(selection, inputs, estimates, ordering)
         selection = narrowing.by_floor(selection, inputs, expected.lower)
         limits = _output_limits(self._selector, selection, estimates, inputs)
         selection = narrowing.by_cost(selection, inputs, limits, costs)
-        scores = ordering.score(estimates, inputs.weights)
+        scores = ordering.score(estimates, inputs.weights, inputs.task.difficulty)
         return _Considered(
             inputs=inputs,
             ordering=ordering,

@@ -21,7 +21,6 @@ from devflow_core.scope import (
     unknown_price_message,
 )
 
-from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import (
@@ -41,7 +40,6 @@ class Narrowing:
 
     Args:
         selector: decides which models can take a request.
-        ability: says which models have evidence.
         policy: the user's settings.
         preferred: the indices of the models that the settings prefer; quality never excludes them.
     """
@@ -49,12 +47,10 @@ class Narrowing:
     def __init__(
         self,
         selector: ModelSelector,
-        ability: AbilityTable,
         policy: RoutingPolicy,
         preferred: tuple[int, ...],
     ) -> None:
         self._selector = selector
-        self._ability = ability
         self._policy = policy
         self._preferred = preferred
 
@@ -95,7 +91,7 @@ class Narrowing:
 
         Preferred models, and the one that the session uses, are always kept.
         """
-        able = ordering.find_able(estimates, selection.eligible, self._ability.has_evidence)
+        able = ordering.find_able(estimates, selection.eligible)
         able[self._kept(inputs)] = True
         return selection.with_filter(ordering.unable, able)
 

@@ -34,6 +34,15 @@ _LEAST_RATIO = 0.01
 In between, equal steps of the priority multiply it by equal factors, since prices of models lie in
 equal ratios as well; each step of 0.1 is then about as far along the frontier as any other.
 """
+_GUESS_MARGIN = 0.03
+"""How much more a model that nobody has measured has to be worth: its error is a guess as well."""
+_MAX_STAKES = 1.6
+"""The weight of money for the easiest task; it falls to 0.4 for the hardest.
+
+A failed reply to a hard question costs its reader far more than the call did.
+"""
+_DEARNESS_IN_A_HURRY = 0.15
+"""The doublings of time that a doubling of cost is worth even in a hurry."""
 _TIE = 1e-6
 """The weight of cost, or of quality, among models that are equal in what the mode looks for."""
 
@@ -42,8 +51,11 @@ _TIE = 1e-6
 class Ordering:
     """How one mode orders the models."""
 
-    score: Callable[[ModelEstimates, Weights], Floats]
-    """Gives each model its score; the highest comes first, -inf is never chosen."""
+    score: Callable[[ModelEstimates, Weights, float], Floats]
+    """Gives each model its score, by what is expected, the weights and the task's difficulty.
+
+    The highest comes first, NaN last.
+    """
     reason: str
     """Why the first one is first, as text for people."""
     min_share: float = _MIN_SHARE
@@ -58,12 +70,12 @@ class Ordering:
             return "a good reply is too unlikely"
         return f"nobody has measured it, or it is below {self.min_share:.0%} of the best"
 
-    def find_able(self, estimates: ModelEstimates, eligible: Flags, has_evidence: Flags) -> Flags:
+    def find_able(self, estimates: ModelEstimates, eligible: Flags) -> Flags:
         """Return which models are able; all that are good enough if none has evidence."""
         good = estimates.quality >= self.min_share * float(estimates.quality[eligible].max())
         if not self.needs_evidence:
             return good
-        measured = good & has_evidence
+        measured = good & estimates.has_evidence
         return measured if (measured & eligible).any() else good
 
 
@@ -73,22 +85,30 @@ def weigh(priority: float) -> float:
     return _MOST_PER_DOUBLING * share
 
 
-def _value(estimates: ModelEstimates, weights: Weights) -> Floats:
-    cost = weigh(weights.cost_priority) * np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+def _dearness(estimates: ModelEstimates) -> Floats:
+    """Return each model's cost, in doublings of what is next to nothing."""
+    return np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+
+
+def _value(estimates: ModelEstimates, weights: Weights, difficulty: float) -> Floats:
+    stakes = _MAX_STAKES - (_MAX_STAKES - 0.4) * difficulty
+    cost = stakes * weigh(weights.cost_priority) * _dearness(estimates)
     time = weigh(weights.performance_priority) * np.log2(1.0 + estimates.latency_s)
-    return estimates.quality - cost - time
+    return estimates.quality - cost - time - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
 
 
-def _quality(estimates: ModelEstimates, _weights: Weights) -> Floats:
-    return estimates.quality - _TIE * np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+def _quality(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
+    known = estimates.quality - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
+    return known - _TIE * _dearness(estimates)
 
 
-def _cheapness(estimates: ModelEstimates, _weights: Weights) -> Floats:
+def _cheapness(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
     return _TIE * estimates.quality - estimates.total_usd
 
 
-def _speed(estimates: ModelEstimates, _weights: Weights) -> Floats:
-    return _TIE * estimates.quality - estimates.latency_s
+def _speed(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
+    time = np.log2(1.0 + estimates.latency_s)
+    return -time - _DEARNESS_IN_A_HURRY * _dearness(estimates)
 
 
 BALANCE = Ordering(_value, "the best use of the money")
