@@ -156,7 +156,7 @@ class _RouteWalk(WrappedCall):
             return False
         if last.disposition is not Disposition.RETRY:
             return True
-        if count_failed_attempts(self._journal) < self._chain.policy.max_attempts:
+        if count_failed_attempts(self._journal, last) < self._chain.policy.max_attempts:
             self._is_paid = self._chain.budget.fallbacks.begin()
         return self._is_paid
 

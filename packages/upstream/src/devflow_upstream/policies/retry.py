@@ -18,10 +18,13 @@ from devflow_core.errors import (
     DevFlowError,
     Incomplete,
     MachineExhausted,
+    NotSent,
     Overloaded,
     PossiblyAccepted,
     ProtocolError,
+    ProviderUnavailable,
     RateLimited,
+    UpstreamError,
     UpstreamTimeout,
 )
 from devflow_core.events import Event
@@ -36,6 +39,14 @@ _RETRY_ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
 """Errors of requests that may have been accepted and billed; they are repeated only once."""
 _SLOW_FAILURES = (RateLimited, Overloaded, UpstreamTimeout)
 """Failures that last a second or more, so that another candidate should take over meanwhile."""
+_TRANSIENT_CODES = frozenset(
+    kind.code
+    for kind in (
+        UpstreamError, NotSent, PossiblyAccepted, RateLimited, Overloaded, ProviderUnavailable,
+        UpstreamTimeout, ProtocolError, Incomplete,
+    )
+)  # fmt: skip
+"""The codes of our transient errors. A list, so that an application's subclasses change nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -149,7 +160,7 @@ class RetryPolicy:
         """
         if not isinstance(error, DevFlowError) or error.disposition is not Disposition.RETRY:
             return False
-        failures = count_failed_attempts(journal)
+        failures = count_failed_attempts(journal, error)
         if failures >= self.max_attempts or getattr(error, "error_type", None) == HOST_UNUSABLE:
             return False
         if isinstance(error, _RETRY_ONCE) and _count_repeats(journal) > 1:
@@ -160,9 +171,15 @@ class RetryPolicy:
         )
 
 
-def count_failed_attempts(journal: AttemptLog) -> int:
-    """Return how many attempts failed transiently; refusals and spent keys do not count."""
-    return sum(1 for attempt in journal.ended if attempt.error_code in _RETRYABLE_CODES)
+def count_failed_attempts(journal: AttemptLog, error: DevFlowError) -> int:
+    """Return how many attempts failed transiently; refusals and spent keys do not count.
+
+    Args:
+        journal: the record of the attempts so far.
+        error: a transient error; its code counts even if it is that of a class of the user's own.
+    """
+    codes = _TRANSIENT_CODES | {error.code}
+    return sum(1 for attempt in journal.ended if attempt.error_code in codes)
 
 
 def _count_repeats(journal: AttemptLog) -> int:
@@ -174,14 +191,6 @@ def _count_repeats(journal: AttemptLog) -> int:
             break
         count += 1
     return count
-
-
-def _retryable_codes(kind: type[DevFlowError]) -> set[str]:
-    own = {kind.code} if kind.disposition is Disposition.RETRY else set[str]()
-    return own.union(*(_retryable_codes(child) for child in kind.__subclasses__()))
-
-
-_RETRYABLE_CODES = frozenset(_retryable_codes(DevFlowError))
 
 
 class Retrying:
