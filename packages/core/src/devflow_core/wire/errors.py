@@ -248,12 +248,12 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
         error.get("code"), error.get("type"),
     )  # fmt: skip
     ids = (body.get("id"), headers.get("x-generation-id"), body.get("request_id"))
-    told_status, message = _read_status(error, status), _read_message(error, metadata)
+    stated_status, message = _read_status(error, status), _read_message(error, metadata)
     limit_source = lenient.as_text(metadata.get("limit_source"))
-    if limit_source is None and told_status in (429, None):
+    if limit_source is None and stated_status in (429, None):
         limit_source = next((one for words, one in _LIMIT_WORDS.items() if words in message), None)
     return _Failure(
-        status=told_status,
+        status=stated_status,
         message=message,
         codes=tuple(code for code in codes if isinstance(code, str) and code),
         limit_source=limit_source,

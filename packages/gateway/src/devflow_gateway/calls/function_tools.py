@@ -178,8 +178,8 @@ def _build_arguments(
                     "place in its signature."
                 )
             default: Any = ... if one.default is one.empty else one.default
-            told = of_arguments.get(one.name)
-            words: dict[str, Any] = {} if told is None else {"description": told}
+            text = of_arguments.get(one.name)
+            words: dict[str, Any] = {} if text is None else {"description": text}
             info = Field(default, alias=one.name, **words)
             fields[f"a{number}"] = (hints.get(one.name, Any), info)
         return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)

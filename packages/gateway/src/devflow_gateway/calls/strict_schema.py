@@ -14,7 +14,7 @@ import orjson
 
 _DROPPED = ("default", "title", "discriminator", "examples", "deprecated", "readOnly", "writeOnly")
 """Keywords without a meaning for a reply in which every property is present."""
-_TOLD = (
+_DESCRIBED = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
     "minLength", "maxLength", "pattern",
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
@@ -82,10 +82,10 @@ def _tighten(
         target = root["$defs"][reference.rpartition("/")[2]]
         beside = {name: value for name, value in node.items() if name != "$ref"}
         return _tighten({**target, **beside}, root, inside | {reference})
-    told = [name for name in node if name in _TOLD]
+    described = [name for name in node if name in _DESCRIBED]
     if node.get("format", _FORMATS[0]) not in _FORMATS:
-        told.append("format")
-    kept = {name: value for name, value in node.items() if name not in (*_DROPPED, *told)}
+        described.append("format")
+    kept = {name: value for name, value in node.items() if name not in (*_DROPPED, *described)}
     tight = {
         _RENAMED.get(name, name): _tighten_value(name, value, root, inside)
         for name, value in kept.items()
@@ -93,7 +93,7 @@ def _tighten(
     if node.get("type") == "object":
         tight["additionalProperties"] = False
         tight["required"] = list(node["properties"])
-    return _describe(tight, {name: node[name] for name in told})
+    return _describe(tight, {name: node[name] for name in described})
 
 
 def _tighten_value(name: str, value: Any, root: Mapping[str, Any], inside: frozenset[str]) -> Any:
@@ -104,8 +104,8 @@ def _tighten_value(name: str, value: Any, root: Mapping[str, Any], inside: froze
     return _tighten(value, root, inside) if name == "items" else value
 
 
-def _describe(tight: dict[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    if told:
-        words = ", ".join(f"{name}: {orjson.dumps(told[name]).decode()}" for name in told)
+def _describe(tight: dict[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    if described:
+        words = ", ".join(f"{name}: {orjson.dumps(described[name]).decode()}" for name in described)
         tight["description"] = f"{tight.get('description', '')} ({words})".strip()
     return tight
