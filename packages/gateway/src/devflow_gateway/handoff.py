@@ -28,15 +28,16 @@ class HandedOff:
     session: ClaudeCodeSession
     """The old session, which is never changed."""
     config_dir: Path
-    """Claude Code's own folder, below which the new session is stored."""
+    """Claude Code's own folder, where the new session is stored if the old one is elsewhere."""
 
     def write_back(self) -> WrittenSession:
         """Write a new session for `claude --resume`: the old one, the prompt and the reply.
 
-        It is stored beside the old one.
+        It is stored beside the old one if that is in Claude Code's folder, otherwise in there.
 
         Raises:
-            SessionError: the reply is empty, or the file cannot be written.
+            SessionError: the session names no folder, the reply is empty, or the file cannot be
+                written.
         """
         answered = (Message(role="assistant", parts=self.reply.parts),)
         reply = AssistantReply(
@@ -52,7 +53,7 @@ class HandedOff:
 def find_handoff_target(model: str, catalogue: Catalogue) -> HandoffTarget:
     """Return the model that takes over, with its window and whether it takes images.
 
-    For `auto` the window is unknown, and the router finds a model that fits.
+    For `auto` and its modes the window is unknown, and the router finds a model that fits.
 
     Raises:
         UnknownModel: the catalogue has neither the model nor one of its family.

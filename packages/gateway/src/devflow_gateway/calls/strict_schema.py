@@ -19,12 +19,12 @@ _DESCRIBED = (
     "minLength", "maxLength", "pattern",
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
 )  # fmt: skip
-"""Constraints that not every provider takes in strict mode; the description tells them instead."""
+"""Constraints that not every provider takes in strict mode; the description states them instead."""
 _RENAMED = {"oneOf": "anyOf"}
 _FORMATS = (
     "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
 )  # fmt: skip
-"""Formats of text that strict modes take; others are told in the description."""
+"""Formats of text that strict modes take; the description states others instead."""
 _OPEN = ("patternProperties", "propertyNames", "prefixItems", "unevaluatedProperties")
 """Keywords that no strict mode can express."""
 
@@ -73,7 +73,13 @@ def _has_type(node: Mapping[str, Any]) -> bool:
 def _tighten(
     node: Mapping[str, Any], root: Mapping[str, Any], inside: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """Return a part of the schema as strict modes take it; `inside` are the references around."""
+    """Return a part of the schema as strict modes take it.
+
+    Args:
+        node: the part.
+        root: the whole schema, whose `$defs` the references name.
+        inside: the references that the part was put in the place of, so that none is nested.
+    """
     reference = node.get("$ref")
     if reference is not None and "$defs" not in node:
         if len(node) == 1 or reference in inside:
