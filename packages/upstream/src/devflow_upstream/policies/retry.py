@@ -59,7 +59,7 @@ class Tokens:
     returned: float
     """The tokens returned when that attempt succeeds."""
     is_paid_ahead: bool = True
-    """Whether the price is taken when an attempt begins, not when it ends (reserving nothing)."""
+    """Whether the price is taken when an attempt begins; otherwise it is taken at its end."""
     per_call: float = 0.0
     """The tokens earned by each request's first attempt."""
     per_success: float = 0.0
@@ -130,7 +130,7 @@ class RetryPolicy:
     """The limits on how often a call is repeated, and on how long to wait."""
 
     max_attempts: int = 3
-    """The attempts of one request in all, fallbacks included."""
+    """The transient failures, fallbacks included, after which one request is given up."""
     base_s: float = 0.05
     """The longest wait after the first failure, in seconds; it doubles with each further one."""
     throttled_base_s: float = 1.0
@@ -194,7 +194,7 @@ def _count_repeats(journal: AttemptLog) -> int:
 
 
 class Retrying:
-    """An `Upstream` that asks a candidate again if it failed before its first event.
+    """An `Upstream` that asks a candidate again if it failed before its reply had begun.
 
     Args:
         inner: the upstream that makes each attempt.
