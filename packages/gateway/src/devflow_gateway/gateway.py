@@ -359,10 +359,7 @@ class Gateway:
     def as_httpx_client(
         self, *, library: Literal["httpx2", "httpx"] | None = None
     ) -> httpx2.Client | httpx.Client:
-        """Return a blocking client that this gateway answers; as `AsyncGateway.as_httpx_client`.
-
-        The gateway has to be entered first.
-        """
+        """Return a blocking client of this open gateway; as `AsyncGateway.as_httpx_client`."""
         from devflow_gateway.interop.httpx_client import make_client
 
         if library == "httpx":
@@ -378,10 +375,7 @@ class Gateway:
     def as_async_httpx_client(
         self, *, library: Literal["httpx2", "httpx"] | None = None
     ) -> httpx2.AsyncClient | httpx.AsyncClient:
-        """Return an asynchronous client that this gateway answers, for use in any event loop.
-
-        It is for libraries that take a client of each kind. The gateway has to be entered first.
-        """
+        """Return an asynchronous client of this open gateway that works in any event loop."""
         from devflow_gateway.interop.httpx_client import make_async_client
 
         if library == "httpx":

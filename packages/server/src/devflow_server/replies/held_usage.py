@@ -38,6 +38,6 @@ class HeldUsage:
         return self.release() + self._encoder.encode(event)
 
     def release(self) -> bytes:
-        """Return the held events, encoded; needed only if the reply breaks off before its end."""
+        """Return the held events, encoded; for a reply that breaks off before its end."""
         held, self._held = self._held, []
         return b"".join(map(self._encoder.encode, held))
