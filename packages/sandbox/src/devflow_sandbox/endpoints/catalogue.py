@@ -21,7 +21,7 @@ _PER_MILLION = Decimal(1_000_000)
 
 
 def list_models(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /models`: all models that write text at once, unless the query says otherwise."""
+    """Answer `GET /models`: all models that write text, on one page unless the query differs."""
     return _list_page(state.catalogue.models, request)
 
 
