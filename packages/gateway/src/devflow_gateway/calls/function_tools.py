@@ -69,8 +69,7 @@ class FunctionTool(Generic[P, R]):
                 "-, as in tool(function, name='look_up')."
             )
         summary, of_arguments = _read_docstring(inspect.getdoc(function) or "")
-        self._arguments = _build_arguments(self.name, function, of_arguments)
-        schema = self._arguments.model_json_schema(by_alias=True)
+        self._arguments, schema = _build_arguments(self.name, function, of_arguments)
         schema.pop("title", None)
         strict, is_strict = make_strict(schema)
         # a parameter with a default may be left out, which strict modes do not know
@@ -167,8 +166,8 @@ def tool(
 
 def _build_arguments(
     name: str, function: Callable[..., Any], of_arguments: Mapping[str, str]
-) -> type[BaseModel]:
-    """Return the pydantic model of the arguments; its fields' aliases are the parameters' names."""
+) -> tuple[type[BaseModel], dict[str, Any]]:
+    """Return the pydantic model of the arguments, whose aliases are their names, and its schema."""
     fields: dict[str, Any] = {}
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -183,7 +182,8 @@ def _build_arguments(
             words: dict[str, Any] = {} if text is None else {"description": text}
             info = Field(default, alias=one.name, **words)
             fields[f"a{number}"] = (hints.get(one.name, Any), info)
-        return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        made = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        return made, made.model_json_schema(by_alias=True)
     except (PydanticUserError, NameError, TypeError, ValueError) as error:
         raise InvalidRequest(
             f"The tool {name}: a parameter has a type that cannot be told to a model "
