@@ -295,7 +295,7 @@ class AsyncGateway(OpenRouterGateway):
             SessionError: the session holds no conversation, or cannot be read.
             DevFlowError: see `complete`.
         """
-        target = find_handoff_target(to, self.catalogue.current)
+        target = find_handoff_target(to, self.catalogue.current, self.settings.aliases)
         prepared = hand_off(session, prompt or DEFAULT_PROMPT, target=target)
         reply = await self.complete(prepared.request, max_cost_usd=max_cost_usd)
         return HandedOff(
