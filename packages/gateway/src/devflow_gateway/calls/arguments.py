@@ -42,7 +42,7 @@ class NumberedAsker:
 
     Args:
         complete: `complete` of a gateway.
-        arguments: those of the call, without `repairs`, which the caller makes itself.
+        arguments: those of the call; `repairs` has no effect, since the caller makes the repairs.
     """
 
     def __init__(

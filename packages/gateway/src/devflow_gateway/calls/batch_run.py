@@ -73,17 +73,17 @@ class BatchRun:
     ask: Ask
     concurrency: int
     limit: SpendingLimit | None
-    """None: the batch has no limit of its own."""
+    """The limit on the cost of all requests; None: there is none."""
     kept: KeptReplies | None
-    """None: nothing is kept for another run."""
+    """Where replies are kept for another run; None: nowhere."""
     key: str
     """The idempotency key of the batch; empty without."""
     unasked: list[int] = field(default_factory=list[int])
     """The places of the requests that were not asked because of what they may cost."""
     spent_usd: Decimal = Decimal(0)
-    """The cost of the replies in USD, and of what earlier runs have asked."""
+    """The cost of this run's replies and of earlier runs, in USD."""
     is_tight: bool = False
-    """Whether a request was refused for its cost, so that the next ones are checked before."""
+    """Whether a request was refused for its cost; under a limit, later ones are checked first."""
 
     async def results(self) -> AsyncGenerator[BatchResult]:
         """Yield the results as requests end.

@@ -38,7 +38,7 @@ class EmbeddingsGroup:
 
 
 class EmbeddingsGatherer:
-    """Gathers single texts of an event loop's tasks into calls for several."""
+    """Gathers texts that concurrent tasks embed one by one into calls for several."""
 
     def __init__(self) -> None:
         self._gatherer = Gatherer[EmbeddingsGroup, Embeddings](_send, lambda sent: sent.cost_usd)

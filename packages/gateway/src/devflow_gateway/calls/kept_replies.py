@@ -28,7 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 MAX_WAIT_S = 600.0
 """The most seconds to wait for a process that is asking the same request."""
 MAX_TRIES = 100
-"""The most failed runs of one request whose cost is looked up."""
+"""The failed runs of one request after which it is refused."""
 _NAME = "idempotency_key"
 _SCOPE = "python"
 _PARTS = {one.__name__: one for one in (Text, Reasoning, ToolCall, OpaquePart)}

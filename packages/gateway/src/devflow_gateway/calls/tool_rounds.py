@@ -27,7 +27,7 @@ DEFAULT_ROUNDS = 10
 DEFAULT_DEADLINE_S = 600.0
 """The seconds that a run may take by default."""
 MAX_ROUNDS = 100
-"""The greatest `max_rounds`."""
+"""The highest `max_rounds` that a run accepts."""
 MAX_PARALLEL = 32
 """The most calls of one reply that run at once; the others wait for a place."""
 

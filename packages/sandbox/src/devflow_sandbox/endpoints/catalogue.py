@@ -14,7 +14,7 @@ from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_ans
 from devflow_sandbox.sandbox_state import SandboxState
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 500, 1000
-"""Rows of a page of `/models`, without and with `limit`."""
+"""The rows of a page of `/models` without `limit`, and the most with it."""
 _ZDR = frozenset({"Anthropic", "Amazon Bedrock", "Google", "Azure", "Together", "Fireworks"})
 """Providers assumed to retain no data; OpenRouter's real list changes daily."""
 _PER_MILLION = Decimal(1_000_000)
