@@ -63,7 +63,7 @@ class AutoStrategy:
         self._preferred = tuple(
             selector.index[name] for name in preferred if name in selector.index
         )
-        self._narrowing = Narrowing(selector, policy, self._preferred)
+        self._narrowing = Narrowing(selector, ability, policy, self._preferred)
 
     def route(
         self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str], *, include_all: bool
@@ -113,7 +113,7 @@ class AutoStrategy:
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = narrowing.by_quality(selection, inputs, estimates, ordering)
-        selection = narrowing.by_floor(selection, inputs, expected.lower)
+        selection = narrowing.by_floor(selection, inputs)
         limits = _output_limits(self._selector, selection, estimates, inputs)
         selection = narrowing.by_cost(selection, inputs, limits, costs)
         scores = ordering.score(estimates, inputs.weights, inputs.task.difficulty)
