@@ -31,7 +31,8 @@ def lean_route(route: Mapping[str, Any]) -> dict[str, Any]:
 def lean_completion(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a finished call (`completion_document`) with a lean route and no text of the context.
 
-    What could have been chosen instead is for `explain`. Pieces of the context keep their kind, their tokens, and their place in the transcript.
+    What could have been chosen instead is left to `explain`. Pieces of the context keep their kind,
+    their tokens, and their place in the transcript.
     """
     context = document["context"]
     pieces = [

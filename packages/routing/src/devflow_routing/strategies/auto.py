@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
-from devflow_core.routing import Candidate, Route, ScoreTerms
+from devflow_core.routing import Candidate, Route, ScoreTerms, Task, TaskType
 
 from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, CostOptimizer, ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import Exclusions, Floats, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
-from devflow_routing.strategies.alternatives import find_alternatives, find_turns
+from devflow_routing.strategies.alternatives import find_alternatives
 from devflow_routing.strategies.narrowing import Narrowing
 from devflow_routing.strategies.ordering import BALANCE, ORDERINGS, Ordering
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
 """The most that a fallback may cost, as a multiple of the chosen model: no failure costs a lot."""
+_MAX_DESCRIBED = 4_096
+"""The most descriptions of evidence that are kept, by model, kind of task and difficulty."""
 _MIN_SWITCH_GAIN = 0.01
 """The gain in score that makes a session move to another model."""
 
@@ -63,6 +66,8 @@ class AutoStrategy:
         self._preferred = tuple(
             selector.index[name] for name in preferred if name in selector.index
         )
+        # what was measured is sorted for each description, and requests differ in few tasks
+        self._describe = lru_cache(maxsize=_MAX_DESCRIBED)(self._describe_evidence)
         self._narrowing = Narrowing(selector, ability, policy, self._preferred)
 
     def route(
@@ -92,13 +97,12 @@ class AutoStrategy:
             criteria=inputs.as_criteria(),
             features=inputs.as_json(),
             snapshot=snapshot,
-            alternatives=find_alternatives(
+            find_alternatives=partial(
+                find_alternatives,
                 order[0],
                 found.selection,
                 found.estimates,
-                turns=find_turns(found.selection, found.estimates, inputs)
-                if include_all and found.ordering is BALANCE
-                else (),
+                inputs if include_all and found.ordering is BALANCE else None,
             ),
         )
 
@@ -179,13 +183,19 @@ class AutoStrategy:
             **costs.candidate_terms(model, bounds),
         )
 
+    def _describe_evidence(self, index: int, kind: TaskType, difficulty: float) -> str:
+        """Return what is known of a model for a kind of task, in words."""
+        task = Task(type=kind, complexity="medium", confidence=1.0, difficulty=difficulty)
+        return self._ability.describe(index, task)
+
     def _explain_place(self, place: int, index: int, found: _Considered) -> str:
         """Return the reason for a model's place in the chain."""
         inputs, estimates = found.inputs, found.estimates
-        model = self._selector.models[index].id
+        model, task = self._selector.models[index].id, inputs.task
+        evidence = self._describe(index, task.type, round(task.difficulty, 1))
         known = (
             f"{estimates.likely_quality[index]:.0%} likely to be good, at least"
-            f" {estimates.quality[index]:.0%} ({self._ability.describe(index, inputs.task)})"
+            f" {estimates.quality[index]:.0%} ({evidence})"
         )
         if inputs.session and inputs.session.model == model:
             lead = "the session is there"
