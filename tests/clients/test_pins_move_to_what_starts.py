@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 NPM = """#!/usr/bin/env python3
@@ -36,7 +37,7 @@ GROUPS = {
     "codex": "@openai/codex",
 }
 CLAUDE = "@anthropic-ai/claude-code-linux-x64/claude"
-NEWEST = {
+NEWEST: dict[str, Any] = {
     "ccusage": {"version": "1.1.0", "files": {}},
     "@anthropic-ai/claude-code": {"version": "2.2.0", "files": {CLAUDE: STARTS}},
     "@openai/codex": {
