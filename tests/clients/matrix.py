@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.pinned import CLIENTS, command_of
+from clients.pinned import BYTECODE, CLIENTS, command_of
 from devflow_core.ledger import Attempt
 from devflow_sandbox.replies.picture import encode_picture
 from devflow_sandbox.threaded import ThreadedSandbox
@@ -234,7 +234,7 @@ def play(program: str, given: str, folder: Path) -> dict[str, Any]:
         command,
         input=given,
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPYCACHEPREFIX": str(BYTECODE)},
         capture_output=True,
         text=True,
         timeout=CLIENT_TIMEOUT_S,

@@ -7,6 +7,8 @@ PINS = Path(__file__).parent / "pins"
 """What locks each group: `package.json` with a lock, or `requirements.txt` with hashes."""
 CLIENTS = Path(__file__).parents[2] / ".clients"
 """Where `make clients` installs each group, under the name of its folder."""
+BYTECODE = CLIENTS / "bytecode"
+"""Where the Pythons of all groups keep compiled modules, so that one start does it for the next."""
 GROUPS = tuple(sorted(path.name for path in PINS.iterdir() if path.is_dir()))
 
 
