@@ -19,8 +19,8 @@ from devflow_sandbox.threaded import ThreadedSandbox
 from integration.living import entries_of
 from integration.served import Served, serve, upstream_of
 
-CLIENT_TIMEOUT_S = 150
-"""A start takes a second; a busy machine much longer."""
+CLIENT_TIMEOUT_S = 240
+"""A start takes a second; the first one of a Python that compiles, on a busy machine, minutes."""
 LOOK_S = 0.05
 MAX_LOOKS = 2_000
 PROGRAMS = Path(__file__).parent / "programs"
