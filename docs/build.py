@@ -40,7 +40,8 @@ CLIENTS_HEADER = """# Clients that are tested
 
 Made from `tests/clients/pins` by `make docs`; do not edit. `make test-clients` installs these
 versions into `.clients/`, each file held to its hash, and has them work through a running gateway;
-`make clients-update` moves them to the newest. How each is pointed at a gateway:
+`make clients-update` moves each to the newest version that can be installed and starts, leaves the
+others where they are, and says so. How each is pointed at a gateway:
 [server.md](server.md#clients).
 
 SDKs play every scenario: a text whole and streamed, an image, three parallel tool calls whose
@@ -55,9 +56,9 @@ CLIENT_ROWS = {
     "claude-code": (
         "Claude Code",
         "a task with tools and a sub-agent, resumed and compacted; hook, MCP, launcher; damaged, "
-        "rare and written-back sessions",
+        "rare and written-back sessions; what it shows of errors and costs",
     ),
-    "codex": ("Codex", "a job with its shell, over responses"),
+    "codex": ("Codex", "a job with its shell, over responses, also under a budget"),
     "opencode": (
         "opencode",
         "a job with its shell, over each of the three dialects; the amount that it shows is the "

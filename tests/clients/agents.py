@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from clients.matrix import MODELS, Door, group_folder, node
+from clients.matrix import MODELS, Door, installed_command
 
 SMALL = "openai/gpt-5.1-codex-mini"
 """For titles, where an agent has a model of its own for them."""
@@ -23,6 +23,8 @@ class Wish:
     model: str = MODELS["openai"]["main"]
     key: str = "good"
     image: Path | None = None
+    is_resumed: bool = False
+    """Whether the last session of the home goes on; not every agent can."""
 
 
 @dataclass
@@ -49,7 +51,7 @@ MakeAgent = Callable[[Door, Path, Wish], Agent]
 
 
 def codex(door: Door, home: Path, wish: Wish) -> Agent:
-    (home / ".codex").mkdir()
+    (home / ".codex").mkdir(exist_ok=True)
     (home / ".codex" / "config.toml").write_text(
         f"""
         model = "{wish.model}"
@@ -59,14 +61,18 @@ def codex(door: Door, home: Path, wish: Wish) -> Agent:
         base_url = "{door.url}/v1"
         wire_api = "responses"
         env_key = "DEVFLOW_KEY"
+        request_max_retries = 0
+        stream_max_retries = 0
         """
     )
-    folder = group_folder("codex") / "node_modules" / "@openai"
-    program = next(folder.glob("codex-*/vendor/*/bin/codex"))
     flags = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json"]
     if wish.image:
         flags += ["--image", str(wish.image), "--"]
-    return Agent([str(program), "exec", *flags, wish.prompt], {"DEVFLOW_KEY": door.keys[wish.key]})
+    resumed = ["resume", "--last"] if wish.is_resumed else []
+    return Agent(
+        [*installed_command("codex"), "exec", *resumed, *flags, wish.prompt],
+        {"DEVFLOW_KEY": door.keys[wish.key]},
+    )
 
 
 def _opencode(door: Door, home: Path, wish: Wish, package: str) -> Agent:
@@ -90,15 +96,15 @@ def _opencode(door: Door, home: Path, wish: Wish, package: str) -> Agent:
         "share": "disabled",
     }
     (home / "work" / "opencode.json").write_text(json.dumps(settings))
-    program = next((group_folder("opencode") / "node_modules").glob("opencode-*/bin/opencode"))
     nothing_fetched = {
         "OPENCODE_DISABLE_MODELS_FETCH": "1",
         "OPENCODE_DISABLE_AUTOUPDATE": "1",
         "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
         "OPENCODE_DISABLE_DEFAULT_PLUGINS": "1",
     }
-    files = ["--file", str(wish.image)] if wish.image else []
-    command = [str(program), "run", "--format", "json", *files, "--", wish.prompt]
+    flags = ["--file", str(wish.image)] if wish.image else []
+    flags += ["--continue"] if wish.is_resumed else []
+    command = [*installed_command("opencode"), "run", "--format", "json", *flags, "--", wish.prompt]
     return Agent(command, nothing_fetched)
 
 
@@ -120,7 +126,7 @@ def _aider(door: Door, home: Path, wish: Wish, *flags: str) -> Agent:
     metadata.write_text(json.dumps({f"openai/{wish.model}": known}))
     offline = ["--no-check-update", "--no-analytics", "--no-show-model-warnings", "--no-git"]
     quiet = ["--no-pretty", "--yes-always", "--map-tokens", "0", "--edit-format", "whole"]
-    program = [str(group_folder("aider") / "bin" / "aider"), "--model", f"openai/{wish.model}"]
+    program = [*installed_command("aider"), "--model", f"openai/{wish.model}"]
     environment = {"OPENAI_API_BASE": f"{door.url}/v1", "OPENAI_API_KEY": door.keys[wish.key]}
     files = [str(wish.image)] if wish.image else ["flag.py"]
     asked = ["--message", wish.prompt, *files]
@@ -136,7 +142,6 @@ def aider_whole(door: Door, home: Path, wish: Wish) -> Agent:
 
 
 def qwen_code(door: Door, home: Path, wish: Wish) -> Agent:
-    program = group_folder("qwen-code") / "node_modules" / "@qwen-code" / "qwen-code" / "cli.js"
     environment = {
         "OPENAI_BASE_URL": f"{door.url}/v1",
         "OPENAI_API_KEY": door.keys[wish.key],
@@ -144,7 +149,7 @@ def qwen_code(door: Door, home: Path, wish: Wish) -> Agent:
     }
     flags = ["--auth-type", "openai", "-y", "--output-format", "json"]
     prompt = f"{wish.prompt} @{wish.image.name}" if wish.image else wish.prompt
-    return Agent([node(), str(program), *flags, "-p", prompt], environment)
+    return Agent([*installed_command("qwen-code"), *flags, "-p", prompt], environment)
 
 
 AGENTS: tuple[MakeAgent, ...] = (

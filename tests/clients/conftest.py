@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.matrix import CLIENT_TIMEOUT_S, Door, group_folder, open_door
+from clients.matrix import CLIENT_TIMEOUT_S, Door, installed_command, open_door
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,21 +20,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(CLIENT_TIMEOUT_S + 30))
 
 
-def installed(package: str, version: str) -> Path:
-    """The folder of an installed client; without it a test fails in CI and is skipped elsewhere."""
-    group = f"{package.rsplit('/', 1)[-1]}-{version}"
-    return group_folder(group) / "node_modules" / package
-
-
 class ClaudeCode:
     """One installed version of Claude Code, with an empty home of its own."""
 
     def __init__(self, version: str, home: Path, api: "ScriptedApi") -> None:
-        folder = installed("@anthropic-ai/claude-code", version)
         self.version = version
-        native = next(folder.parent.glob("claude-code-*/claude"), None)
-        self.program = [str(native)] if native else [_node(), str(folder / "cli.js")]
-        self.knows_windows = native is not None
+        self.program = installed_command(f"claude-code-{version}")
+        self.knows_windows = len(self.program) == 1
         """Whether it can be told the context window of a model, as those of one file can."""
         self.home = home
         self.config_dir = home / ".claude"
@@ -66,12 +57,6 @@ class ClaudeCode:
             check=False,
             stdin=subprocess.DEVNULL,
         )
-
-
-def _node() -> str:
-    node = shutil.which("node")
-    assert node is not None
-    return node
 
 
 class ScriptedApi:

@@ -1,7 +1,8 @@
 """Installs the clients of `pins/` into `.clients/`, or moves the pins to the newest versions.
 
 Nothing of a package runs while it is installed: no install scripts, no builds. Every file is held
-to the hash that its pin names, and what is there already is left alone.
+to the hash that its pin names, and what is there already is left alone. A pin moves only to what
+can be installed and starts.
 """
 
 import hashlib
@@ -13,14 +14,33 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from pinned import CLIENTS, FROZEN, GROUPS, PINS, pinned_versions
+from pinned import (
+    CLIENTS,
+    FROZEN,
+    GROUPS,
+    PINS,
+    command_of,
+    has_program,
+    pinned_versions,
+    program_of,
+)
 
 MAX_AT_ONCE = 3
 """More would wait for the same network and the same two cores."""
 STAMP = "installed-from"
 """The file in an installed folder that holds the digest of its pins."""
 TIMEOUT_S = 600
+PYTHON_IMPORTS = """
+import importlib, importlib.metadata, re, sys
+wanted = {re.sub("[-_.]+", "-", name).lower() for name in sys.argv[1:]}
+for module, owners in importlib.metadata.packages_distributions().items():
+    owned = {re.sub("[-_.]+", "-", name).lower() for name in owners} & wanted
+    if owned and module.isidentifier() and module not in ("tests", "docs", "examples"):
+        importlib.import_module(module)
+"""
+JAVASCRIPT_IMPORTS = "for (const name of process.argv.slice(1)) await import(name)"
 NPM_FLAGS = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
@@ -51,6 +71,11 @@ def _install_from_npm(pins: Path, folder: Path) -> None:
     _run(["npm", "ci", *NPM_FLAGS], new)
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
+    if has_program(folder.name):
+        try:
+            program_of(folder.name).chmod(0o755)  # some pack it without; their launchers do this
+        except FileNotFoundError as missing:
+            raise CommandFailed(str(missing)) from None
 
 
 def _install_from_pypi(pins: Path, folder: Path) -> None:
@@ -71,16 +96,58 @@ def _has_python(folder: Path) -> bool:
 
 
 def update() -> Iterator[str]:
-    """Pin the newest versions; a line for each that moved. The older Claude Codes stay."""
+    """Pin the newest versions that start; a line for each that moved or had to stay.
+
+    The older Claude Codes stay where they are.
+    """
     for name in GROUPS:
         if name in FROZEN:
             continue
-        before = pinned_versions(name)
-        moved = _move(name, before)
+        before, moved = pinned_versions(name), name
+        with TemporaryDirectory() as folder:
+            kept = shutil.copytree(PINS / name, Path(folder, name))
+            try:
+                moved = _move(name, before)
+                install(moved)
+                start(moved)
+            except (CommandFailed, subprocess.TimeoutExpired) as failure:
+                _put_back(name, moved, kept)
+                versions = ", ".join(f"{package} {one}" for package, one in before.items())
+                yield f"{name} stays at {versions}. {failure}"
+                continue
         after = pinned_versions(moved)
         for package in sorted(after):
             if before.get(package) != after[package]:
                 yield f"{package}: {before.get(package, 'new')} -> {after[package]}"
+
+
+def start(name: str) -> None:
+    """Start the program of an installed group, or import its libraries.
+
+    Raises:
+        CommandFailed: that cannot be done; the message holds what was said.
+    """
+    folder, packages = CLIENTS / name, list(pinned_versions(name))
+    try:
+        if has_program(name):
+            command = [*command_of(name), "--version"]
+        elif (folder / "bin" / "python").is_file():
+            command = [str(folder / "bin" / "python"), "-c", PYTHON_IMPORTS, *packages]
+        else:
+            node = str(program_of("node"))
+            command = [node, "--input-type=module", "-e", JAVASCRIPT_IMPORTS, *packages]
+    except FileNotFoundError as missing:
+        raise CommandFailed(str(missing)) from None
+    with TemporaryDirectory() as home:
+        _run(command, folder, {"PATH": os.environ["PATH"], "HOME": home})
+
+
+def _put_back(name: str, moved: str, kept: Path) -> None:
+    """Restore the pins of a group that has moved, maybe to another name."""
+    shutil.rmtree(PINS / moved)
+    if moved != name:
+        shutil.rmtree(CLIENTS / moved, ignore_errors=True)
+    shutil.copytree(kept, PINS / name)
 
 
 def _move(name: str, before: dict[str, str]) -> str:
@@ -124,12 +191,13 @@ def _uv() -> str:
     return os.environ.get("UV") or shutil.which("uv") or ".tools/bin/uv"
 
 
-def _run(command: list[str], folder: Path) -> None:
+def _run(command: list[str], folder: Path, environment: dict[str, str] | None = None) -> None:
     if shutil.which(command[0]) is None:
         raise CommandFailed(f"{command[0]} is not installed: clients cannot be installed.")
     done = subprocess.run(
         command,
         cwd=folder,
+        env=environment,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
@@ -147,12 +215,13 @@ def _say(line: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Install what is pinned, or with `--update` move the pins; the exit code."""
+    CLIENTS.mkdir(exist_ok=True)
     try:
         if arguments == ["--update"]:
-            for line in list(update()) or ["Every pin is at the newest version."]:
-                _say(line)
+            told = [_say(line) for line in update()]
+            if not told:
+                _say("Every pin is at the newest version.")
             return 0
-        CLIENTS.mkdir(exist_ok=True)
         with ThreadPoolExecutor(MAX_AT_ONCE) as pool:
             list(pool.map(install, GROUPS))
     except (CommandFailed, subprocess.TimeoutExpired) as failure:

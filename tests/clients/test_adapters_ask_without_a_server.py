@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from clients.matrix import CLIENT_TIMEOUT_S, PROGRAMS, group_folder
+from clients.pinned import BYTECODE
 from devflow_sandbox.threaded import ThreadedSandbox
 from integration.living import entries_of
 from integration.served import upstream_of
@@ -33,7 +34,7 @@ def run(program: Path, home: Path, sandbox: ThreadedSandbox) -> str:
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(home),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": str(BYTECODE),
             "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would ask GitHub for prices
             **upstream_of(sandbox),
         },

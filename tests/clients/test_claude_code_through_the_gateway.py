@@ -118,3 +118,31 @@ async def test_a_task_with_tools_a_subagent_resume_and_compaction(
     for entry in entries:
         assert entry.final_attempt is not None
         assert str(entry.final_attempt.cost_text) == str(billed[entry.final_attempt.generation_id])
+
+
+PRICED, UNPRICED = "claude-haiku-4-5", "z-ai/glm-5"
+"""A model whose price every version has in its own table, and one that it prices as another."""
+
+
+@pytest.mark.parametrize("claude_code", VERSIONS, indirect=True)
+async def test_the_cost_that_it_shows_is_the_bills_where_it_knows_the_price(
+    claude_code: "ClaudeCode", tmp_path: Path
+) -> None:
+    async with Sandbox() as sandbox, open_gateway_over(sandbox, tmp_path / "data") as gateway:
+        point_at(claude_code, gateway)
+        shown: dict[str, float] = {}
+        for model in (PRICED, UNPRICED):
+            arguments = ("-p", "say hi", "--model", model, *FLAGS)
+            done = said(await asyncio.to_thread(claude_code.run, *arguments))
+            assert done["modelUsage"].keys() == {model}
+            shown[model] = done["total_cost_usd"]
+        calls = sandbox.bill()["calls"]
+    billed = [float(call["cost_usd"]) for call in calls]
+    entries = list(Store(tmp_path / "data" / "ledger.db").entries())
+    assert sorted(float(entry.cost_usd) for entry in entries) == sorted(billed)
+    priced = [usd for usd in billed if usd == pytest.approx(shown[PRICED])]
+    (unpriced,) = [float(one["cost_usd"]) for one in calls if one["model"] == UNPRICED]
+    assert len(priced) == 1
+    assert shown[UNPRICED] > 3 * unpriced
+    # 2.0.77 asks three things beside the first prompt of each start, and leaves them out
+    assert len(billed) == (8 if claude_code.version == "2.0.77" else 2)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clients.matrix import group_folder
+from clients.matrix import installed_command
 from devflow_cli.testing import run_command
 
 ROOT = Path(__file__).parents[2]
@@ -59,11 +59,8 @@ class Home:
         ).document
 
     def theirs(self, view: str, *arguments: str) -> dict[str, Any]:
-        (program,) = group_folder("ccusage").glob("node_modules/@ccusage/ccusage-*/bin/ccusage")
-        if not os.access(program, os.X_OK):
-            program.chmod(0o755)  # npm packs it without; its own launcher does the same
         done = subprocess.run(
-            [program, "claude", view, "--offline", "--json", *arguments],
+            [*installed_command("ccusage"), "claude", view, "--offline", "--json", *arguments],
             env=self.environment,
             capture_output=True,
             check=True,

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from clients.pinned import NEWEST, VERSIONS
 from devflow_claude_code.handoff.call_ids import make_safe_name
 from devflow_claude_code.reading.paths import project_slug
 from devflow_claude_code.testing import TranscriptScript
+from devflow_cli.testing import run_command
 
 if TYPE_CHECKING:
     from conftest import ClaudeCode, ScriptedApi
@@ -21,7 +20,6 @@ FAULTY = Path(__file__).parents[2] / "packages/adapters/claude_code/tests/sample
 SESSION_ID = "11111111-2222-4333-8444-555555555555"
 QUESTION = "And now?"
 CLIENTS = (NEWEST, "2.1.197")
-HANDOFF = (sys.executable, "-m", "devflow_cli", "handoff", "--to", "z-ai/glm-5", "--json")
 HANGS = {("null_model", "2.1.197")}
 """This client waits for ever on a reply that names no model."""
 FULL = {"absurd_tokens", "fast", "float_tokens"}
@@ -106,23 +104,19 @@ def hand_over(
     path: Path, claude_code: "ClaudeCode", api: "ScriptedApi", *options: str
 ) -> dict[str, Any]:
     """Run `devflow handoff` as a person would; its JSON."""
-    done = subprocess.run(
-        [*HANDOFF, str(path), "--prompt", QUESTION, *options],
-        env={
+    done = run_command(
+        *("handoff", str(path), "--to", "z-ai/glm-5", "--json", "--prompt", QUESTION, *options),
+        folder=claude_code.project,
+        environment={
             "PATH": os.environ["PATH"],
             "HOME": str(claude_code.home),
             "CLAUDE_CONFIG_DIR": str(claude_code.config_dir),
             "OPENROUTER_BASE_URL": f"{api.url}/api/v1",
             "OPENROUTER_API_KEY": "sk-or-v1-of-this-test",
         },
-        cwd=claude_code.project,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return json.loads(done.stdout)
+    assert done.status == 0, done.out + done.err
+    return done.document
 
 
 def client_pieces(messages: list[dict[str, Any]]) -> list[str]:

@@ -59,6 +59,7 @@ PROGRAMS = {
     "openai_chat.py": ("openai", OPENAI),
     "openai_responses.py": ("openai", OPENAI),
     "openrouter_chat.py": ("openai", OPENROUTER),
+    "openrouter_responses.py": ("openai", OPENROUTER),
     "langchain_openai_chat.py": ("openai", LANGCHAIN_OPENAI),
     "anthropic_messages.py": ("anthropic", ANTHROPIC),
     "langchain_anthropic_chat.py": ("anthropic", LANGCHAIN_ANTHROPIC),

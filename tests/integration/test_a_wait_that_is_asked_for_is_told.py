@@ -99,6 +99,19 @@ async def test_the_allowance_of_a_day_tells_when_it_comes_back(tmp_path: Path) -
     assert reply.headers["x-should-retry"] == "false"  # no SDK waits so long
 
 
+@pytest.mark.parametrize("form", list(_replies(1800)))
+async def test_half_an_hour_is_told_whole_and_the_key_rests_for_it(
+    tmp_path: Path, form: str
+) -> None:
+    async with open_door(tmp_path, _replies(1800)[form]) as door:
+        for _ in range(2):
+            reply = await door.send("openai_chat", stream=False)
+            assert reply.status_code == 429
+            assert 1_790 < int(reply.headers["retry-after"]) <= 1_803  # with the rest's jitter
+            assert reply.headers["x-should-retry"] == "false"
+        assert len(door.upstream.bodies) == 1
+
+
 async def test_python_is_told_the_wait(tmp_path: Path) -> None:
     script = _replies(30)["free per minute"]
     async with (

@@ -272,7 +272,11 @@ def test_more_than_was_held_is_booked_in_full_and_announced(tmp_path: Path) -> N
 # settled by evidence
 
 
-@pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "body", "preset": "html"}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "drop"}, *({"kind": "body", "preset": one} for one in ("html", "malformed"))],
+    ids=["nothing", "a page of HTML", "a cut body"],
+)
 def test_a_call_without_an_id_is_settled_by_what_was_billed_beyond_the_others(
     tmp_path: Path, fault: dict[str, Any]
 ) -> None:

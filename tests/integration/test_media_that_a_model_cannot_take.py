@@ -119,6 +119,41 @@ async def test_claude_code_goes_on_whatever_its_newest_message_holds(
         assert NOTE in orjson.dumps(door.upstream.bodies[-1]).decode()
 
 
+PICTURE = anthropic_turns()[0]["content"]
+SINCE = {"type": "text", "text": "What now?"}
+
+
+@pytest.mark.parametrize(
+    ("later", "status"),
+    [
+        ([*PICTURE, SINCE], 200),
+        (PICTURE, 400),
+        ([PICTURE[0], SINCE], 400),
+        ([*PICTURE, SINCE, PICTURE[0]], 400),
+    ],
+    ids=["text behind it", "the same again", "another question", "an image behind it"],
+)
+async def test_a_refused_question_with_more_behind_it_goes_on(
+    tmp_path: Path, later: list[dict[str, Any]], status: int
+) -> None:
+    # some clients put all that a user has said since the last reply into one message
+    async with open_door(tmp_path, hello("anthropic_messages")) as door:
+        refused, reply, alike = [
+            await door.send(
+                "anthropic_messages",
+                stream=False,
+                model=BLIND,
+                messages=[{"role": "user", "content": content}],
+            )
+            for content in (PICTURE, later, later)
+        ]
+    assert (refused.status_code, reply.status_code, alike.status_code) == (400, status, status)
+    if status == 200:
+        assert reply.headers["x-devflow-omitted"] == OMITTED
+        sent = orjson.dumps(door.upstream.bodies).decode()
+        assert (PIXEL in sent, NOTE in sent, SINCE["text"] in sent) == (False, True, True)
+
+
 async def test_an_image_that_a_tool_returned_is_no_question(tmp_path: Path) -> None:
     turns = anthropic_turns()
     turns[2]["content"] = turns[2]["content"][:1]

@@ -15,9 +15,11 @@ from devflow_core.settings import Settings
 from devflow_core.wire import DIALECTS
 from devflow_gateway import wiring
 from devflow_openrouter.gateway import OpenRouterGateway
+from devflow_sandbox.threaded import ThreadedSandbox
 from devflow_store import Budget
 from dialect_samples import samples_of
 from integration.doors import KEY, Installation
+from integration.served import upstream_of
 from integration.upstream_door import Door, open_door, streamed
 from structlog.testing import capture_logs
 
@@ -188,3 +190,18 @@ def test_the_command_line_explains_it(tmp_path: Path) -> None:
     assert "claude-opus-9 is not in the catalogue" in shown.stdout
     refused = here.run("explain", "Hello?", "--model", "claude-symphony-9")
     assert refused.returncode == 1
+
+
+def test_asking_on_the_command_line_says_it_once(
+    tmp_path: Path, openrouter_sandbox: ThreadedSandbox
+) -> None:
+    here = Installation(
+        home=tmp_path / "home",
+        folder=tmp_path / "folder",
+        environment=upstream_of(openrouter_sandbox),
+    )
+    shown = here.run("ask", "Hello?", "--model", "claude-opus-9")
+    assert (shown.returncode, shown.stderr.count("claude-opus-9")) == (0, 1), shown.stderr
+    assert f"{OPUS}: named by the caller as claude-opus-9" in shown.stderr
+    told = here.run("ask", "Hello?", "--model", "claude-opus-9", "--json")
+    assert told.stderr.count("claude-opus-9") == 1  # in the log: the document is for programs

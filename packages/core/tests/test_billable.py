@@ -47,6 +47,15 @@ def test_of_recorded_requests_only_server_tools_and_presets_have_no_bound() -> N
     assert 0 < doubted < 15
 
 
+def test_codexs_own_search_has_no_bound_and_says_what_its_user_does() -> None:
+    tool = {"type": "web_search", "external_web_access": True}
+    for tools, words in (([tool], "Codex cannot set it"), ([{"type": "web_search"}], "set it")):
+        (doubt,) = read("openai_responses", model="gpt-5", input="Hi.", tools=tools).doubts
+        assert (doubt.path, doubt.concerns) == ("tools.0.max_uses", "cost")
+        assert words in doubt.why
+    assert "Codex" not in doubt.why
+
+
 def test_codex_and_the_vendors_sdks_are_plain() -> None:
     codex = read(
         "openai_responses",

@@ -585,6 +585,30 @@ def test_our_decoders_raise_it_too(wire: Dialect, decode_stream: Decode) -> None
         decode_stream(wire.make_decoder(), stream)
 
 
+RESPONSE_FIELDS = {
+    "id", "object", "created_at", "completed_at", "status", "error", "incomplete_details", "model",
+    "instructions", "metadata", "output", "parallel_tool_calls", "temperature", "top_p",
+    "presence_penalty", "frequency_penalty", "tool_choice", "tools",
+}  # fmt: skip
+"""Without one of these the router's SDK takes an event for an unknown one (1.3.84)."""
+
+
+def test_response_objects_have_every_field_that_the_routers_sdk_demands(fold: Collect) -> None:
+    wire = get_dialect("openai_responses")
+    encoder, broken = wire.make_encoder(REQUEST), wire.make_encoder(REQUEST)
+    stream = b"".join(encoder.encode(event) for event in EVENTS)
+    stream += broken.encode(EVENTS[0]) + broken.encode_error(Overloaded("Ask again."), "req_1")
+    frames = [json.loads(one.data) for one in SseReader().feed(stream) if one.data]
+    replies = {one["type"]: one["response"] for one in frames if "response" in one}
+    assert replies.keys() == {
+        f"response.{kind}" for kind in ("created", "in_progress", "completed", "failed")
+    }
+    whole = json.loads(wire.encode_response(fold(EVENTS), REQUEST))
+    for reply in (whole, *replies.values()):
+        assert reply.keys() >= RESPONSE_FIELDS
+        assert (reply["completed_at"] is not None) == (reply["status"] == "completed")
+
+
 def test_another_wires_body_says_nothing_of_this_wires_tools() -> None:
     request = replace(REQUEST, origin=Origin(wire="openai_chat", body={"tools": []}))
     stream = _write(get_dialect("openai_responses").make_encoder(request), EVENTS)

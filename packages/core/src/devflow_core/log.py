@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
-from contextlib import suppress
+from collections.abc import Generator, Mapping, MutableMapping
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, TextIO, cast
 
 import structlog
@@ -66,6 +66,25 @@ def configure(
         logger_factory=structlog.PrintLoggerFactory(_Lines(stream)),
         cache_logger_on_first_use=False,
     )
+
+
+@contextmanager
+def leaving_out(*events: str) -> Generator[None]:
+    """Leave events of these names out of the process's log, because they are said elsewhere."""
+
+    def drop(
+        _logger: object, _method: str, event: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        if event.get("event") in events:
+            raise structlog.DropEvent
+        return event
+
+    processors = structlog.get_config()["processors"]
+    structlog.configure(processors=[drop, *processors])
+    try:
+        yield
+    finally:
+        structlog.configure(processors=processors)
 
 
 def mask_secrets(

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from devflow_core.billable import read_billable
 from devflow_core.clocks import utc_now
+from devflow_core.errors import InvalidRequest
 from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import ToolResult
 from devflow_core.ports import Router as RouterPort
@@ -17,7 +18,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria, Task
 
 from devflow_routing.ability import AbilityTable
-from devflow_routing.capabilities import needs_of
+from devflow_routing.capabilities import NO_CAPABILITIES, needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
@@ -28,6 +29,7 @@ from devflow_routing.policy import MODES, RoutingPolicy, Weights, is_pattern
 from devflow_routing.strategies.auto import AutoStrategy
 from devflow_routing.strategies.named_model import NamedModelStrategy
 from devflow_routing.trackers.performance import PerformanceTracker
+from devflow_routing.trackers.refused_questions import RefusedQuestions
 from devflow_routing.trackers.sessions import BACKGROUND_KINDS, MAIN_AGENT, SessionTracker
 
 
@@ -35,7 +37,7 @@ class Router(RouterPort):
     """Chooses the models that may answer a request, in order, with reasons.
 
     A decision is a pure function of its `DecisionInputs` and of the snapshots that `Route.snapshot`
-    names.
+    names. A refused question that a client sends again, with more behind it, changes the inputs.
 
     Args:
         catalogue: the models.
@@ -58,6 +60,7 @@ class Router(RouterPort):
     ) -> None:
         self.performance = performance or PerformanceTracker()
         self.sessions = sessions or SessionTracker()
+        self._refused = RefusedQuestions()
         self._clock = clock
         self._policy = policy or RoutingPolicy()
         self._evidence = evidence
@@ -135,8 +138,18 @@ class Router(RouterPort):
             ContextTooLong: the prompt is longer than every window.
             Forbidden: no model is within the scope of the client key.
             BudgetExceeded: models could, but none within the cost ceiling, or the cost is unknown.
+            InvalidRequest: the named model cannot take media in the newest message.
         """
-        return self._decide(self._build_inputs(request, task), include_all=False)
+        inputs = self._build_inputs(request, task)
+        try:
+            return self._decide(inputs, include_all=False)
+        except InvalidRequest:  # the newest message holds media that the named model cannot take
+            if not self._refused.is_continued_by(request):
+                self._refused.record(request)
+                raise
+        # The caller was told once. Refused again, a session could not go on after its image.
+        needs = replace(inputs.needs, asked_media=NO_CAPABILITIES)
+        return self._decide(replace(inputs, needs=needs), include_all=False)
 
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
         """Return the same decision with every eligible model in it; raises the errors of `route`.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from devflow_core import log
 from devflow_core.events import TextDelta
 from devflow_core.ledger import RESERVED, LedgerEntry
 from devflow_core.pipeline import Completion, Reply
@@ -49,12 +51,15 @@ async def ask_and_show(
     write_line = write_line or run.remark
     collector = Collector()
     known = len(gateway.recent_entries)
+    # the line of the model says it
+    quiet = nullcontext() if run.as_json else log.leaving_out("model.substituted")
     try:
-        async with gateway.stream(request, session=session) as reply:
-            if not run.as_json:
-                for line in (*describe_route(reply.route, reply.request.context), ""):
-                    write_line(line)
-            await _show(run, reply, collector, is_streamed=is_streamed)
+        with quiet:
+            async with gateway.stream(request, session=session) as reply:
+                if not run.as_json:
+                    for line in (*describe_route(reply.route, reply.request.context), ""):
+                        write_line(line)
+                await _show(run, reply, collector, is_streamed=is_streamed)
     except asyncio.CancelledError:
         # Ctrl-C: the entry is durable by now, and its cost is spent
         for entry in gateway.recent_entries[known:]:

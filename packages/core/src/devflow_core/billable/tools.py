@@ -21,6 +21,10 @@ _MODES = (
 )  # fmt: skip
 _OWN_ENGINES = ("exa", "parallel", "perplexity")
 """Engines that the router charges at their own price, and that respect `max_uses`."""
+_CODEX_ADVICE = (
+    'Codex cannot set it, but leaves the tool out with web_search = "disabled" in its config.toml'
+)
+"""What helps where the tool is the one that Codex offers by default; no other client sends it."""
 _NO_BOUND = "nothing bounds how often it runs, so the cost has no limit"
 
 
@@ -127,7 +131,8 @@ def _read_search(found: Found, values: JsonObject, path: str) -> None:
     """Read a tool with which the model searches, as often as it likes up to `max_uses`."""
     max_uses = found.count(values.get("max_uses"))
     if max_uses is None:
-        found.doubt(f"{path}.max_uses", "without it the cost has no limit; set it", "cost")
+        advice = _CODEX_ADVICE if "external_web_access" in values else "set it"
+        found.doubt(f"{path}.max_uses", f"without it the cost has no limit; {advice}", "cost")
     _add_search(found, values, path, max_count=max_uses or 0, is_once=False)
 
 

@@ -10,10 +10,8 @@ from email.utils import parsedate_to_datetime
 from devflow_core.messages import JsonObject
 from devflow_core.wire import json_lenient as lenient
 
-MAX_RETRY_AFTER_S = 60.0
-"""The longest wait in seconds that is reported; longer ones are cut to it."""
-MAX_RESET_S = 86_400.0
-"""The longest wait in seconds for a limit's reset, enough for a daily one; longer ones are cut."""
+MAX_RETRY_AFTER_S = 86_400.0
+"""The longest wait in seconds, enough for a daily limit's reset; longer ones are cut to it."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,9})?", re.ASCII)
@@ -33,7 +31,7 @@ def read_retry_after(
 ) -> float | None:
     """Return how long a failure asks us to wait, in seconds; None if it does not say.
 
-    It is at most `MAX_RETRY_AFTER_S`, or `MAX_RESET_S` if only the reset of a limit gives it.
+    It is at most `MAX_RETRY_AFTER_S`; whether to wait that long is for the caller to decide.
 
     Args:
         headers: the reply's headers, names in lower case or a case-insensitive mapping.
@@ -55,7 +53,7 @@ def read_retry_after(
 
 
 def parse_retry_after(text: str | None, now_s: float | None = None) -> float | None:
-    """Return a `Retry-After` header in seconds, 0..60; None if it is missing or invalid.
+    """Return a `Retry-After` header in seconds, at most a day; None if it is missing or invalid.
 
     Args:
         text: the header's value: whole seconds in ASCII digits, or an IMF-fixdate.
@@ -100,4 +98,4 @@ def _read_reset(text: str | None, now_s: float) -> float | None:
     if reset >= _FIRST_EPOCH_MS:
         reset /= 1000
     wait_s = reset if reset < _FIRST_EPOCH_S else reset - now_s
-    return min(max(wait_s, 0.0), MAX_RESET_S)
+    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)

@@ -24,8 +24,8 @@ from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.openai_error import DescribeError, error_fields
 from devflow_core.wire.openai_responses.encode_response import (
     encode_usage,
+    end_response_object,
     make_response_object,
-    to_status,
 )
 from devflow_core.wire.openai_responses.name import WIRE
 from devflow_core.wire.openai_responses.output_items import (
@@ -159,15 +159,14 @@ class ResponsesEncoder:
         note = note_on_pictures(event.raw_response, WIRE)
         closing = self._encode_delta(TextDelta(text=note))
         closing += b"".join(self._close(key) for key in list(self._open))
-        status, details = to_status(event.finish_reason)
-        reply = {**(self._reply or {}), "status": status, "incomplete_details": details}
-        reply["output"] = self._output
+        reply = {**(self._reply or {}), "output": self._output}
+        end_response_object(reply, event.finish_reason, self._clock())
         if event.usage is not None:
             reply["usage"] = encode_usage(event.usage, event.cost)
         annotations = (
             {"devflow": self._passthrough.annotations} if self._passthrough.annotations else {}
         )
-        return closing + self._emit(f"response.{status}", response=reply, **annotations)
+        return closing + self._emit(f"response.{reply['status']}", response=reply, **annotations)
 
     def _emit(self, kind: str, **fields: Any) -> bytes:
         body = {"type": kind, "sequence_number": self._sequence_number, **fields}

@@ -27,7 +27,9 @@ from devflow_core.wire.usage import cost_fields
 _ECHOED_FIELDS = (
     "instructions", "metadata", "parallel_tool_calls", "temperature", "top_p", "tool_choice",
     "tools", "max_output_tokens", "reasoning", "text", "truncation", "user", "service_tier",
+    "frequency_penalty", "presence_penalty",
 )  # fmt: skip
+"""What a response object says of its request; the router's SDK takes none that lacks one."""
 
 
 def make_response_object(request: ChatRequest, started: Started, now_s: float) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def make_response_object(request: ChatRequest, started: Started, now_s: float) -
         "id": started.generation_id or new_id("resp"),
         "object": "response",
         "created_at": int(now_s),
+        "completed_at": None,
         "status": "in_progress",
         "background": False,
         "error": None,
@@ -59,6 +62,13 @@ def make_response_object(request: ChatRequest, started: Started, now_s: float) -
         "tools": body.get("tools") or [],
         "usage": None,
     }
+
+
+def end_response_object(reply: dict[str, Any], reason: FinishReason, now_s: float) -> None:
+    """Write into a response object how and when it ended."""
+    status, reply["incomplete_details"] = to_status(reason)
+    reply["status"] = status
+    reply["completed_at"] = int(now_s) if status == "completed" else None
 
 
 def to_status(reason: FinishReason) -> tuple[str, JsonObject | None]:
@@ -85,7 +95,7 @@ def encode_response(
         generation_id=response.generation_id, model=response.model, provider=response.provider
     )
     body = make_response_object(request, started, clock())
-    body["status"], body["incomplete_details"] = to_status(response.finish_reason)
+    end_response_object(body, response.finish_reason, clock())
     body["output"] = _encode_output(response, request)
     if response.usage is not None:
         body["usage"] = encode_usage(response.usage, response.cost)
