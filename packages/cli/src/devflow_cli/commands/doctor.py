@@ -144,7 +144,26 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
             "ok": True,
             "detail": claude or "not on the PATH; only `devflow claude` needs it",
         },
+        *_check_models(settings),
         *_check_integration(settings),
+    ]
+
+
+def _check_models(settings: Settings) -> list[dict[str, Any]]:
+    """Return the ages of the list of models and of their scores; a damaged list fails."""
+    from devflow_core.errors import ConfigurationError
+    from devflow_gateway import wiring
+
+    from devflow_cli.views.ages import describe_ages
+
+    try:
+        lines = describe_ages(wiring.open_catalogue(settings))
+    except ConfigurationError as error:
+        return [{"name": "models", "ok": False, "detail": error.message}]
+    named = (line.partition(": ") for line in lines)
+    return [
+        {"name": name, "ok": True, "detail": detail.removesuffix(".")}
+        for name, (_, _, detail) in zip(("models", "scores"), named, strict=True)
     ]
 
 

@@ -22,6 +22,7 @@ _RUNS = {"gpqa_diamond": 198, "tau_bench_verified_airline": 150}
 """OpenRouter's own benchmarks, with the number of tasks of a run."""
 _CATEGORIES = ("codecategories", "website", "uicomponent")
 _MAX_RANKED = 50
+_JUNE_2025_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
 _TASKS = (("code:general_impl", "Code generation"), ("summarization", "Summarization"))
 
 
@@ -120,11 +121,12 @@ def _text_models(state: SandboxState) -> list[Model]:
 
 
 def _score_rows(one: Model, now_s: float) -> list[JsonObject]:
-    """Return the rows of one model: the dearer, the better, with a chance of its own."""
+    """Return the rows of one model: the dearer and the newer, the better, and a bit of luck."""
     pricing = one.row["pricing"]
     usd = max(float(pricing["prompt"]) * 3 + float(pricing["completion"]), 1e-9) * 1e6 / 4
-    luck = crc32(f"{one.id} score".encode()) % 100 / 100 - 0.5
-    level = 1 / (1 + math.exp(-0.5 * math.log(usd) - luck))
+    luck = crc32(f"{one.id} score".encode()) % 100 / 200
+    years = (one.row["created"] - _JUNE_2025_S) / _YEAR_S
+    level = 1 / (1 + math.exp(-0.4 * math.log(usd) - 1.2 * years - luck))
     named = {
         "model_permaslug": one.row["canonical_slug"],
         "display_name": one.row["name"].rpartition(": ")[2],
