@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from devflow_routing import live_evidence
 from devflow_sandbox import Sandbox
 from integration.doors import Installation
 
-PATIENCE_S = 60.0
+Eventually = Callable[[Callable[[], object]], Awaitable[None]]
 ASKED = ChatRequest.from_text("Prove that there are infinitely many primes.")
 
 
@@ -34,11 +35,6 @@ def settings_of(folder: Path, base_url: str, key: str) -> Settings:
     return Settings.load(
         {}, base_url=base_url, api_key=key, require_key=False, data_dir=folder, cache=False
     )
-
-
-async def saved(path: Path) -> None:
-    while not path.exists():
-        await asyncio.sleep(0.01)
 
 
 def told(user: Installation, *arguments: str) -> Any:
@@ -141,14 +137,12 @@ async def test_a_running_gateway_follows_new_scores_at_once(
             assert any(fresh[name] != former[name] for name in fresh.keys() & former.keys())
 
 
-async def test_a_server_fetches_scores_by_itself(tmp_path: Path) -> None:
+async def test_a_server_fetches_scores_by_itself(tmp_path: Path, eventually: Eventually) -> None:
     async with Sandbox() as sandbox:
         settings = settings_of(tmp_path, sandbox.base_url, sandbox.api_key)
         async with wiring.open_gateway(settings) as gateway:
-            told = asyncio.Event()
-            gateway.catalogue.evidence.subscribe(lambda _evidence: told.set())
             job = asyncio.create_task(gateway.keep_evidence_fresh(lambda error: None))
-            await asyncio.wait_for(told.wait(), PATIENCE_S)
-            await asyncio.wait_for(saved(tmp_path / LOOPBACK_EVIDENCE_FILE), PATIENCE_S)
+            await eventually((tmp_path / LOOPBACK_EVIDENCE_FILE).exists)
+            assert gateway.catalogue.evidence.current.is_invented
             job.cancel()
             await asyncio.wait([job])

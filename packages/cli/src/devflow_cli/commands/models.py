@@ -46,8 +46,6 @@ def list_models(
     """
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import print_table
-
     settings = run.settings()
     live = wiring.open_catalogue(settings)
     catalogue = live.current
@@ -58,6 +56,14 @@ def list_models(
         return
     if not variants:
         rows = _fold_variants(rows)
+    _print_models(run, rows, limit)
+    for line in describe_ages(live):
+        run.say(line)
+
+
+def _print_models(run: Run, rows: list[dict[str, Any]], limit: int) -> None:
+    from devflow_cli.views.tables import print_table
+
     columns = {
         "id": "Model",
         **({"variants": "Variants"} if any(row.get("variants") for row in rows) else {}),
@@ -84,8 +90,6 @@ def list_models(
     )
     if len(rows) > limit:
         run.say(f"… and {len(rows) - limit} more (use --limit, or give a part of the id).")
-    for line in describe_ages(live):
-        run.say(line)
 
 
 def _fold_variants(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
