@@ -1,8 +1,11 @@
 """Evidence: how scores are joined to models, put on one scale, and left out when broken."""
 
+import gzip
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,3 +205,18 @@ def test_no_scores_at_all_leave_every_model_unknown() -> None:
     nothing = infer(Evidence())
     assert not nothing.is_measured.any()
     assert np.isfinite(nothing.mean).all()
+
+
+def test_what_ships_is_openly_licensed_and_named_with_its_origin() -> None:
+    data = Path(__file__).parents[3] / "benchmarks" / "data" / "routing"
+    manifest = (data / "MANIFEST.md").read_text(encoding="utf-8")
+    with gzip.open(data / "open_scores.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    assert {one["licence"] for one in rows} == {"CC BY 4.0", "MIT", "Apache-2.0"}
+    for source in {one["source"] for one in rows}:
+        assert source.partition(",")[0] in manifest, source
+    forbidden = ("swe", "alpaca", "routerarena", "flask", "alignbench", "livebench 20", "arena")
+    assert not [one for one in rows if any(word in one["benchmark"] for word in forbidden)]
+    collected = sorted((one["model"], one["benchmark"], one["setting"]) for one in rows)
+    shipped = load_shipped_evidence().scores
+    assert sorted((one.model, one.benchmark, one.effort) for one in shipped) == collected
