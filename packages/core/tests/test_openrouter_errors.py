@@ -1,4 +1,4 @@
-"""Every failure that OpenRouter describes or has been seen to send, and what we make of it."""
+"""Each failure that OpenRouter describes, or was seen to send, becomes the right error."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ TOLD: dict[str, tuple[int, Disposition]] = {
     "unprocessable": (422, FAIL), "content_policy_violation": (403, FAIL), "refusal": (403, FAIL),
     "server": (502, RETRY), "timeout": (504, RETRY), "unmapped": (502, RETRY),
 }  # fmt: skip
-"""By `error_type`; every other one is a request that is wrong: 400."""
+"""The status and disposition for each `error_type`; any other is 400 and FAIL."""
 
 
 @pytest.mark.parametrize(("error_type", "status"), KNOWN["error_types"].items())
@@ -94,6 +94,26 @@ def test_every_body_that_was_seen_is_understood(sample: dict[str, Any]) -> None:
     is_known = sample["status"] in {200, 502} or error.status_hint in {400, 401, 402, 403, 404, 429}
     assert is_known
     assert "it gave no reason" not in error.message
+
+
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "it gave no reason."),
+        ("no", "no."),
+        ("No such plan.", "No such plan."),
+        ("Why me?", "Why me?"),
+        ("See a.. b", "See a.. b."),
+    ],
+)
+@pytest.mark.parametrize("is_json", [True, False])
+def test_the_providers_words_end_as_a_sentence(
+    status: int, words: str, sentence: str, is_json: bool
+) -> None:
+    body = json.dumps({"error": {"message": words}}) if is_json else words
+    error = error_from_body(status, body.encode())
+    assert f": {sentence} " in error.message
 
 
 @pytest.mark.parametrize("status", [403, 405, 406, 410, 451])

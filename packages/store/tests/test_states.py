@@ -1,4 +1,4 @@
-"""What a ledger says of itself to a program, and what waits while it cannot be written."""
+"""A ledger reports its state, and entries wait while it cannot be written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_lock_is_told_and_waited_for_then_refused_then_over(
 async def _close_while_the_file_is_gone(
     store: Store, file: Path, request_of: Build
 ) -> tuple[LedgerEntry, Path]:
-    """Close a request whose ledger was moved away; return its entry, and where the file is."""
+    """Close a request after its ledger was moved away; return the entry and the file's new path."""
     start, entry = request_of(1)
     await store.begin(start)
     away = file.with_name("away")
@@ -152,7 +152,7 @@ def test_a_wait_is_told_before_it_is_refused(is_locked: bool, state: str) -> Non
     health = LedgerHealth(clock=lambda: now_s)
     health.waits_for_lock = lambda: is_locked
     health.start_step(BEGIN)
-    now_s = BEGIN.told_after_s
+    now_s = BEGIN.reported_after_s
     assert (health.current()[0], health.refusal()) == (state, None)
     now_s = BEGIN.refused_after_s
     refusal = health.refusal()

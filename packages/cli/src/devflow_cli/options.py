@@ -54,8 +54,9 @@ def apply_options(
 
     Args:
         request: the request without them.
-        cost_priority: see `SelectionCriteria`; None leaves it to the settings.
-        performance_priority: see `SelectionCriteria`; None leaves it to the settings.
+        cost_priority: see `SelectionCriteria`.
+        performance_priority: see `SelectionCriteria`. If both are None, the settings' apply; if
+            one is, the default of `SelectionCriteria`.
         max_cost: an amount in USD; None sets no limit.
 
     Raises:
@@ -93,7 +94,7 @@ def parse_dimensions(by: str) -> tuple[GroupBy, ...]:
     """Return the dimensions of a report, given as `model` or `project,model`.
 
     Raises:
-        typer.BadParameter: one is unknown, or there are too many.
+        typer.BadParameter: one is unknown, or they are not one or two different ones.
     """
     from devflow_core.dimensions import read_dimensions
     from devflow_core.errors import InvalidRequest
@@ -107,7 +108,10 @@ def parse_dimensions(by: str) -> tuple[GroupBy, ...]:
 def parse_criteria(
     cost_priority: float | None, performance_priority: float | None
 ) -> SelectionCriteria | None:
-    """Return the criteria from the command line; None, which is the settings', if none is given."""
+    """Return the criteria of the command line; None, for the settings', if both are None.
+
+    One that is None gets the default of `SelectionCriteria`.
+    """
     from devflow_core.routing import SelectionCriteria
 
     if cost_priority is None and performance_priority is None:

@@ -16,7 +16,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria
 
 MAX_TAGS = 16
-"""The most tags of one request."""
+"""The most tags that one call may give."""
 MAX_TAG_CHARACTERS = 128
 """The greatest length of a tag's name, and of its value."""
 _TAG_NAME = re.compile(r"[\w.:/@+~-]+")
@@ -42,7 +42,7 @@ def apply_arguments(
         project: the project to book on: an existing folder, whose git repository is meant, or a
             name.
         tags: short labels to book with it, added to the request's own: at most 16, each name of
-            letters, digits and `.:/@+~-`, names and values of at most 128 characters.
+            letters, digits and `_.:/@+~-`, names and values of at most 128 characters.
 
     Raises:
         InvalidRequest: the amount is not one, the folder does not exist, or a tag is not allowed.
@@ -69,7 +69,7 @@ def read_usd(amount: UsdAmount, name: str) -> Decimal:
         name: what the message calls it.
 
     Raises:
-        InvalidRequest: it is not a number, or is below 0.
+        InvalidRequest: it is not a finite number, or is below 0.
     """
     try:
         value = amount if isinstance(amount, Decimal) else Decimal(str(amount))
@@ -104,7 +104,7 @@ def _check_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
             )
         if not _TAG_NAME.fullmatch(name) or not value.isprintable():
             raise InvalidRequest(
-                "tags: a name has letters, digits and .:/@+~- only, a value nothing invisible."
+                "tags: a name has letters, digits and _.:/@+~- only, a value nothing invisible."
             )
         if mask(name) != name or mask(value) != value:
             raise InvalidRequest("tags: one of them looks like a key; the ledger keeps none.")

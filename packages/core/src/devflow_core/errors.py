@@ -50,7 +50,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from devflow_core.masking import mask
-from devflow_core.statuses import Disposition, status_to_tell
+from devflow_core.statuses import Disposition, client_status
 
 
 class DevFlowError(Exception):
@@ -174,15 +174,15 @@ class UpstreamError(DevFlowError):
     """The provider failed, or our connection to it.
 
     `status` is the HTTP status or the code inside the body, `error_type` the provider's name for
-    the kind, `generation_id` the id under which the cost can be looked up later, `detail` the
-    provider's own words (one line, at most 200 characters, keys masked); each is None if unknown.
+    the kind, `provider` who ran the model, `generation_id` the id that its cost is looked up by,
+    `detail` the provider's own words (a masked line of at most 200 characters); None is unknown.
     """
 
     code = "upstream_error"
     status_hint = 502
     disposition = Disposition.RETRY
     is_unbilled: bool = False
-    """Whether the answer is an error or a redirect: before any event, then no reply was made."""
+    """Whether the provider reported it, or redirected: unless a reply had begun, none was made."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,
@@ -199,7 +199,7 @@ class UpstreamError(DevFlowError):
         super().__init__(message, retry_after_s=retry_after_s, model=model)
         self.status, self.detail = status, detail
         self.error_type, self.provider, self.generation_id = error_type, provider, generation_id
-        self.status_hint = status_to_tell(type(self).__name__, status, self.status_hint)
+        self.status_hint = client_status(type(self).__name__, status, self.status_hint)
 
 
 class NotSent(UpstreamError):

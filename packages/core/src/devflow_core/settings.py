@@ -60,7 +60,7 @@ API_KEY_VARIABLES = (
     "OPEN_ROUTER_API_KEY",
     "OPENROUTER_SYSTEM_KEY",
 )
-"""Variables of the gateway's keys, in order of use; the first is a list, used in rotation."""
+"""The variable of the list of keys, then those of the single key, of which the first set counts."""
 
 _PREFIX = "DEVFLOW_"
 ENVIRONMENT_ALIASES = {
@@ -182,7 +182,7 @@ class Settings(BaseModel):
     """The folder of DevFlow's files; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`,
     and `sandbox` in it while `base_url` is on this machine."""
     ledger_url: Annotated[str, AfterValidator(check_ledger_url)] | None = None
-    """`postgresql://…`; None: a SQLite file in the data directory."""
+    """The ledger's `sqlite:///…` or `postgresql://…`; None: a SQLite file in the data directory."""
     claude_dir: Path = Path("~/.claude")
     """Claude Code's folder."""
     xdg_data_home: Path | None = None
@@ -202,7 +202,7 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """The largest body of a request; a larger one is refused."""
     max_held_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
-    """The most bytes of all current requests, over all workers; further ones get 503."""
+    """The most bytes of current requests over all workers (3 bodies each at least); then 503."""
     cache: bool = True
     """Whether exact repetitions at temperature 0, or on request, are answered from memory."""
     cache_ttl_s: float = Field(default=300.0, gt=0)
@@ -287,7 +287,7 @@ class Settings(BaseModel):
         return loaded
 
     def server_keys(self) -> tuple[str, ...]:
-        """Return the pool, then the single key, each once; else the key that `devflow init` stored.
+        """Return the pool and the single key, each once, else the key of `devflow init`, else ().
 
         Raises:
             ConfigurationError: the stored key cannot be read.

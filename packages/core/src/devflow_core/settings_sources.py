@@ -45,7 +45,7 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
 
 def expand_home(home: Path, path: Path) -> Path:
-    """Return a path with `~` replaced by the given home, which is that of `environ`."""
+    """Return a path with a leading `~` replaced by the given home folder."""
     return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
 
 
@@ -153,9 +153,9 @@ def describe_error(
         return describe_unknown(name)
     value = values[name]
     shown = hide_user_info(value) if isinstance(value, str) else value
-    told = "" if name in secrets else f" = {mask(repr(shown))}"
+    given = "" if name in secrets else f" = {mask(repr(shown))}"
     reason = first["msg"].removeprefix("Value error, ")
-    return f"The setting {name}{told} ({prefix}{name.upper()}) is wrong: {reason}."
+    return f"The setting {name}{given} ({prefix}{name.upper()}) is wrong: {reason}."
 
 
 def describe_unknown(name: str) -> str:

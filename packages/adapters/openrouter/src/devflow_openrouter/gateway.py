@@ -67,24 +67,27 @@ from devflow_openrouter.parts import (
 )
 
 LOOKBACK = timedelta(days=1)
-"""How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
+"""How far back performance and warm sessions are rebuilt at the start.
+
+A result of a day ago weighs a sixteenth of a new one, and no session is warm for so long.
+"""
 _MAX_RECENT_ENTRIES = 1_000
-"""The number of recent entries that feedback can be given on."""
+"""The number of latest entries kept in memory: those that feedback can be given on."""
 
 
 class OpenRouterGateway(AskingGateway):
     """OpenRouter behind one object: `async with` it, then `complete` or `stream`.
 
     Entering opens the ledger and the budgets of the settings, the same that `devflow ask` uses, and
-    rebuilds from the last day what the router has learned. Leaving closes all of it. `explain`
-    needs no entering.
+    rebuilds from the last day what the router has learned. Leaving closes all of it. A store given
+    as `book` gets the budget of the settings, too. `explain` needs no entering.
 
     Args:
         settings: keys, limits, deadlines, weights, and where the ledger is.
         book: an open book in place of the settings' ledger; its owner closes it.
         ledger: `"memory"`: entries, the settings' budget and fetched lists of models are kept in
             memory, and nothing in the data folder is read or written. Otherwise a view that
-            receives every entry besides the gateway's own.
+            receives every entry, too.
         catalogue: the models and their prices; None: with the settings' ledger the list last
             fetched into the data folder, otherwise the shipped one. Closed with the gateway.
         router: chooses the models; None: one is made from the settings and the catalogue.
@@ -184,7 +187,7 @@ class OpenRouterGateway(AskingGateway):
                 stack.push_async_callback(one.aclose)
 
     def _open(self, book: Book) -> OpenedBook:
-        """Return what works with this book."""
+        """Return the parts that need an open book, made for this one."""
         views = list(self._views)
         reader = build_reader(book, views)
         settings = self.settings
@@ -223,7 +226,7 @@ class OpenRouterGateway(AskingGateway):
         )
 
     def _require_open(self) -> OpenedBook:
-        """Return what works with the book, which a program brought or entering has opened."""
+        """Return the parts that need an open book; entering has made them."""
         if self._opened is None:
             name = type(self).__name__
             raise ConfigurationError(
@@ -235,7 +238,8 @@ class OpenRouterGateway(AskingGateway):
     def with_book(self, book: Book) -> Self:
         """Return a view of this open gateway whose calls are booked in another book.
 
-        It shares everything else, and is closed with this one.
+        It shares everything else, and is closed with this one. Reports and idempotency keys stay
+        those of this gateway's book.
 
         Raises:
             ConfigurationError: the gateway has not been entered.
@@ -252,7 +256,7 @@ class OpenRouterGateway(AskingGateway):
 
     @property
     def pipeline(self) -> Pipeline:
-        """The pipeline of every call.
+        """The pipeline of every chat request.
 
         Raises:
             ConfigurationError: the gateway has not been entered.
@@ -276,7 +280,8 @@ class OpenRouterGateway(AskingGateway):
 
         Raises:
             DevFlowError: the list could not be fetched, and the old one stays in use.
-            ConfigurationError: the new list is in use but could not be saved.
+            ConfigurationError: the list holds no model, and the old one stays in use; or the new
+                one is in use but could not be saved.
         """
         changes = await self.catalogue.refresh(self._fetch_models)
         with contextlib.suppress(DevFlowError):
@@ -284,7 +289,7 @@ class OpenRouterGateway(AskingGateway):
         return changes
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
-        """Renew the list of models until cancelled; `on_error` is called with every failure."""
+        """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
         await self.catalogue.run(self._fetch_models, on_error=on_error)
 
     async def keep_evidence_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
@@ -318,11 +323,11 @@ class OpenRouterGateway(AskingGateway):
         """Learn from a user's rating of an answer; return whether that changed anything.
 
         Args:
-            entry_id: the id of a recent request of this gateway.
+            entry_id: the id of one of this gateway's last 1,000 requests.
             score: 0 (bad) to 1 (good).
 
         Raises:
-            NotFound: the gateway does not remember such a request.
+            NotFound: none of them has this id.
             ValueError: the score is not within 0..1.
         """
         entry = self._recent.get(entry_id)
@@ -342,10 +347,11 @@ class OpenRouterGateway(AskingGateway):
         Args:
             by: what the rows are (`model`, `task`, `session`, `day`…), or an outer and an inner
                 dimension: `("project", "model")`.
-            since: inclusive, UTC.
-            until: exclusive, UTC.
+            since: inclusive, UTC; None: from the first entry.
+            until: exclusive, UTC; None: to the last.
 
         Raises:
+            ConfigurationError: the gateway has not been entered.
             InvalidRequest: `by` names no dimension, or not one or two different ones.
             StoreError: the ledger cannot be read.
         """
@@ -358,5 +364,5 @@ class OpenRouterGateway(AskingGateway):
 
     @property
     def recent_entries(self) -> tuple[LedgerEntry, ...]:
-        """The entries of this gateway's latest requests, oldest first."""
+        """The entries of this gateway's latest requests, at most 1,000, oldest first."""
         return tuple(self._recent.entries)

@@ -24,11 +24,12 @@ def opens_ledger(book: Book | None, ledger: Ledger | Literal["memory"] | None) -
 def choose_catalogue(
     settings: Settings, *, is_durable: bool, rows: ModelRows | None = None
 ) -> LiveCatalogue:
-    """Return the list last fetched into the data folder, or the shipped one, kept in memory.
+    """Return the catalogue of the data folder, or one that is kept in memory.
 
     Args:
         settings: the data folder and the corrections.
-        is_durable: whether the data folder is used.
+        is_durable: whether the list last fetched into the data folder is used, and the next ones
+            are saved there; otherwise the catalogue begins with the shipped list.
         rows: applied to every list instead of the settings' corrections, which they include.
 
     Raises:
@@ -64,7 +65,7 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:
-    """Return a book that lives as long as the process, with the settings' budget as its limit."""
+    """Return a new book in memory, with the settings' budget as the limit of its whole life."""
     budget = settings.cost_budget_usd
     return MemoryBook(
         limit_pico=None if budget is None else to_pico(budget),
@@ -73,11 +74,11 @@ def build_memory_book(settings: Settings) -> MemoryBook:
 
 
 def build_reader(book: Book, views: list[Ledger]) -> LedgerReader:
-    """Return the source of reports: the book if it can add up, otherwise entries from now on.
+    """Return the source of reports: the book if it can add up, otherwise the entries in memory.
 
     Args:
         book: where the entries become durable.
-        views: gets one more view, if the book cannot be read.
+        views: gets one more view if the book cannot be read; reports then begin with this call.
     """
     if isinstance(book, LedgerReader):
         return book

@@ -57,7 +57,7 @@ class Totals:
         self._inconclusive: dict[str, tuple[Decimal, frozenset[str]]] = {}
         """Inconclusive windows, remembered so that they are not added up again without news."""
 
-    async def told_at(self) -> datetime:
+    async def complete_from(self) -> datetime:
         """Return the time in UTC from which the totals include everything that has ended so far."""
         # the store blocks, and must not hold up the event loop
         latest_end = await asyncio.to_thread(self._read_latest_end)
@@ -66,9 +66,9 @@ class Totals:
     async def fetch_windows(self, days: int) -> tuple[list[BillingWindow], str]:
         """Return the windows to close, oldest first, and a note of what was left out.
 
-        They are the last `days` completed days and the current one. If the keys may not ask for
-        completed days, it is the current month alone, and the note says so; otherwise the note
-        is empty.
+        They are the last `days` completed days, at most 30, and the current one. If the keys may
+        not ask for completed days, it is the current month alone, and the note says so; otherwise
+        the note is empty.
 
         Raises:
             UpstreamError: the totals are not available.

@@ -71,7 +71,8 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     """Replay the decision of a ledger entry from its record.
 
     Raises:
-        NotFound: no such entry exists, or it was refused before a model was chosen.
+        NotFound: no such entry exists, or it holds no decision: it ended before a model was chosen,
+            or asked for embeddings.
     """
     from devflow_core.errors import NotFound
     from devflow_gateway import wiring

@@ -27,7 +27,7 @@ SETTLE_INTERVAL_S = 600.0
 """Seconds between settling old rows: rarely, since only rows older than those 15 minutes are."""
 
 BUDGET_INTERVAL_S = 15.0
-"""How often the budgets are read for `/metrics`: as often as Prometheus usually asks."""
+"""Seconds between reads of the budgets for `/metrics`: as often as Prometheus usually asks."""
 
 
 async def keep_running(job: Job) -> None:

@@ -86,12 +86,13 @@ class HandoffReport:
         }
 
     def describe(self) -> str:
-        """Return the report as a few sentences for people."""
+        """Return the report as a few sentences for people; they claim nothing about sending."""
         what = (
-            f"The full history ({self.messages} messages, about {self.tokens} tokens) was sent."
+            f"The request holds the full history: {self.messages} messages, about {self.tokens}"
+            f" tokens for a window of {self.window_tokens}."
             if self.mode == "full"
-            else f"A brief of about {self.tokens} tokens was sent, since the history does not fit"
-            f" a window of {self.window_tokens}."
+            else f"The request holds a brief of about {self.tokens} tokens instead of the history,"
+            f" for a window of {self.window_tokens}."
         )
         left = f" Left out: {'; '.join(self.left_out)}." if self.left_out else ""
         masked = f" Secrets: {'; '.join(self.masked)}." if self.masked else ""
@@ -166,7 +167,10 @@ def hand_off(
 def _full_request(
     session: ClaudeCodeSession, model: str, messages: tuple[Message, ...], tools: tuple[str, ...]
 ) -> ChatRequest:
-    """Declare the tools the history mentions, as providers require, and forbid calling them."""
+    """Return the request with the full history.
+
+    It declares the tools that the history mentions, as providers require, and forbids their use.
+    """
     return ChatRequest(
         model=model,
         messages=messages,

@@ -57,10 +57,11 @@ _MODEL_ROW = TypeAdapter(_ModelRow)
 
 
 def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig:
-    """Return a model from one object of `GET /models`; its price is None if it is not credible.
+    """Return a model from one object of `GET /models`; its price is None if none is credible.
 
     Raises:
         pydantic.ValidationError: the row does not match OpenRouter's description.
+        AttributeError, OverflowError, TypeError, ValueError: an override of a price is malformed.
     """
     parsed = _MODEL_ROW.validate_python(row)
     thinking = parsed.reasoning
@@ -89,7 +90,7 @@ def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig
 
 
 def _listed_price(model: str, pricing: Mapping[str, Any], version: str) -> Price | None:
-    """Return the price, or None if the listed one is not credible.
+    """Return the price; None if there is none, or if it is not credible.
 
     Two prices of zero are a price only for a `:free` variant: OpenRouter also lists zeros where it
     charges in another unit (`google/lyria-3-pro-preview`) or does not know the price yet.
