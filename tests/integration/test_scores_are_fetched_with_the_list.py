@@ -45,7 +45,7 @@ def told(user: Installation, *arguments: str) -> Any:
 
 def test_a_refresh_saves_invented_scores_apart_and_every_view_says_so(user: Installation) -> None:
     before = told(user, "models", "list")["scores"]
-    assert before["age_s"] is None
+    assert before["fetched_at"] is None
     assert before["count"] > 500
     scores = told(user, "models", "refresh")["scores"]
     assert scores["count"] > before["count"] + 500

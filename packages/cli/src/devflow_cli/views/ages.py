@@ -31,15 +31,15 @@ def describe_ages(live: LiveCatalogue) -> list[str]:
 
 
 def ages_as_json(live: LiveCatalogue) -> dict[str, Any]:
-    """Return the ages in seconds, and what the scores are."""
+    """Return when the list and the scores were fetched, and what the scores are."""
     evidence = live.evidence
     error = evidence.last_error
     return {
-        "age_s": round(live.age_s),
+        "fetched_at": live.current.fetched_at,
         "scores": {
             "version": evidence.current.version,
             "count": len(evidence.current.scores),
-            "age_s": None if evidence.age_s is None else round(evidence.age_s),
+            "fetched_at": evidence.current.as_of if evidence.current.is_fetched else None,
             "is_invented": evidence.current.is_invented,
             "error": None if error is None else error.message,
         },
