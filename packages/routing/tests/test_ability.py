@@ -119,13 +119,12 @@ def test_variants_share_what_is_known_of_the_weights() -> None:
 def test_general_ability_does_not_win_faithful_summaries_alone() -> None:
     models = [model.id for model in shipped().models]
     table = AbilityTable(shipped().models)
-    edges = []
+    edges: list[float] = []
     for kind in ("knowledge", "text_ops"):
         mean = table.estimate(replace(CODING, type=kind)).mean  # type: ignore[arg-type]
         logit = np.log(mean / (1 - mean))
-        edges.append(
-            logit[models.index("openai/gpt-5")] - logit[models.index("openai/gpt-4.1-mini")]
-        )
+        strong, weak = (models.index(name) for name in ("openai/gpt-5", "openai/gpt-4.1-mini"))
+        edges.append(float(logit[strong] - logit[weak]))
     assert edges[1] < 0.8 * edges[0]
 
 

@@ -57,7 +57,7 @@ NAMES: dict[str, tuple[str, str, Axis | None]] = {
     "tau2-telecom": ("τ² telecom", "planning", "agentic"),
     "weirdml": ("WeirdML", "coding", None),
 }
-"""By key: the name for people, the kind of task, and the axis that a benchmark tells beside general ability."""
+"""By key: the name for people, the kind of task, and the axis told beside general ability."""
 FAITHFUL_LOADING, FAITHFUL_AXIS_LOADING, FAITHFUL_NOISE = -0.4, 0.85, 0.12
 """Models that reason more invent more in summaries: correlations of -.38 to -.44 with the rest."""
 

@@ -145,23 +145,46 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
             "detail": claude or "not on the PATH; only `devflow claude` needs it",
         },
         *_check_preferred(settings),
+        *_check_models(settings),
         *_check_integration(settings),
     ]
 
 
 def _check_preferred(settings: Settings) -> list[dict[str, Any]]:
     """Say which models the names in `preferred_models` stand for; nothing if there are none."""
+    from devflow_core.errors import ConfigurationError
     from devflow_gateway import wiring
 
-    preferred = wiring.make_router(settings).preferred
-    if not preferred:
+    if not settings.preferred_models:
         return []
+    try:
+        preferred = wiring.make_router(settings).preferred
+    except ConfigurationError:
+        return []  # a damaged list is told by another check
     said = [
         name if name == model else f"{name} is {model or 'not a model of the catalogue'}"
         for name, model in preferred.items()
     ]
     is_known = None not in preferred.values()
     return [{"name": "preferred models", "ok": is_known, "detail": ", ".join(said)}]
+
+
+def _check_models(settings: Settings) -> list[dict[str, Any]]:
+    """Return the ages of the list of models and of their scores; a damaged list fails."""
+    from devflow_core.errors import ConfigurationError
+    from devflow_gateway import wiring
+
+    from devflow_cli.views.ages import describe_ages
+
+    try:
+        lines = describe_ages(wiring.open_catalogue(settings))
+    except ConfigurationError as error:
+        return [{"name": "models", "ok": False, "detail": error.message}]
+    named = (line.partition(": ") for line in lines)
+    return [
+        {"name": name, "ok": True, "detail": detail.removesuffix(".")}
+        for name, (_, _, detail) in zip(("models", "scores"), named, strict=True)
+    ]
 
 
 def _check_integration(settings: Settings) -> list[dict[str, Any]]:

@@ -11,11 +11,12 @@ import typer
 from devflow_cli.app import app
 from devflow_cli.completion import complete_model
 from devflow_cli.run import Run, command
+from devflow_cli.views.ages import ages_as_json, describe_ages
 
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
     from devflow_core.usage import Price
-    from devflow_routing import ModelConfig, PerformanceTracker
+    from devflow_routing import LiveCatalogue, ModelConfig, PerformanceTracker
 
 models = typer.Typer(help="The catalogue, with measurements.", no_args_is_help=True)
 app.add_typer(models, name="models")
@@ -45,17 +46,24 @@ def list_models(
     """
     from devflow_gateway import wiring
 
-    from devflow_cli.views.tables import print_table
-
     settings = run.settings()
-    catalogue = wiring.open_catalogue(settings).current
+    live = wiring.open_catalogue(settings)
+    catalogue = live.current
     measured = load_measurements(settings)
     rows = [_model_row(one, measured) for one in catalogue.models if not search or search in one.id]
     if run.as_json:
-        run.emit({"version": catalogue.version, "models": rows})
+        run.emit({"version": catalogue.version, **ages_as_json(live), "models": rows})
         return
     if not variants:
         rows = _fold_variants(rows)
+    _print_models(run, rows, limit)
+    for line in describe_ages(live):
+        run.say(line)
+
+
+def _print_models(run: Run, rows: list[dict[str, Any]], limit: int) -> None:
+    from devflow_cli.views.tables import print_table
+
     columns = {
         "id": "Model",
         **({"variants": "Variants"} if any(row.get("variants") for row in rows) else {}),
@@ -105,17 +113,25 @@ def show(
         str, typer.Argument(help="A model id or alias.", autocompletion=complete_model)
     ],
 ) -> None:
-    """Show one model: prices, window, capabilities and measurements."""
+    """Show one model: prices, window, capabilities, measurements, and public scores."""
     from devflow_gateway import wiring
 
     settings = run.settings()
-    catalogue = wiring.open_catalogue(settings).current
-    row = _model_row(catalogue.find(model), load_measurements(settings))
+    live = wiring.open_catalogue(settings)
+    found = live.current.find(model)
+    row = _model_row(found, load_measurements(settings))
+    scores = _score_rows(found, live)
     if run.as_json:
-        run.emit(row)
+        run.emit({**row, **ages_as_json(live), "scores": scores})
         return
     for name, value in {**row, "capabilities": _format_capabilities(row)}.items():
         run.say(f"{name.replace('_', ' '):28} {'unknown' if value is None else value}")
+    for score in scores:
+        run.say(f"{'score':28} {score['text']}")
+    if not scores:
+        run.say(f"{'score':28} none is known; its ability is guessed")
+    for line in describe_ages(live):
+        run.say(line)
 
 
 @command(models)
@@ -125,16 +141,43 @@ async def refresh(run: Run) -> None:
 
     settings = run.settings()
     with run.progress.status("Fetching the list of models …"):
-        now, found = await wiring.refresh_catalogue(settings)
+        live, found = await wiring.refresh_catalogue(settings)
+    now = live.current
     changes = [dataclasses.asdict(one) for one in found]
     if run.as_json:
-        run.emit({"models": len(now), "version": now.version, "changes": changes})
+        totals = {"models": len(now), "version": now.version}
+        run.emit({**totals, **ages_as_json(live), "changes": changes})
         return
     run.say(f"{len(now)} models, {len(changes)} changes.")
+    run.say(describe_ages(live)[1])
     for one in changes:
         run.say(
             f"  {one['model']}: {one['kind'].replace('_', ' ')} {one['before']} → {one['after']}"
         )
+
+
+def _score_rows(model: ModelConfig, live: LiveCatalogue) -> list[dict[str, Any]]:
+    """Return the public scores that choices use for a model, the most telling first."""
+    from devflow_routing.evidence.description import describe_reading
+    from devflow_routing.evidence.readings import find_readings, group_models
+
+    evidence = live.evidence.current
+    models, places = group_models(live.current.models)
+    ids = [one.id for one in live.current.models]
+    if model.id not in ids:
+        return []
+    return [
+        {
+            "benchmark": evidence.benchmarks[one.score.benchmark].name,
+            "value": one.score.value,
+            "publisher": evidence.benchmarks[one.score.benchmark].publisher,
+            "date": None if one.score.date is None else str(one.score.date),
+            "setting": one.score.effort,
+            "measured_as": one.score.model,
+            "text": describe_reading(one, evidence),
+        }
+        for one in find_readings(models, evidence)[places[ids.index(model.id)]]
+    ]
 
 
 def load_measurements(settings: Settings) -> PerformanceTracker:

@@ -15,7 +15,7 @@ _MAX_NAMED = 2
 
 def describe_readings(readings: Sequence[Reading], evidence: Evidence) -> str:
     """Return the first scores with publisher, month and effort, and the number of the others."""
-    named = [_describe_reading(one, evidence) for one in readings[:_MAX_NAMED]]
+    named = [describe_reading(one, evidence) for one in readings[:_MAX_NAMED]]
     others = len(readings) - len(named)
     more = f" and {others} more score{'s' * (others != 1)}" if others else ""
     lenders = {one.lender for one in readings[:_MAX_NAMED] if one.lender}
@@ -32,7 +32,8 @@ def describe_guess(sibling: str | None, model: ModelConfig) -> str:
     return f"not measured: guessed from {by}"
 
 
-def _describe_reading(reading: Reading, evidence: Evidence) -> str:
+def describe_reading(reading: Reading, evidence: Evidence) -> str:
+    """Return a score with its publisher, month and effort."""
     score = reading.score
     benchmark = evidence.benchmarks[score.benchmark]
     details = [benchmark.publisher]

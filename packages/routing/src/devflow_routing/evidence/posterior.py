@@ -27,7 +27,7 @@ _MIN_PRECISION = 0.02
 """The precision of general ability below which a model counts as never measured."""
 _SHARED_ERROR = 0.03
 """The variance that all scores of a model share: effort, harness, what it had seen before."""
-_STRANGER_LOSS, _STRANGER_ERROR = 0.15, 0.5
+_STRANGER_LOSS, _STRANGER_ERROR = 0.15, 0.4
 """By how much models of makers of which nothing was measured are worse than what price and age say,
 and the further error of that guess (21 makers with few models, each left out as a whole)."""
 _IS_GENERAL = np.arange(DIMENSIONS) == 0

@@ -22,6 +22,7 @@ _RUNS = {"gpqa_diamond": 198, "tau_bench_verified_airline": 150}
 """OpenRouter's own benchmarks, with the number of tasks of a run."""
 _CATEGORIES = ("codecategories", "website", "uicomponent")
 _MAX_RANKED = 50
+_JUNE_2025_S, _YEAR_S = 1_750_000_000, 365.25 * 86_400
 _TASKS = (("code:general_impl", "Code generation"), ("summarization", "Summarization"))
 
 
@@ -120,54 +121,61 @@ def _text_models(state: SandboxState) -> list[Model]:
 
 
 def _score_rows(one: Model, now_s: float) -> list[JsonObject]:
-    """Return the rows of one model: the dearer, the better, with a chance of its own."""
+    """Return the rows of one model, as its three sources write them."""
+    level = _invent_level(one)
     pricing = one.row["pricing"]
-    usd = max(float(pricing["prompt"]) * 3 + float(pricing["completion"]), 1e-9) * 1e6 / 4
-    luck = crc32(f"{one.id} score".encode()) % 100 / 100 - 0.5
-    level = 1 / (1 + math.exp(-0.5 * math.log(usd) - luck))
-    named = {
+    named: JsonObject = {
         "model_permaslug": one.row["canonical_slug"],
         "display_name": one.row["name"].rpartition(": ")[2],
     }
-    prices = {"prompt": pricing["prompt"], "completion": pricing["completion"]}
-    index: JsonObject = {
-        "source": "artificial-analysis",
+    priced = {
         **named,
+        "pricing": {"prompt": pricing["prompt"], "completion": pricing["completion"]},
+    }
+    index = {
+        "source": "artificial-analysis",
         "intelligence_index": round(60 * level, 1),
         "coding_index": round(70 * level, 1),
         "agentic_index": round(55 * level, 1),
-        "pricing": prices,
+        **priced,
     }
-    arena: list[JsonObject] = [
-        {
-            "source": "design-arena",
-            **named,
-            "arena": "models",
-            "category": category,
-            "elo": round(1000 + 400 * level),
-            "win_rate": round(30 + 40 * level, 1),
-            "avg_generation_time_ms": None,
-            "tournament_stats": dict.fromkeys(
-                ("first_place", "second_place", "third_place", "fourth_place", "total"), 10
-            ),
-            "pricing": prices,
-        }
-        for category in _CATEGORIES
-    ]
-    runs: list[JsonObject] = [
-        {
-            "source": "openrouter",
-            **named,
-            "benchmark_type": name,
-            "accuracy": round(0.2 + 0.7 * level, 4),
-            "accuracy_stddev": 0.02,
-            "avg_cost_per_task": None,
-            "total_tasks": tasks,
-            "last_run_timestamp": format_timestamp(now_s),
-        }
-        for name, tasks in _RUNS.items()
-    ]
+    arena = [_arena_row(category, level) | priced for category in _CATEGORIES]
+    runs = [_run_row(name, level, now_s) | named for name in _RUNS]
     return [index, *arena, *runs]
+
+
+def _invent_level(one: Model) -> float:
+    """Return how good a model is said to be, 0..1: by its price, its age, and a bit of luck."""
+    pricing = one.row["pricing"]
+    usd = max(float(pricing["prompt"]) * 3 + float(pricing["completion"]), 1e-9) * 1e6 / 4
+    luck = crc32(f"{one.id} score".encode()) % 100 / 200
+    years = (one.row["created"] - _JUNE_2025_S) / _YEAR_S
+    return 1 / (1 + math.exp(-0.4 * math.log(usd) - 1.2 * years - luck))
+
+
+def _arena_row(category: str, level: float) -> JsonObject:
+    places = ("first_place", "second_place", "third_place", "fourth_place")
+    return {
+        "source": "design-arena",
+        "arena": "models",
+        "category": category,
+        "elo": round(1000 + 400 * level),
+        "win_rate": round(30 + 40 * level, 1),
+        "avg_generation_time_ms": None,
+        "tournament_stats": {**dict.fromkeys(places, 10), "total": 40},
+    }
+
+
+def _run_row(name: str, level: float, now_s: float) -> JsonObject:
+    return {
+        "source": "openrouter",
+        "benchmark_type": name,
+        "accuracy": round(0.2 + 0.7 * level, 4),
+        "accuracy_stddev": 0.02,
+        "avg_cost_per_task": None,
+        "total_tasks": _RUNS[name],
+        "last_run_timestamp": format_timestamp(now_s),
+    }
 
 
 def _yesterday(now_s: float) -> str:

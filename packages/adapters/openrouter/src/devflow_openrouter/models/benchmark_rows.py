@@ -85,7 +85,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 """What OpenRouter relays and runs itself, with how well it goes with all other benchmarks.
 
 None has a scale: Artificial Analysis moved its indices between July and October 2026 (one model
-from 50.1 to 34.0), and arenas drift. Search benchmarks are left out: three or four models are in each.
+from 50.1 to 34.0), and arenas drift. Search benchmarks are left out: three or four models
+are in each.
 """
 
 
