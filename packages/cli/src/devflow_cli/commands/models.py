@@ -45,12 +45,21 @@ def list_models(
     """
     from devflow_gateway import wiring
 
+    from devflow_cli.matching import no_match
     from devflow_cli.views.tables import print_table
 
     settings = run.settings()
     catalogue = wiring.open_catalogue(settings).current
     measured = load_measurements(settings)
-    rows = [_model_row(one, measured) for one in catalogue.models if not search or search in one.id]
+    wanted = (search or "").lower()
+    rows = [_model_row(one, measured) for one in catalogue.models if wanted in one.id]
+    if not rows:
+        raise no_match(
+            "model's id contains",
+            wanted,
+            catalogue.close_matches(wanted),
+            "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
+        )
     if run.as_json:
         run.emit({"version": catalogue.version, "models": rows})
         return
