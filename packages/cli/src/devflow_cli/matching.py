@@ -62,12 +62,9 @@ def explain_empty_period(
         raise NotFound(f"--since names {_format(since)}, which is in the future.{known}")
     if latest is None:
         return  # that nothing was ever booked is said elsewhere
-    bounds = [
-        f"{word} {_format(at)}"
-        for word, at in (("from", since), ("before", until))
-        if at is not None
-    ]
-    run.remark(f"No {what} {' and '.join(bounds)}.{known}")
+    sides = (("from", since), ("before", until))
+    bounds = " and ".join(f"{word} {_format(at)}" for word, at in sides if at is not None)
+    run.remark(f"No {what} {bounds}.{known}")
 
 
 def explain_empty_ledger_period(run: Run, settings: Settings, period: Period) -> None:

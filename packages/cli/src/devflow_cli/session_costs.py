@@ -130,9 +130,8 @@ def _explain_no_costs(
             )
         latest = matching
     times = [datetime.fromisoformat(at) for at in latest.values() if at]
-    explain_empty_period(
-        run, period, lambda: max(times, default=None), what="session cost anything"
-    )
+    what = "session cost anything"
+    explain_empty_period(run, period, lambda: max(times, default=None), what=what)
 
 
 def _is_of(label: str | None, project: str) -> bool:

@@ -78,13 +78,12 @@ async def _check_keys(settings: Settings, *, is_offline: bool) -> AsyncGenerator
     count = len(settings.server_keys())
     others = sum(len(one.keys()) for one in settings.providers.values())
     if not count and not others:
-        yield Finding(
-            "keys", "none is set; run `devflow init`. `devflow demo` needs none", "failed"
-        )
+        missing = "none is set; run `devflow init`. `devflow demo` needs none"
+        yield Finding("keys", missing, "failed")
     if others:
-        yield Finding("keys", f"{_count(others)} of other providers set; they are not asked about")
+        yield Finding("keys", f"{_count(others)} of other providers set, which are not asked about")
     if count and is_offline:
-        yield Finding("keys", f"{_count(count)} set; the provider was not asked about it")
+        yield Finding("keys", f"{_count(count)} set; not asked about")
     elif count:
         for key_id, answer in (await wiring.ask_about_keys(settings)).items():
             yield _judge_key(key_id, answer)
@@ -92,6 +91,12 @@ async def _check_keys(settings: Settings, *, is_offline: bool) -> AsyncGenerator
 
 def _judge_key(key_id: str, answer: Mapping[str, Any] | Exception) -> Finding:
     """Return what the provider's answer about a key means for its use."""
+    from devflow_core.errors import KeyRefused
+
+    if isinstance(answer, KeyRefused):
+        said = f" ({answer.detail.rstrip('.')})" if answer.detail else ""
+        detail = f"{key_id}: the provider does not know this key{said}"
+        return Finding("keys", f"{detail}; `devflow init --new-key` asks for another", "failed")
     if isinstance(answer, Exception):
         return Finding("keys", f"{key_id}: {answer}", "failed")
     if answer.get("is_management_key") or answer.get("is_provisioning_key"):

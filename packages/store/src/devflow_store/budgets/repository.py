@@ -75,9 +75,8 @@ class BudgetRepository:
             if not tx.execute("SELECT 1 FROM budgets WHERE id = ?", (budget_id,)):
                 known = [str(one) for (one,) in tx.execute("SELECT id FROM budgets")]
                 close = offer_close_names(budget_id, known)
-                raise NotFound(
-                    f"There is no budget `{budget_id}`; see `devflow budget list`.{close}"
-                )
+                message = f"There is no budget `{budget_id}`; see `devflow budget list`."
+                raise NotFound(f"{message}{close}")
             for table, column in (("budgets", "id"), ("accounts", "budget"), ("holds", "budget")):
                 tx.delete(table, column, budget_id)
             _log_change(tx, {"budget": budget_id, "removed": True})
