@@ -59,6 +59,7 @@ async def test_what_differs_goes_apart(sandbox: Sandbox, gateway: AsyncGateway) 
 
 
 async def test_an_error_reaches_every_caller(sandbox: Sandbox, gateway: AsyncGateway) -> None:
+    await gateway.refresh_catalogue()  # before the faults, which would meet it too
     sandbox.set_faults({"faults": [{"then": {"kind": "status", "status": 400}}]})
     found = await asyncio.gather(
         *(gateway.embed(one, model=MODEL) for one in "abc"), return_exceptions=True
@@ -70,6 +71,7 @@ async def test_an_error_reaches_every_caller(sandbox: Sandbox, gateway: AsyncGat
 async def test_one_that_leaves_does_not_cancel_the_others(
     sandbox: Sandbox, gateway: AsyncGateway, eventually: Eventually
 ) -> None:
+    await gateway.refresh_catalogue()  # before the faults, which would meet it too
     sandbox.set_faults({"faults": [{"then": {"kind": "slow", "head_s": 1}}]})
     tasks = [asyncio.create_task(gateway.embed(one, model=MODEL)) for one in ("a", "b", "c")]
     await asyncio.sleep(0)
@@ -85,6 +87,7 @@ async def test_one_that_leaves_does_not_cancel_the_others(
 async def test_a_call_that_nobody_waits_for_is_cancelled(
     sandbox: Sandbox, gateway: AsyncGateway, eventually: Eventually
 ) -> None:
+    await gateway.refresh_catalogue()  # before the faults, which would meet it too
     sandbox.set_faults({"faults": [{"then": {"kind": "slow", "head_s": 60}}]})
     tasks = [asyncio.create_task(gateway.embed(one, model=MODEL)) for one in ("a", "b")]
     await eventually(lambda: book_of(gateway).under_way_since())

@@ -119,6 +119,7 @@ class OpenRouterGateway(AskingGateway):
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
         self.catalogue = catalogue or choose_catalogue(settings, is_durable=is_durable)
+        self._resolve_alias = RoutingPolicy(aliases=settings.aliases).resolve
         self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings, settings.base_url)
@@ -207,9 +208,7 @@ class OpenRouterGateway(AskingGateway):
         embedder = EmbeddingsUpstream(self.api)
         embeddings = Pipeline(
             classifier=EmbeddingsClassifier(),
-            router=NamedModelRouter(
-                RoutingPolicy(aliases=settings.aliases).resolve, self.catalogue.find_priced
-            ),
+            router=NamedModelRouter(self._resolve_alias, self.catalogue.find_priced),
             executor=build(embedder),
             book=book,
             # the router learns from chats alone
@@ -279,6 +278,13 @@ class OpenRouterGateway(AskingGateway):
                 one is in use but could not be saved.
         """
         return await self.catalogue.refresh(self._fetch_models)
+
+    async def learn_price(self, model: str) -> None:
+        """Fetch the list of models if the price of an embeddings model is unknown so far.
+
+        The shipped list has none of them. At most one fetch an hour; nothing is raised.
+        """
+        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_models)
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
