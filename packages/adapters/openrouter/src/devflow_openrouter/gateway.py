@@ -34,6 +34,7 @@ from devflow_routing import (
 from devflow_store import Store, make_store, set_settings_budget
 from devflow_store.keyed_replies import KeyedReplies, MemoryClaims
 from devflow_store.measured import read_measured
+from devflow_store.origin_note import make_origin
 from devflow_upstream.embeddings import (
     EmbeddingsClassifier,
     EmbeddingsUpstream,
@@ -166,7 +167,7 @@ class OpenRouterGateway(AskingGateway):
             if book is None:
                 book = await stack.enter_async_context(make_store(self.settings))
             if isinstance(book, Store):
-                book.origin.require()
+                book.origin.require(make_origin(self.settings))
                 await set_settings_budget(self.settings, book)
                 replay(read_measured(book, self.settings, LOOKBACK), self.router)
             self._opened = self._open(book)
