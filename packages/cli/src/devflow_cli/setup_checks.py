@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,9 +53,10 @@ async def _check(settings: Settings, *, is_offline: bool) -> AsyncGenerator[Find
     import shutil
 
     from devflow_claude_code import find_hints
+    from devflow_core.environment import list_variables
     from devflow_core.unknown_variables import find_unknown_variables
 
-    for variable in find_unknown_variables(os.environ):
+    for variable in find_unknown_variables(list_variables()):
         yield Finding("environment", f"no setting is read from {variable}", "warning")
     async for one in _check_keys(settings, is_offline=is_offline):
         yield one

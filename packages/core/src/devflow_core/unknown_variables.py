@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from devflow_core.close_names import find_close_names
@@ -36,12 +36,12 @@ class UnknownVariable:
         return f"{self.name} (is {' or '.join(self.close)} meant?)" if self.close else self.name
 
 
-def find_unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
+def find_unknown_variables(names: Iterable[str]) -> list[UnknownVariable]:
     """Return the variables that are set and have no effect although they look like ours, by name.
 
     Of those that begin with `DEVFLOW_`, all are returned but what an orchestrator sets for a
     service of this name. Others that begin like the provider's are any program's: only those that
-    nearly spell a variable of ours are returned. No value is looked at.
+    nearly spell a variable of ours are returned.
     """
     own = {name.upper(): f"{_OWN}{name.upper()}" for name in Settings.model_fields}
     own[CLIENT_KEY_VARIABLE.removeprefix(_OWN)] = CLIENT_KEY_VARIABLE
@@ -52,7 +52,7 @@ def find_unknown_variables(environ: Mapping[str, str]) -> list[UnknownVariable]:
     }
     own |= {name: name for name in aliases.values()}
     found: list[UnknownVariable] = []
-    for name in sorted(environ):
+    for name in sorted(names):
         if name in own.values() or name in aliases.values():
             continue
         spelling = name.upper()

@@ -72,9 +72,8 @@ def serve(
 
 def _remark_unknown_variables(run: Run) -> None:
     """Name the variables that look like settings and are none, such as a mistyped limit."""
-    import os
-
+    from devflow_core.environment import list_variables
     from devflow_core.unknown_variables import find_unknown_variables
 
-    if found := find_unknown_variables(os.environ):
+    if found := find_unknown_variables(list_variables()):
         run.remark(f"devflow: no setting is read from {', '.join(map(str, found))}.")
