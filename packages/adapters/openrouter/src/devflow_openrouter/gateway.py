@@ -34,6 +34,7 @@ from devflow_routing import (
 from devflow_store import Store, make_store, set_settings_budget
 from devflow_store.keyed_replies import KeyedReplies, MemoryClaims
 from devflow_store.measured import read_measured
+from devflow_store.origin_note import make_origin
 from devflow_upstream.embeddings import (
     EmbeddingsClassifier,
     EmbeddingsUpstream,
@@ -119,6 +120,7 @@ class OpenRouterGateway(AskingGateway):
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
         self.catalogue = catalogue or choose_catalogue(settings, is_durable=is_durable)
+        self._resolve_alias = RoutingPolicy(aliases=settings.aliases).resolve
         self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings, settings.base_url)
@@ -165,7 +167,7 @@ class OpenRouterGateway(AskingGateway):
             if book is None:
                 book = await stack.enter_async_context(make_store(self.settings))
             if isinstance(book, Store):
-                book.origin.require()
+                book.origin.require(make_origin(self.settings))
                 await set_settings_budget(self.settings, book)
                 replay(read_measured(book, self.settings, LOOKBACK), self.router)
             self._opened = self._open(book)
@@ -207,9 +209,7 @@ class OpenRouterGateway(AskingGateway):
         embedder = EmbeddingsUpstream(self.api)
         embeddings = Pipeline(
             classifier=EmbeddingsClassifier(),
-            router=NamedModelRouter(
-                RoutingPolicy(aliases=settings.aliases).resolve, self.catalogue.find_priced
-            ),
+            router=NamedModelRouter(self._resolve_alias, self.catalogue.find_priced),
             executor=build(embedder),
             book=book,
             # the router learns from chats alone
@@ -279,6 +279,13 @@ class OpenRouterGateway(AskingGateway):
                 one is in use but could not be saved.
         """
         return await self.catalogue.refresh(self._fetch_models)
+
+    async def learn_price(self, model: str) -> None:
+        """Fetch the list of models if the price of an embeddings model is unknown so far.
+
+        The shipped list has none of them. At most one fetch an hour; nothing is raised.
+        """
+        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_models)
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
