@@ -74,6 +74,18 @@ async def test_a_batch_never_overruns_its_budget(tmp_path: Path, concurrency: in
         assert sum(1 for _ in book.entries()) <= len(answered) + concurrency
 
 
+async def test_what_others_hold_is_waited_for(tmp_path: Path) -> None:
+    async with (
+        Sandbox() as sandbox,
+        open_gateway(settings_of(sandbox, tmp_path)) as gateway,
+    ):
+        # four worst cases (0.000418 each) do not fit; what four calls cost does
+        batch = gateway.batch(requests(4), concurrency=4, max_cost_usd=Decimal("0.0016"))
+        results = await collect(batch)
+        assert all(one.completion for one in results.values())
+        assert total_of(sandbox) == batch.spent_usd
+
+
 async def test_one_that_fails_does_not_end_the_others(tmp_path: Path) -> None:
     fault = {"when": {"nth": 2}, "then": {"kind": "status", "status": 400}}
     async with (

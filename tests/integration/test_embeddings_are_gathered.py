@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from decimal import Decimal
+from typing import Protocol
 
 import pytest
 from devflow_core.errors import DevFlowError
@@ -59,6 +60,7 @@ async def test_what_differs_goes_apart(sandbox: Sandbox, gateway: AsyncGateway) 
 
 
 async def test_an_error_reaches_every_caller(sandbox: Sandbox, gateway: AsyncGateway) -> None:
+    await gateway.refresh_catalogue()  # before the faults, which would meet it too
     sandbox.set_faults({"faults": [{"then": {"kind": "status", "status": 400}}]})
     found = await asyncio.gather(
         *(gateway.embed(one, model=MODEL) for one in "abc"), return_exceptions=True
@@ -70,6 +72,7 @@ async def test_an_error_reaches_every_caller(sandbox: Sandbox, gateway: AsyncGat
 async def test_one_that_leaves_does_not_cancel_the_others(
     sandbox: Sandbox, gateway: AsyncGateway, eventually: Eventually
 ) -> None:
+    await gateway.refresh_catalogue()  # before the faults, which would meet it too
     sandbox.set_faults({"faults": [{"then": {"kind": "slow", "head_s": 1}}]})
     tasks = [asyncio.create_task(gateway.embed(one, model=MODEL)) for one in ("a", "b", "c")]
     await asyncio.sleep(0)
@@ -85,6 +88,7 @@ async def test_one_that_leaves_does_not_cancel_the_others(
 async def test_a_call_that_nobody_waits_for_is_cancelled(
     sandbox: Sandbox, gateway: AsyncGateway, eventually: Eventually
 ) -> None:
+    await gateway.refresh_catalogue()  # before the faults, which would meet it too
     sandbox.set_faults({"faults": [{"then": {"kind": "slow", "head_s": 60}}]})
     tasks = [asyncio.create_task(gateway.embed(one, model=MODEL)) for one in ("a", "b")]
     await eventually(lambda: book_of(gateway).under_way_since())
@@ -110,6 +114,49 @@ async def test_a_group_has_a_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(sent) == [["a", "b", "c"], ["d", "eeeeeeeee"], ["f", "g"]]
     assert [one.place for one in shares] == [0, 1, 2, 0, 1, 0, 1]
     assert sum(one.cost_usd for one in shares) == 3
+
+
+class Clock(Protocol):
+    """The loop's clock, which stands still but for `advance`."""
+
+    def advance(self, seconds: float) -> None: ...
+
+    async def until(self, condition: Callable[[], object]) -> None: ...
+
+
+async def test_a_group_closes_ten_milliseconds_after_its_first_text(loop_clock: Clock) -> None:
+    sent: list[list[str]] = []
+
+    async def send(key: str, texts: Sequence[str]) -> str:
+        sent.append(list(texts))
+        return key
+
+    gatherer = Gatherer[str, str](send, lambda _: Decimal(1))
+    asked: list[asyncio.Task[object]] = []
+
+    async def ask(text: str) -> None:
+        asked.append(asyncio.create_task(gatherer.ask("k", text)))
+        for _ in range(5):  # so that the text is in its group
+            await asyncio.sleep(0)
+
+    await ask("first")
+    loop_clock.advance(0.005)
+    await ask("second")
+    loop_clock.advance(0.0049)
+    await ask("third")  # 9.9 ms after the first, whatever the second has waited
+    assert sent == []
+    loop_clock.advance(0.0002)
+    await loop_clock.until(lambda: sent)
+    assert sent == [["first", "second", "third"]]
+    await ask("late")
+    loop_clock.advance(0.0098)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(sent) == 1
+    loop_clock.advance(0.0003)
+    await loop_clock.until(lambda: len(sent) == 2)
+    assert sent[1] == ["late"]
+    await asyncio.gather(*asked)
 
 
 @given(

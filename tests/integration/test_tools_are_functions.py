@@ -225,8 +225,14 @@ async def test_one_budget_holds_over_all_rounds(sandbox: Sandbox, gateway: Async
     runs: list[ToolRun] = []
     with pytest.raises(BudgetExceeded):
         await gateway.run_tools(
-            asked(), [weather], max_rounds=50, max_cost_usd=limit, on_round=runs.append
+            asked(),
+            [weather],
+            max_rounds=50,
+            max_cost_usd=limit,
+            on_round=runs.append,
+            tags={"team": "web"},
         )
+    assert all(one.attribution.tags == {"team": "web"} for one in runs[-1].entries)
     spent = Decimal(str(sandbox.bill()["total_usd"]))
     assert runs[-1].cost_usd == spent <= limit
     assert len(runs) > 1

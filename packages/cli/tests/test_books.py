@@ -74,9 +74,13 @@ def test_a_touched_row_is_named(used: Devflow, home: Path) -> None:
     assert "Row 3" in used("ledger", "verify").out
 
 
-def test_a_session_is_erased_and_the_chain_stays(used: Devflow) -> None:
-    assert used("ledger", "erase", "--session", "none", "--yes", "--json").status == 0
-    assert used("ledger", "verify").status == 0
+def test_a_session_is_erased_and_the_chain_stays(online: Devflow, transcript: Path) -> None:
+    assert online("handoff", str(transcript), "--to", "openai/gpt-4o-mini").status == 0
+    session = transcript.stem
+    assert online("ledger", "export", "--session", session, "--json").document["entries"]
+    assert online("ledger", "erase", "--session", session, "--yes", "--json").document["erased"]
+    assert online("ledger", "export", "--session", session).status == 1
+    assert online("ledger", "verify").status == 0
 
 
 def test_the_books_are_reconciled(used: Devflow, openrouter_sandbox: Sandbox) -> None:
@@ -252,7 +256,6 @@ def test_the_ledgers_commands_give_one_json_document(used: Devflow, home: Path) 
     copy = str(home / "copy.db")
     assert used("ledger", "backup", copy, "--json").document == {"path": copy}
     assert used("ledger", "restore", copy, "--json").document["restored"] == copy
-    assert used("ledger", "export", "--json", "--session", "none").document == {"entries": []}
     assert used("ledger", "export", "--json", "--csv").status == 2
 
 

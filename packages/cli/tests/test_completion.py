@@ -146,3 +146,37 @@ def test_bash_itself_completes_after_the_installation(shell: Shell) -> None:
         check=True,
     )
     assert done.stdout.split() == [SESSION]
+
+
+ZSH = f"""
+zmodload zsh/zpty
+zpty terminal zsh -f -i
+zpty -w terminal 'autoload -Uz compinit; compinit -u -D'
+zpty -w terminal 'eval "$(_DEVFLOW_COMPLETE=source_zsh {PROGRAM})"; print IS''READY'
+zpty -r terminal seen '*ISREADY*'
+zpty -w -n terminal $'devflow sessions show b0b4\\t'
+zpty -r terminal seen '*{SESSION}*'
+print {SESSION}
+"""
+"""Types the beginning of an id and a tab on a terminal, and waits until the rest has appeared."""
+FISH = f"""
+_DEVFLOW_COMPLETE=source_fish {PROGRAM} | source
+complete --do-complete "devflow sessions show b0b4"
+"""
+
+
+@pytest.mark.parametrize(("name", "options", "script"), [("zsh", "-f", ZSH), ("fish", "-N", FISH)])
+def test_zsh_and_fish_themselves_complete(
+    shell: Shell, name: str, options: str, script: str
+) -> None:
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    done = subprocess.run(
+        [name, options, "-c", script],
+        env={**shell.environment, "TERM": "xterm"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert SESSION in done.stdout

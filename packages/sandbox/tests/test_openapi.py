@@ -133,6 +133,7 @@ async def test_other_replies_are_as_described(
         ("/models", "models"),
         ("/models/count", "models/count"),
         ("/models/user", "models/user"),
+        ("/models", "embeddings/models"),
         ("/model/{author}/{slug}", "model/anthropic/claude-sonnet-4.5"),
         ("/models/{author}/{slug}/endpoints", "models/openai/gpt-5-mini/endpoints"),
         ("/providers", "providers"),

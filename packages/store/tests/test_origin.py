@@ -58,7 +58,7 @@ def test_calls_to_another_upstream_are_refused(
     book(database, first, 2)
     store = Store(database, origin=second)
     with pytest.raises(OtherUpstream, match="devflow ledger upstream --accept"):
-        store.origin.require()
+        store.origin.require(second)
     assert store.origin.read() == first.name
     assert len(list(store.entries())) == 2
     assert store.verify().ok

@@ -27,12 +27,21 @@ def read_recent(
         settings: give the folders of the cache and of Claude Code.
         limit: the most sessions to return; None is all.
         project: a folder, for only its sessions.
+
+    Raises:
+        NotFound: a project is given that has no session.
     """
     from devflow_claude_code import count_once, with_index
+
+    from devflow_cli.matching import no_match
 
     def use(index: SessionIndex) -> tuple[list[CountedSession[SessionDigest]], int]:
         _refresh(run, index, None)
         found = index.recent(limit, project)
+        if project is not None and not index.count(project):
+            remedy = "`devflow sessions list` without --project shows those that have one."
+            known = index.projects()
+            raise no_match("Claude Code session is of the folder", str(project), known, remedy)
         counted = count_once([*found, *index.related(found)])
         return counted[: len(found)], index.count(project)
 
@@ -77,13 +86,52 @@ def read_costs(
         wiring.make_store(settings).entries(since=early) if wiring.has_ledger(settings) else ()
     )
     items = price_sessions(digests, wiring.open_catalogue(settings).price_of, entries)
-    return [
+    found = [
         item
         for item in items
         if (since is None or item.at >= since)
         and (until is None or item.at < until)
         and (project is None or _is_of(item.project, project))
     ]
+    if not found:
+        _explain_no_costs(run, settings, period, project)
+    return found
+
+
+def _explain_no_costs(
+    run: Run,
+    settings: Settings,
+    period: tuple[datetime | None, datetime | None],
+    project: str | None,
+) -> None:
+    """Remark that no reply matches, and what comes close.
+
+    Raises:
+        NotFound: no session is of the project, or the period lies in the future.
+    """
+    from devflow_claude_code import with_index
+    from devflow_core.repository import project_label
+
+    from devflow_cli.matching import explain_empty_period, no_match
+
+    latest: dict[str, str] = {}
+    folders = with_index(settings.data_dir, settings.claude_dir, lambda index: index.projects())
+    for folder, last_at in folders.items():
+        label = project_label(Path(folder))
+        latest[label] = max(last_at, latest.get(label, ""))
+    if project is not None:
+        matching = {name: at for name, at in latest.items() if _is_of(name, project)}
+        if not matching:
+            raise no_match(
+                "Claude Code session is of the project",
+                project,
+                latest,
+                "`devflow costs project` shows all that have one.",
+            )
+        latest = matching
+    times = [datetime.fromisoformat(at) for at in latest.values() if at]
+    what = "session cost anything"
+    explain_empty_period(run, period, lambda: max(times, default=None), what=what)
 
 
 def _is_of(label: str | None, project: str) -> bool:

@@ -27,6 +27,11 @@ def copy_environment() -> Mapping[str, str]:
     }
 
 
+def list_variables() -> frozenset[str]:
+    """Return the names of all variables of this process."""
+    return frozenset(os.environ)
+
+
 def copy_child_environment() -> Mapping[str, str]:
     """Return those of `CHILD_VARIABLES` that this process has, and nothing else."""
     return {name: os.environ[name] for name in CHILD_VARIABLES if name in os.environ}

@@ -343,7 +343,7 @@ def _read_files(
 def _ask_about(found: FolderSettings, config_dir: Path | None) -> FolderQuestion | None:
     for name in found.values:
         if name not in Settings.model_fields:
-            raise ConfigurationError(describe_unknown(name))
+            raise ConfigurationError(describe_unknown(name, _KINDS))
     left_out = found.beyond_taste(TASTE)
     if not left_out:
         return None
@@ -366,7 +366,7 @@ def _validate(kind: type[_SettingsT], values: Mapping[str, object]) -> _Settings
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise ConfigurationError(describe_error(error, values, SECRETS, _PREFIX)) from None
+        raise ConfigurationError(describe_error(error, values, SECRETS, _PREFIX, _KINDS)) from None
 
 
 def _resolve_data_dir(settings: Settings, home: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Literal, cast
 from pydantic import ValidationError
 
 from devflow_core.addresses import hide_user_info
+from devflow_core.close_names import offer_close_names
 from devflow_core.errors import ConfigurationError
 from devflow_core.masking import mask
 
@@ -124,9 +125,17 @@ def read_environment(
             values[name] = _parse_variable(text, variable, kinds[name])
     for name, kind in kinds.items():
         variable = prefix + name.upper()
-        if variable in environ:
+        if variable in environ and not is_service_link(variable, environ[variable]):
             values[name] = _parse_variable(environ[variable], variable, kind)
     return values
+
+
+def is_service_link(variable: str, text: str) -> bool:
+    """Return whether a variable is the address of a container's neighbour, not a port's number.
+
+    Kubernetes and Docker set `DEVFLOW_PORT=tcp://10.0.0.1:8420` for a service named `devflow`.
+    """
+    return variable.endswith("_PORT") and text.startswith(("tcp://", "udp://", "sctp://"))
 
 
 def _parse_variable(text: str, variable: str, kind: Kind) -> object:
@@ -144,13 +153,17 @@ def _parse_variable(text: str, variable: str, kind: Kind) -> object:
 
 
 def describe_error(
-    error: ValidationError, values: _Table, secrets: Collection[str], prefix: str
+    error: ValidationError,
+    values: _Table,
+    secrets: Collection[str],
+    prefix: str,
+    known: Iterable[str],
 ) -> str:
     """Describe the first invalid setting: its value without secrets, and what is allowed."""
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return describe_unknown(name)
+        return describe_unknown(name, known)
     value = values[name]
     shown = hide_user_info(value) if isinstance(value, str) else value
     given = "" if name in secrets else f" = {mask(repr(shown))}"
@@ -158,6 +171,7 @@ def describe_error(
     return f"The setting {name}{given} ({prefix}{name.upper()}) is wrong: {reason}."
 
 
-def describe_unknown(name: str) -> str:
-    """Return the message about a name that is not a setting of ours."""
-    return f"There is no setting named {name!r}. See the reference of settings."
+def describe_unknown(name: str, known: Iterable[str]) -> str:
+    """Return the message about a name that is none of the known settings."""
+    close = offer_close_names(name, known)
+    return f"There is no setting named {name!r}.{close} See the reference of settings."

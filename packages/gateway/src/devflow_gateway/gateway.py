@@ -24,6 +24,7 @@ from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_routing import CatalogueChange, LiveCatalogue
 from devflow_upstream.embeddings import Embeddings
+from devflow_upstream.loop_thread import LoopThread, Relay
 from devflow_upstream.transport.protocol import Transport
 
 from devflow_gateway.async_gateway import AsyncGateway
@@ -38,7 +39,6 @@ from devflow_gateway.calls.tool_rounds import (
     ToolRun,
 )
 from devflow_gateway.handoff import HandedOff
-from devflow_gateway.loop_thread import LoopThread, Relay
 from devflow_gateway.streamed_reply import StreamedReply
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Gateway:
     def __enter__(self) -> Self:
         if self._thread is not None:
             raise ConfigurationError("The gateway is open already; enter it once.")
-        thread = LoopThread(self._gateway)
+        thread = LoopThread(self._gateway, name="devflow-gateway", instead="AsyncGateway")
         thread.start()
         self._thread = thread
         return self

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from devflow_analytics import Reconciler, Reconciliation, Report, Reporter
 from devflow_core.attribution import Attribution
 from devflow_core.dimensions import GroupBy
+from devflow_core.errors import DevFlowError
 from devflow_core.ledger import Ledger
 from devflow_core.repository import FolderLabels
 from devflow_core.settings import Settings
@@ -35,7 +37,9 @@ __all__ = [
     "LEDGER_FILE",
     "SETTINGS_BUDGET_ID",
     "AsyncGateway",
+    "ask_about_keys",
     "build_gateway",
+    "check_keys",
     "has_ledger",
     "make_alert_hooks",
     "make_ledger_reader",
@@ -90,6 +94,28 @@ async def check_keys(settings: Settings) -> None:
     """
     async with OpenRouterGateway(settings, ledger="memory") as gateway:
         await gateway.learn_limits()
+
+
+async def ask_about_keys(settings: Settings) -> Mapping[str, Mapping[str, Any] | DevFlowError]:
+    """Ask OpenRouter what it knows of each key of the settings; this costs nothing.
+
+    Returns:
+        What OpenRouter answers, by the key's id, as the fields of `GET /key`; the error where it
+        refuses the key, or does not answer.
+
+    Raises:
+        ConfigurationError: a setting is wrong, or the stored key cannot be read.
+    """
+    answers: dict[str, Mapping[str, Any] | DevFlowError] = {}
+    async with OpenRouterGateway(settings, ledger="memory") as gateway:
+        for key in gateway.keys.keys:
+            try:
+                data = (await gateway.api.key_status(key)).get("data")
+            except DevFlowError as error:
+                answers[key.id] = error
+            else:
+                answers[key.id] = data if isinstance(data, Mapping) else {}
+    return answers
 
 
 def make_report(

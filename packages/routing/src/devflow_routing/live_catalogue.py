@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,8 @@ REFRESH_INTERVAL_S = 3600.0
 """Seconds between fetches; the list changes a few times a day (52 of 360 prices in 19 days)."""
 POLL_INTERVAL_S = 60.0
 """Seconds until a failed fetch is retried, and a list saved by another process is noticed."""
+MAX_PRICE_WAIT_S = 5.0
+"""How long a call waits for a price that is unknown, before it is made or refused without one."""
 MAX_CACHED_NAMES = 4_096
 """The most names in the cache; bounded, since callers may ask for any name."""
 
@@ -65,6 +68,7 @@ class LiveCatalogue:
         """The scores of its models in public benchmarks."""
         self._clock = clock
         self._subscribers: list[Callable[[Catalogue], None]] = []
+        self._asked_at: datetime | None = None
         self._task: asyncio.Task[tuple[CatalogueChange, ...]] | None = None
         self.last_error: DevFlowError | None = None
         """Why the last fetch failed; None if it succeeded."""
@@ -95,6 +99,26 @@ class LiveCatalogue:
         Models that no list of chat models holds are included: embeddings, and retired ones.
         """
         return self._cached_model(name)
+
+    async def learn_price(self, name: str, fetch: Fetch) -> None:
+        """Fetch the list if the price of a name is unknown, and the list is not of this hour.
+
+        Nothing is raised: the price then stays unknown. A failed fetch is repeated after a minute
+        at the earliest.
+        """
+        known = self._cached_model(name)
+        if known is not None and known.price is not None:
+            return
+        now = self._clock()
+        is_tried = self._asked_at is not None and (now - self._asked_at).total_seconds() < (
+            POLL_INTERVAL_S
+        )
+        if is_tried or self.age_s < REFRESH_INTERVAL_S:
+            return
+        self._asked_at = now
+        with suppress(DevFlowError, TimeoutError):
+            async with asyncio.timeout(MAX_PRICE_WAIT_S):
+                await self.refresh(fetch)
 
     def find_served(self, name: str) -> Alternate | None:
         """Return the listed model that a reply calls by this name; None if there is none."""

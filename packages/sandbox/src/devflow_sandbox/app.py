@@ -51,6 +51,7 @@ _EXACT_ROUTES: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{API}/models"): catalogue.list_models,
     ("GET", f"{API}/models/count"): catalogue.count_models,
     ("GET", f"{API}/models/user"): catalogue.list_user_models,
+    ("GET", f"{API}/embeddings/models"): catalogue.list_embedding_models,
     ("GET", f"{API}/providers"): catalogue.list_providers,
     ("GET", f"{API}/endpoints/zdr"): catalogue.list_zdr_endpoints,
     ("GET", f"{API}/benchmarks"): statistics.list_benchmarks,

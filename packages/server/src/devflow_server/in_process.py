@@ -307,6 +307,7 @@ async def _open_app(gateway: AsyncGateway) -> AsyncGenerator[App]:
                 ),
                 idempotency=idempotency,
                 embeddings=gateway.embeddings,
+                learn_price=gateway.learn_price,
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 callers=_ThisProgram(),
                 nodes=nodes,

@@ -124,6 +124,7 @@ async def run_gateway(
                 ),
                 idempotency=idempotency,
                 embeddings=gateway.embeddings,
+                learn_price=gateway.learn_price,
                 find_session=partial(ClaudeCodeSession.find, config_dir=settings.claude_dir),
                 callers=make_authenticator(settings, store.keys, local_key=local_key),
                 nodes=nodes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -49,6 +49,8 @@ class Components:
     idempotency: IdempotencyHandler
     embeddings: Pipeline
     """The pipeline for embeddings."""
+    learn_price: Callable[[str], Awaitable[None]]
+    """Makes the price of a model for embeddings known, if it can be; it never raises."""
     find_session: Callable[[str], ContextInjector]
     """Returns the Claude Code session of an id."""
     callers: Callers
@@ -149,7 +151,7 @@ def _embeddings_route(components: Components) -> HttpRoute:
     return HttpRoute(
         method="POST",
         path="/v1/embeddings",
-        handler=EmbeddingsHandler(components.embeddings),
+        handler=EmbeddingsHandler(components.embeddings, components.learn_price),
         access=Access.CLIENT,
         group="embeddings",
         max_body_bytes=components.settings.max_body_bytes,

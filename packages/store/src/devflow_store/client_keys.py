@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from devflow_core.close_names import offer_close_names
 from devflow_core.errors import ConfigurationError, Conflict, InvalidRequest, NotFound
 from devflow_core.ids import new_id
 from devflow_core.private_files import create_file, ensure_private_folder, read_private_file
@@ -327,7 +328,11 @@ def _find_by_name_or_id(tx: Transaction, name_or_id: str) -> ClientKey:
         rows = tx.execute(f"{_SELECT} WHERE {condition}", (name_or_id,))
         if rows:
             return _key_from_row(rows[0])
-    raise NotFound(f"There is no client key {name_or_id}; `devflow keys list` shows them.")
+    names = [str(name) for (name,) in tx.execute("SELECT name FROM client_keys")]
+    raise NotFound(
+        f"There is no client key {name_or_id}; `devflow keys list` shows them."
+        + offer_close_names(name_or_id, names)
+    )
 
 
 def _load_key(tx: Transaction, key_id: str) -> ClientKey:

@@ -43,17 +43,24 @@ class OriginNote:
         with self._open_reader() as session:
             return read_origin(session.execute)
 
-    def require(self) -> None:
-        """Refuse early what `begin` would refuse.
+    def require(self, caller: LedgerOrigin) -> None:
+        """Refuse early what `begin` would refuse, and a caller of another upstream.
+
+        Args:
+            caller: the upstream that calls of this ledger will go to; a program may have opened the
+                ledger with the settings of another one, or with none.
 
         Raises:
-            OtherUpstream: the ledger holds calls to another upstream.
+            OtherUpstream: the ledger holds, or was opened for, calls to another upstream.
             StoreError: the ledger cannot be read.
         """
-        if self._origin is None:
-            return
+        if self._origin is not None:
+            caller.refuse_other(self._origin.name)
         with self._open_reader() as session:
-            self._origin.refuse_other(find_origin(session.execute, self._origin))
+            noted = read_origin(session.execute)
+            if noted is None and self._origin is not None:
+                noted = find_origin(session.execute, caller)
+        caller.refuse_other(noted or caller.name)
 
     async def accept(self, name: str) -> None:
         """Note an upstream as this ledger's from now on, whatever was noted before.

@@ -145,6 +145,17 @@ class SessionIndex:
         """Return the number of sessions that `recent` knows of."""
         return len(self._listed(project))
 
+    def projects(self) -> dict[str, str]:
+        """Return the folders that sessions were started in, with the time of the latest row."""
+        found: dict[str, str] = {}
+        for number, path, last_at, facts in self._query(
+            "SELECT id, path, last_at, facts FROM sessions ORDER BY last_at DESC"
+        ):
+            folder = orjson.loads(facts)["project"]
+            if folder is not None and self._filter([(number, path)], None):
+                found.setdefault(folder, last_at)
+        return found
+
     def since(self, last_at: str = "", project: Path | None = None) -> list[SessionDigest]:
         """Return the sessions with a row at or after a time, also those without messages.
 

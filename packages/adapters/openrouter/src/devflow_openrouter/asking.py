@@ -43,6 +43,10 @@ class AskingGateway(ABC):
             ConfigurationError: the gateway has not been entered.
         """
 
+    @abstractmethod
+    async def learn_price(self, model: str) -> None:
+        """Make the price of a model for embeddings known, if it can be; nothing is raised."""
+
     async def complete(  # noqa: PLR0913 - the arguments that every call takes
         self,
         request: ChatRequest,
@@ -170,6 +174,7 @@ class AskingGateway(ABC):
         """
         opened = self._require_open()
         given = check_texts(texts)
+        await self.learn_price(model)
         body: dict[str, Any] = {"model": model, "input": given}
         if dimensions is not None:
             body["dimensions"] = dimensions

@@ -35,6 +35,7 @@ from devflow_routing import (
 from devflow_store import Store, make_store, set_settings_budget
 from devflow_store.keyed_replies import KeyedReplies, MemoryClaims
 from devflow_store.measured import read_measured
+from devflow_store.origin_note import make_origin
 from devflow_upstream.embeddings import (
     EmbeddingsClassifier,
     EmbeddingsUpstream,
@@ -121,6 +122,7 @@ class OpenRouterGateway(AskingGateway):
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
         self.catalogue = catalogue or choose_catalogue(settings, is_durable=is_durable)
+        self._resolve_alias = RoutingPolicy(aliases=settings.aliases).resolve
         self.router = router or build_router(settings, self.catalogue)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings, settings.base_url)
@@ -167,7 +169,7 @@ class OpenRouterGateway(AskingGateway):
             if book is None:
                 book = await stack.enter_async_context(make_store(self.settings))
             if isinstance(book, Store):
-                book.origin.require()
+                book.origin.require(make_origin(self.settings))
                 await set_settings_budget(self.settings, book)
                 replay(read_measured(book, self.settings, LOOKBACK), self.router)
             self._opened = self._open(book)
@@ -209,9 +211,7 @@ class OpenRouterGateway(AskingGateway):
         embedder = EmbeddingsUpstream(self.api)
         embeddings = Pipeline(
             classifier=EmbeddingsClassifier(),
-            router=NamedModelRouter(
-                RoutingPolicy(aliases=settings.aliases).resolve, self.catalogue.find_priced
-            ),
+            router=NamedModelRouter(self._resolve_alias, self.catalogue.find_priced),
             executor=build(embedder),
             book=book,
             # the router learns from chats alone
@@ -287,6 +287,13 @@ class OpenRouterGateway(AskingGateway):
         with contextlib.suppress(DevFlowError):
             await self.catalogue.evidence.refresh(self._fetch_evidence)
         return changes
+
+    async def learn_price(self, model: str) -> None:
+        """Fetch the list of models if the price of an embeddings model is unknown so far.
+
+        The shipped list has none of them. At most one fetch an hour; nothing is raised.
+        """
+        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_models)
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""

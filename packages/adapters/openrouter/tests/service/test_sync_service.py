@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from devflow_core.errors import ConfigurationError
 from devflow_core.memory import MemoryBook
 from devflow_openrouter.service import (
     OpenRouterRejectedError,
@@ -87,6 +88,26 @@ def test_a_closed_one_ends_its_thread_and_opens_again(upstream: ScriptedUpstream
         service.close()
         assert "devflow-service" not in {one.name for one in threading.enumerate()}
     service.close()
+
+
+def test_a_call_from_its_own_thread_is_refused_and_does_not_hang(
+    upstream: ScriptedUpstream,
+) -> None:
+    upstream.add_script(error_reply(401)).add_script(streamed_reply("one"))
+    refusals: list[str] = []
+    with make(upstream) as service:
+
+        def ask_within(_alert: object) -> None:
+            try:
+                service.generate_completion("x")
+            except ConfigurationError as error:
+                refusals.append(error.message)
+
+        service.options.on_alert = ask_within
+        with pytest.raises(OpenRouterRejectedError):
+            service.generate_completion("x")
+    assert len(refusals) == 1
+    assert "Call OpenRouterService there" in refusals[0]
 
 
 def test_a_program_that_forgets_to_close_it_ends(upstream: ScriptedUpstream) -> None:

@@ -102,6 +102,9 @@ def costs(
     if view is View.BLOCKS:
         found = find_blocks(items, datetime.now(UTC))
         blocks = [one for one in found if one.is_active or not active]
+        if found and not blocks:
+            began = f"{found[-1].starts_at.astimezone(zone):%Y-%m-%d %H:%M}"
+            run.remark(f"No block is in progress. The latest began at {began}.")
         rows: list[dict[str, Any]] = [one.as_json() for one in blocks]
     else:
         blocks = []
@@ -112,7 +115,7 @@ def costs(
         run.emit({**shown, "rows": rows, "total": total.as_json()})
     elif not items:
         run.say("Claude Code sessions cost nothing in this period, as far as transcripts tell.")
-    else:
+    elif rows:
         _print(run, view, rows, blocks, total, zone=zone, with_models=breakdown)
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devflow_cli.app import app
 from devflow_cli.run import DONE, FAILED, Run, command
+from devflow_cli.setup_checks import check_setup
 
 if TYPE_CHECKING:
-    from devflow_core.settings import Settings
-
     from devflow_cli.conformance import Examination
 
 
@@ -51,6 +50,9 @@ async def doctor(
         str | None,
         typer.Option(help="URL of the `devflow sandbox` that is that gateway's upstream."),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Do not ask the provider about the keys.")
+    ] = False,
     junit: Annotated[
         Path | None, typer.Option(help="Write the findings to this file as JUnit's XML.")
     ] = None,
@@ -60,7 +62,7 @@ async def doctor(
     The exit status is 1 if a check fails.
     """
     if url is None:
-        return _report_setup(run, _check_setup(run.settings()))
+        return await check_setup(run, is_offline=offline)
     from devflow_cli.conformance import Examination, Group
     from devflow_cli.options import read_amount
 
@@ -95,110 +97,3 @@ async def _examine(run: Run, examination: Examination, junit: Path | None) -> in
     else:
         view.print_findings(run, findings)
     return FAILED if any(one.outcome == "failed" for one in findings) else DONE
-
-
-def _report_setup(run: Run, findings: list[dict[str, Any]]) -> int:
-    is_ok = all(one["ok"] for one in findings)
-    if run.as_json:
-        run.emit({"ok": is_ok, "findings": findings})
-    for one in findings:
-        run.say(f"{'ok  ' if one['ok'] else 'FAIL'}  {one['name']}: {one['detail']}")
-    return DONE if is_ok else FAILED
-
-
-def _check_setup(settings: Settings) -> list[dict[str, Any]]:
-    import shutil
-
-    from devflow_claude_code import find_hints
-    from devflow_gateway import wiring
-
-    others = sum(len(one.keys()) for one in settings.providers.values())
-    keys = len(settings.server_keys()) + others
-    # a check must not create an empty ledger
-    checked = wiring.make_store(settings).verify() if wiring.has_ledger(settings) else None
-    claude = shutil.which("claude")
-    return [
-        {
-            "name": "keys",
-            "ok": keys > 0,
-            "detail": f"{keys} provider key{'s' * (keys != 1)} set"
-            + ("" if keys else "; `devflow demo` needs none"),
-        },
-        {
-            "name": "ledger",
-            "ok": checked is None or checked.ok,
-            "detail": "not begun yet"
-            if checked is None
-            else f"{checked.entries} entries, "
-            + ("chain whole" if checked.ok else f"row {checked.first_bad}: {checked.reason}"),
-        },
-        {
-            "name": "sessions",
-            "ok": True,
-            "detail": str(settings.claude_dir)
-            + ("" if settings.claude_dir.is_dir() else " does not exist: no Claude Code sessions")
-            + "".join(f". {hint}" for hint in find_hints(settings.claude_dir)),
-        },
-        {
-            "name": "claude",
-            "ok": True,
-            "detail": claude or "not on the PATH; only `devflow claude` needs it",
-        },
-        *_check_preferred(settings),
-        *_check_models(settings),
-        *_check_integration(settings),
-    ]
-
-
-def _check_preferred(settings: Settings) -> list[dict[str, Any]]:
-    """Say which models the names in `preferred_models` stand for; nothing if there are none."""
-    from devflow_core.errors import ConfigurationError
-    from devflow_gateway import wiring
-
-    if not settings.preferred_models:
-        return []
-    try:
-        preferred = wiring.make_router(settings).preferred
-    except ConfigurationError:
-        return []  # a damaged list is told by another check
-    said = [
-        name if name == model else f"{name} is {model or 'not a model of the catalogue'}"
-        for name, model in preferred.items()
-    ]
-    is_known = None not in preferred.values()
-    return [{"name": "preferred models", "ok": is_known, "detail": ", ".join(said)}]
-
-
-def _check_models(settings: Settings) -> list[dict[str, Any]]:
-    """Return the ages of the list of models and of their scores; a damaged list fails."""
-    from devflow_core.errors import ConfigurationError
-    from devflow_gateway import wiring
-
-    from devflow_cli.views.ages import describe_ages
-
-    try:
-        lines = describe_ages(wiring.open_catalogue(settings))
-    except ConfigurationError as error:
-        return [{"name": "models", "ok": False, "detail": error.message}]
-    named = (line.partition(": ") for line in lines)
-    return [
-        {"name": name, "ok": True, "detail": detail.removesuffix(".")}
-        for name, (_, _, detail) in zip(("models", "scores"), named, strict=True)
-    ]
-
-
-def _check_integration(settings: Settings) -> list[dict[str, Any]]:
-    from importlib import metadata
-
-    from devflow_claude_code import check_integration
-
-    from devflow_cli.own_program import find_own_program, lasting_search_path
-
-    found = check_integration(
-        config_dir=settings.claude_dir,
-        project=Path.cwd(),
-        program=find_own_program().path,
-        search_path=lasting_search_path(),
-        version=metadata.version("devflow-gateway-cli"),
-    )
-    return [{"name": one.name, "ok": one.is_ok, "detail": one.detail} for one in found]

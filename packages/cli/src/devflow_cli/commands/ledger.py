@@ -15,6 +15,7 @@ from devflow_cli.lookup import require_ledger
 from devflow_cli.run import DONE, FAILED, Run, command
 
 if TYPE_CHECKING:
+    from devflow_core.errors import NotFound
     from devflow_store import Store
 
 ledger = typer.Typer(help="Check, reconcile, export and back up the ledger.", no_args_is_help=True)
@@ -32,6 +33,14 @@ def _open_store(run: Run) -> Store:
     settings = run.settings()
     require_ledger(settings)
     return wiring.make_store(settings)
+
+
+def _no_session(store: Store, session: str) -> NotFound:
+    from devflow_cli.matching import no_match
+
+    known = [name for (name,) in store.aggregate(("session",), with_times=False) if name]
+    remedy = "`devflow report --by session` shows the sessions that have one."
+    return no_match("entry of the ledger is of the session", session, known, remedy)
 
 
 @command(ledger)
@@ -90,7 +99,10 @@ def export(
 
     A file that exists already is not overwritten.
     """
-    lines = _open_store(run).export(export_format="csv" if as_csv else "jsonl", session_id=session)
+    store = _open_store(run)
+    if session is not None and next(iter(store.entries(session_id=session)), None) is None:
+        raise _no_session(store, session)
+    lines = store.export(export_format="csv" if as_csv else "jsonl", session_id=session)
     if run.as_json:
         if as_csv:
             raise typer.BadParameter("cannot be combined with --json", param_hint="--csv")
@@ -164,6 +176,8 @@ async def erase(
         )
     async with _open_store(run) as store:
         count = await store.erase(session_id=session)
+        if not count:
+            raise _no_session(store, session)
     if run.as_json:
         run.emit({"erased": count})
     else:

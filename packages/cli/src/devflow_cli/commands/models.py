@@ -16,7 +16,7 @@ from devflow_cli.views.ages import ages_as_json, describe_ages
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
     from devflow_core.usage import Price
-    from devflow_routing import LiveCatalogue, ModelConfig, PerformanceTracker
+    from devflow_routing import Catalogue, LiveCatalogue, ModelConfig, PerformanceTracker
 
 models = typer.Typer(help="The catalogue, with measurements.", no_args_is_help=True)
 app.add_typer(models, name="models")
@@ -50,7 +50,7 @@ def list_models(
     live = wiring.open_catalogue(settings)
     catalogue = live.current
     measured = load_measurements(settings)
-    rows = [_model_row(one, measured) for one in catalogue.models if not search or search in one.id]
+    rows = [_model_row(one, measured) for one in _search(catalogue, search or "")]
     if run.as_json:
         run.emit({"version": catalogue.version, **ages_as_json(live), "models": rows})
         return
@@ -90,6 +90,25 @@ def _print_models(run: Run, rows: list[dict[str, Any]], limit: int) -> None:
     )
     if len(rows) > limit:
         run.say(f"… and {len(rows) - limit} more (use --limit, or give a part of the id).")
+
+
+def _search(catalogue: Catalogue, wanted: str) -> list[ModelConfig]:
+    """Return the models whose id contains a text, in whatever case.
+
+    Raises:
+        NotFound: there is none.
+    """
+    from devflow_cli.matching import no_match
+
+    found = [one for one in catalogue.models if wanted.lower() in one.id]
+    if found:
+        return found
+    raise no_match(
+        "model's id contains",
+        wanted,
+        catalogue.close_matches(wanted),
+        "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
+    )
 
 
 def _fold_variants(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -59,6 +59,7 @@ def report(
 
     from devflow_cli.live import refresh
     from devflow_cli.lookup import has_ledger
+    from devflow_cli.matching import explain_empty_ledger_period
     from devflow_cli.views.report import print_report
 
     if form == "pdf" and output is None and not run.as_json:
@@ -80,6 +81,8 @@ def report(
         refresh(run, lambda: print_report(run, make()))
         return
     made = make()
+    if not made.total.requests and not made.total.attempts:
+        explain_empty_ledger_period(run, settings, (since_at, until_at))
     if run.as_json or (form == "json" and output is None):
         run.emit(made.as_json())
     elif form == "table" and output is None:

@@ -36,6 +36,7 @@ def serve(
     settings = run.settings(
         host=host, port=port, workers=workers, require_key=False if no_key else None
     )
+    _remark_unknown_variables(run)
     # first, so that a missing key is reported before anything is started
     if not sandbox:
         settings.require_keys()
@@ -67,3 +68,12 @@ def serve(
             devflow_server.serve(apart, announce=announce)
         return
     devflow_server.serve(settings, announce=announce)
+
+
+def _remark_unknown_variables(run: Run) -> None:
+    """Name the variables that look like settings and are none, such as a mistyped limit."""
+    from devflow_core.environment import list_variables
+    from devflow_core.unknown_variables import find_unknown_variables
+
+    if found := find_unknown_variables(list_variables()):
+        run.remark(f"devflow: no setting is read from {', '.join(map(str, found))}.")

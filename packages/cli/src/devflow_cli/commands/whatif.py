@@ -41,6 +41,7 @@ def whatif(
         find_session,
         has_ledger,
     )
+    from devflow_cli.matching import explain_empty_ledger_period
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
     settings = run.settings()
@@ -51,6 +52,8 @@ def whatif(
     else:
         has_ledger(run, settings)
     shown = build_whatif_document(settings, found, period, names)
+    if found is None and not shown["turns"]:
+        explain_empty_ledger_period(run, settings, period)
     if run.as_json:
         run.emit(shown)
         return

@@ -34,6 +34,7 @@ from devflow_cli.conformance.terms import (
     Group,
     Outcome,
 )
+from devflow_cli.matching import no_match
 
 DEFAULT_LIMIT_USD = Decimal("0.15")
 """The default limit of an examination in USD; all clauses cost about 0.03 with small models."""
@@ -86,8 +87,8 @@ async def examine(order: Examination, on_clause: Progress = lambda _: None) -> l
         on_clause: called with each clause before it is checked.
 
     Raises:
-        ConfigurationError: a URL is invalid, or would send the key unencrypted; or an entry of
-            `only` matches no clause.
+        NotFound: an entry of `only` matches no clause.
+        ConfigurationError: a URL is invalid, or would send the key unencrypted.
     """
     chosen = _choose_by_name(order.only)
     url = _read_url(order)
@@ -120,9 +121,8 @@ async def examine(order: Examination, on_clause: Progress = lambda _: None) -> l
 def _choose_by_name(only: Sequence[str]) -> list[Clause]:
     for pattern in only:
         if not any(_is_meant(clause, pattern) for clause in CLAUSES):
-            raise ConfigurationError(
-                f"No clause is called {pattern!r}; docs/doctor.md lists all, as messages.cache."
-            )
+            known = [clause.name for clause in CLAUSES]
+            raise no_match("clause is called", pattern, known, "docs/doctor.md lists all.")
     return [one for one in CLAUSES if not only or any(_is_meant(one, name) for name in only)]
 
 

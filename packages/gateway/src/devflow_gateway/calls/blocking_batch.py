@@ -7,9 +7,10 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Self
 
+from devflow_upstream.loop_thread import LoopThread
+
 from devflow_gateway.calls.batch import Batch
 from devflow_gateway.calls.batch_run import BatchResult
-from devflow_gateway.loop_thread import LoopThread
 
 
 class BlockingBatch:

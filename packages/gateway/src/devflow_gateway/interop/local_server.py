@@ -65,7 +65,7 @@ class LocalServer(Protocol):
 
 
 class Portal(Protocol):
-    """Leads to the event loop of another thread; see `devflow_gateway.loop_thread.LoopThread`."""
+    """Leads to the event loop of another thread; see `devflow_upstream.loop_thread.LoopThread`."""
 
     def run(self, work: Coroutine[Any, Any, T], /) -> T:
         """Run a coroutine there, and wait for what it returns or raises."""

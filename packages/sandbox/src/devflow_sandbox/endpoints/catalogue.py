@@ -32,6 +32,12 @@ def list_user_models(state: SandboxState, request: SandboxRequest) -> Answer:
     return _list_page(allowed, request)
 
 
+def list_embedding_models(state: SandboxState, request: SandboxRequest) -> Answer:
+    """Answer `GET /embeddings/models`: the models that make embeddings."""
+    rows = [one for one in state.catalogue.models if one.can_output("embeddings")]
+    return _answer_page(rows, request)
+
+
 def count_models(state: SandboxState, request: SandboxRequest) -> Answer:
     """Answer `GET /models/count`: how many rows `GET /models` has for the same query."""
     rows = _filter(state.catalogue.models, request.query_parameters())
@@ -39,14 +45,18 @@ def count_models(state: SandboxState, request: SandboxRequest) -> Answer:
 
 
 def _list_page(rows: list[Model], request: SandboxRequest) -> Answer:
+    return _answer_page(_filter(rows, request.query_parameters()), request)
+
+
+def _answer_page(rows: list[Model], request: SandboxRequest) -> Answer:
+    """Answer with the page of the rows that is asked for; without one, with all of them."""
     parameters = request.query_parameters()
-    rows = _filter(rows, parameters)
     total, following = len(rows), None
     if "offset" in parameters or "limit" in parameters:
         offset = _parse_integer(parameters, "offset", 0, 10**9)
         limit = _parse_integer(parameters, "limit", _DEFAULT_LIMIT, _MAX_LIMIT)
         if offset + limit < total:
-            following = f"/api/v1/models?offset={offset + limit}&limit={limit}"
+            following = f"{request.path}?offset={offset + limit}&limit={limit}"
         rows = rows[offset : offset + limit]
     body = {
         "data": [one.row for one in rows],

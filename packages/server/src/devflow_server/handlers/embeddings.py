@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 
@@ -32,10 +33,12 @@ class EmbeddingsHandler:
 
     Args:
         pipeline: the gateway's pipeline for embeddings.
+        learn_price: makes the price of a model known, if it can be; it never raises.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, learn_price: Callable[[str], Awaitable[None]]) -> None:
         self._pipeline = pipeline
+        self._learn_price = learn_price
 
     async def __call__(self, context: RequestContext) -> None:
         """Answer one request.
@@ -47,6 +50,7 @@ class EmbeddingsHandler:
         read = partial(_decode_request, context)
         request = await read_body(context.exchange.request.body, read)
         context.log_fields["requested"] = request.model
+        await self._learn_price(request.model)
         reply, entry = await read_embeddings(self._pipeline, request, context.request_id)
         metadata = metadata_from_entry(entry, "off")
         headers = [("content-type", "application/json"), *id_headers(context.request_id)]

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
 
 import orjson
+from devflow_core.close_names import offer_close_names
 from devflow_core.dimensions import BUDGET_SCOPES, DIMENSION_BY_NAME
 from devflow_core.errors import NotFound
 from devflow_core.usage import from_pico
@@ -72,7 +73,10 @@ class BudgetRepository:
         def run(tx: Transaction) -> None:
             tx.flush()
             if not tx.execute("SELECT 1 FROM budgets WHERE id = ?", (budget_id,)):
-                raise NotFound(f"There is no budget `{budget_id}`; see `devflow budget list`.")
+                known = [str(one) for (one,) in tx.execute("SELECT id FROM budgets")]
+                close = offer_close_names(budget_id, known)
+                message = f"There is no budget `{budget_id}`; see `devflow budget list`."
+                raise NotFound(f"{message}{close}")
             for table, column in (("budgets", "id"), ("accounts", "budget"), ("holds", "budget")):
                 tx.delete(table, column, budget_id)
             _log_change(tx, {"budget": budget_id, "removed": True})

@@ -41,10 +41,18 @@ LOOPBACK_CATALOGUE_FILE = "models.loopback.json"
 
 
 class ModelsApi(Protocol):
-    """The endpoints that a new list is fetched from; neither needs a key."""
+    """The endpoints that a new list is fetched from; none needs a key."""
 
     async def models(self) -> JsonObject:
         """Return all models, as the list `data`.
+
+        Raises:
+            DevFlowError: they cannot be fetched.
+        """
+        ...
+
+    async def embedding_models(self) -> JsonObject:
+        """Return the models that make embeddings, as the list `data`.
 
         Raises:
             DevFlowError: they cannot be fetched.
@@ -113,8 +121,9 @@ def _build_catalogue(
 async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
     """Fetch OpenRouter's list of models, and which of them have an endpoint that keeps no data.
 
-    This takes two requests. If only the second fails, the former answer is kept: OpenRouter itself
-    enforces what a request says about retention.
+    This takes three requests. If only the list of models for embeddings fails, the former rows of
+    these models are missing until the next fetch. If only the last one fails, the former answer is
+    kept: OpenRouter itself enforces what a request says about retention.
 
     Args:
         api: the client; no key is needed.
@@ -127,7 +136,7 @@ async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
         DevFlowError: OpenRouter does not answer the first request, or not with a JSON object.
     """
     fetched_at = datetime.now(UTC)
-    body = await api.models()
+    body = await _with_embedding_models(await api.models(), api)
     zero_retention = former.zero_retention
     try:
         found = _zero_retention_models(await api.zero_retention_endpoints())
@@ -138,6 +147,24 @@ async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
     if zero_retention is not None:
         document["zero_retention"] = sorted(zero_retention)
     return document
+
+
+async def _with_embedding_models(body: JsonObject, api: ModelsApi) -> JsonObject:
+    """Return the list with the models for embeddings that it lacks; as it is, if those fail.
+
+    The list of all models holds them, too, unless OpenRouter returns to leaving them out. Without
+    their prices, a call under a budget is refused.
+    """
+    try:
+        found = lenient.as_objects((await api.embedding_models()).get("data"))
+    except DevFlowError:
+        return body
+    rows = body.get("data")
+    if not isinstance(rows, list):
+        return body
+    listed = {lenient.as_text(row.get("id")) for row in lenient.as_objects(cast("Any", rows))}
+    added = [row for row in found if lenient.as_text(row.get("id")) not in listed]
+    return {**body, "data": [*cast("list[Any]", rows), *added]}
 
 
 def decode_document(document: JsonObject) -> Catalogue:

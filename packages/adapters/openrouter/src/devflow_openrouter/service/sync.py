@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import threading
 from collections.abc import Coroutine, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar
+
+from devflow_upstream.loop_thread import LoopThread
 
 from devflow_openrouter.service.options import ServiceOptions
 from devflow_openrouter.service.service import (
@@ -18,8 +19,6 @@ from devflow_openrouter.service.service import (
 from devflow_openrouter.service.transports import HttpClient
 
 _T = TypeVar("_T")
-MAX_END_S = 30.0
-"""Seconds that closing the service may take, and then again the end of its thread."""
 
 
 class SyncOpenRouterService:
@@ -68,8 +67,7 @@ class SyncOpenRouterService:
             default_response_format=default_response_format,
             http_client=http_client,
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: LoopThread | None = None
         self._starting = threading.Lock()
 
     @property
@@ -103,20 +101,11 @@ class SyncOpenRouterService:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and the ledger and end the thread; a later call starts again.
-
-        Raises:
-            TimeoutError: the service was not closed within `MAX_END_S`.
-        """
+        """Close the connections and the ledger and end the thread; a later call starts again."""
         with self._starting:
-            loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
-        if loop is None or thread is None:
-            return
-        try:
-            asyncio.run_coroutine_threadsafe(self._service.aclose(), loop).result(MAX_END_S)
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(MAX_END_S)
+            thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.stop()
 
     def chat_completion(
         self,
@@ -126,7 +115,7 @@ class SyncOpenRouterService:
         response_format: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Return the reply to messages, parsed; see `OpenRouterService.chat_completion`."""
-        return self._wait_for(
+        return self._run(
             self._service.chat_completion(
                 messages, model_params=model_params, response_format=response_format
             )
@@ -134,44 +123,20 @@ class SyncOpenRouterService:
 
     def generate_completion(self, prompt: str, **kwargs: Any) -> str:
         """Return the text of the reply; see `OpenRouterService.generate_completion`."""
-        return self._wait_for(self._service.generate_completion(prompt, **kwargs))
+        return self._run(self._service.generate_completion(prompt, **kwargs))
 
     def health_check(self) -> bool:
         """Return whether OpenRouter answers; see `OpenRouterService.health_check`."""
         return self._service.health_check()
 
-    def _wait_for(self, work: Coroutine[Any, Any, _T]) -> _T:
+    def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Return what the work returns; if this thread is interrupted, the work is cancelled."""
-        future: concurrent.futures.Future[_T] = asyncio.run_coroutine_threadsafe(
-            work, self._start()
-        )
-        try:
-            return future.result()  # every call inside has a deadline of its own
-        except BaseException:
-            future.cancel()
-            raise
-
-    def _start(self) -> asyncio.AbstractEventLoop:
         with self._starting:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                # a daemon: when a program ends, asyncio's own threads are gone before a hook of
-                # ours could close the service, and every reply was durable when it was handed out
-                self._thread = threading.Thread(
-                    target=_run_until_stopped,
-                    args=(self._loop,),
-                    name="devflow-service",
-                    daemon=True,
+            thread = self._thread
+            if thread is None or not thread.is_running:
+                # the service opens with its first call, and maps what goes wrong then
+                thread = self._thread = LoopThread(
+                    aclosing(self._service), name="devflow-service", instead="OpenRouterService"
                 )
-                self._thread.start()
-            return self._loop
-
-
-def _run_until_stopped(loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.set_event_loop(loop)
-    try:
-        loop.run_forever()
-    finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+                thread.start()
+        return thread.run(work)

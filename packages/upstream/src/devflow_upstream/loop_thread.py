@@ -27,15 +27,20 @@ class LoopThread:
 
     Args:
         life: entered when the thread starts and left when it ends, in one task.
+        name: of the thread.
+        instead: the asynchronous class, for whoever calls from inside the loop.
     """
 
-    def __init__(self, life: AbstractAsyncContextManager[object]) -> None:
+    def __init__(
+        self, life: AbstractAsyncContextManager[object], *, name: str, instead: str
+    ) -> None:
         self._life = life
+        self._instead = instead
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._outcomes: set[Future[Any]] = set()
-        self._thread = threading.Thread(target=self._run_loop, name="devflow-gateway", daemon=True)
+        self._thread = threading.Thread(target=self._run_loop, name=name, daemon=True)
 
     def start(self) -> None:
         """Start the thread, and return when the context is entered.
@@ -71,8 +76,8 @@ class LoopThread:
         if threading.current_thread() is self._thread:
             work.close()
             raise ConfigurationError(
-                "The synchronous gateway was called from its own thread, where it would wait for"
-                " itself. Call AsyncGateway there."
+                "The synchronous object was called from its own thread, where it would wait for"
+                f" itself. Call {self._instead} there."
             )
         context, outcome = copy_context(), Future[T]()
         tasks: list[asyncio.Task[T]] = []
@@ -127,7 +132,7 @@ class LoopThread:
         """
         if not self._thread.is_alive():
             work.close()
-            raise ConfigurationError("The synchronous gateway is closed.")
+            raise ConfigurationError("It is closed; open it again.")
 
         async def run() -> T:
             task = asyncio.current_task()
