@@ -10,8 +10,17 @@ from typing import Any, Literal
 from devflow_core.usage import Price
 
 TaskType = Literal[
-    "coding", "math", "reasoning", "creative", "knowledge", "text_ops", "planning", "analysis"
+    "coding",
+    "math",
+    "reasoning",
+    "creative",
+    "knowledge",
+    "text_ops",
+    "planning",
+    "analysis",
+    "background",
 ]
+"""The kinds of tasks; `background`: what a harness asks for itself (titles, summaries, probes)."""
 Complexity = Literal["low", "medium", "high"]
 
 
@@ -31,12 +40,15 @@ class SelectionCriteria:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """The subject of a request: its type, its complexity, and the evidence for them."""
+    """The subject of a request: its type, its difficulty, and the evidence for them."""
 
     type: TaskType
     complexity: Complexity
+    """The band of `difficulty`, unless the caller has set it."""
     confidence: float
     """The confidence in `type`, 0..1."""
+    difficulty: float = 0.5
+    """The chance that a small model fails, 0..1."""
     reasons: tuple[str, ...] = ()
     """The words and rules that decided, as text for people."""
     domains: tuple[tuple[str, float], ...] = ()

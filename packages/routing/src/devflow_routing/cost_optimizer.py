@@ -24,6 +24,7 @@ EXPECTED_OUTPUT_TOKENS: Mapping[TaskType, float] = {
     "text_ops": 350,
     "planning": 800,
     "analysis": 700,
+    "background": 60,
 }
 """The expected length of a reply to a task of medium complexity, in tokens."""
 _USUAL_OUTPUT_TOKENS = 600.0

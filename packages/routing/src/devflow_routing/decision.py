@@ -57,6 +57,7 @@ def task_from_json(record: Mapping[str, Any]) -> Task:
         type=task["type"],
         complexity=task["complexity"],
         confidence=task["confidence"],
+        difficulty=task.get("difficulty", 0.5),
         reasons=tuple(task["reasons"]),
         domains=tuple((name, share) for name, share in task["domains"]),
     )
@@ -70,6 +71,7 @@ def _common_fields(route: Route) -> dict[str, Any]:
             "type": task.type,
             "complexity": task.complexity,
             "confidence": task.confidence,
+            "difficulty": task.difficulty,
             "reasons": task.reasons,
             "domains": task.domains,
         },
