@@ -14,17 +14,18 @@ _BANDS = (0.35, 0.6)
 MIDDLES: Mapping[Complexity, float] = {"low": 0.2, "medium": 0.47, "high": 0.75}
 """The difficulty of a task whose complexity is given by the caller."""
 _LOWEST, _HIGHEST = 0.02, 0.98
+_MIDDLE_SCORE, _LOGITS_PER_SCORE = 0.415, 10.0
+"""What the learned score says in logits: regression pulls all scores to their mean."""
 
 
-def rate_difficulty(words: float, shape: RequestShape) -> float:
+def rate_difficulty(score: float, shape: RequestShape) -> float:
     """Return the chance that a small model fails, 0..1.
 
     Args:
-        words: the chance by the prompt's words alone.
+        score: the learned score of the prompt's words.
         shape: what the request is like besides its words.
     """
-    share = min(max(words, _LOWEST), _HIGHEST)
-    logit = math.log(share / (1 - share)) + shape.logits
+    logit = _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE) + shape.logits
     return round(min(max(1 / (1 + math.exp(-logit)), _LOWEST), _HIGHEST), 4)
 
 
