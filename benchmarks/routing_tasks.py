@@ -37,6 +37,8 @@ from numpy.typing import NDArray
 
 DATA = Path(__file__).parent / "data" / "routing"
 FOLDS = 5
+DIFFICULTY_FOLDS = 2
+"""Each is a training of the whole model, of half a minute."""
 MEASURED_SOURCES = ("swe-bench-verified",)
 """Labelled sources that are measured on and never trained on."""
 LEFT_OUT = ("arena-hard-v2.0", "biggen-bench", "vicuna-80")
@@ -158,22 +160,24 @@ def judge_difficulty(report: Report, *, quick: bool) -> list[str]:
     """Judge difficulty by what a small model failed at, on prompts and benchmarks left out."""
     examples = read_examples(DATA)
     outcomes = [one for one in examples if one.source in OUTCOME_BENCHMARKS]
-    fold = np.random.default_rng(1).permutation(len(outcomes)) % FOLDS
+    fold = np.random.default_rng(1).permutation(len(outcomes)) % DIFFICULTY_FOLDS
     groups = sorted({one.source for one in outcomes})
-    part = np.array([groups.index(one.source) % FOLDS for one in outcomes])
+    part = np.array([groups.index(one.source) % DIFFICULTY_FOLDS for one in outcomes])
     lines: list[str] = []
     for name, parts in (("prompts left out", fold), ("benchmarks left out", part)):
         rated = np.zeros(len(outcomes))
-        for one in range(1 if quick else FOLDS):
-            held = {outcomes[index].text for index in np.flatnonzero(parts == one)}
-            classifier = _train([other for other in examples if other.text not in held])
-            for index in np.flatnonzero(parts == one):
-                rated[index] = classify(classifier, outcomes[index].text).difficulty
+        for one in range(1 if quick else DIFFICULTY_FOLDS):
+            held = [outcomes[index] for index in np.flatnonzero(parts == one)]
+            hidden = {other.text for other in held}
+            classifier = _train([other for other in examples if other.text not in hidden])
+            rated[parts == one] = [classify(classifier, other.text).difficulty for other in held]
         seen = rated > 0
         failed = np.array([one.difficulty or 0.0 for one in outcomes])
         value = rank_correlation(rated[seen], failed[seen])
         report.add(f"difficulty, {name}", "rank correlation with failures", "", [value])
-        lines.append(f"| difficulty, {name}: rank correlation with failures | {seen.sum():,} | {value:.2f} |")
+        lines.append(
+            f"| difficulty, {name}: rank correlation with failures | {seen.sum():,} | {value:.2f} |"
+        )
     return lines
 
 

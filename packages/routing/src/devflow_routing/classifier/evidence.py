@@ -32,9 +32,10 @@ def describe_evidence(kind: str, index: int, features: Features, hits: Hits) -> 
     evidence = [", ".join(f"“{phrase}”" for phrase in named)] if named else []
     if not named:
         evidence.append("words that such prompts were learned by")
+    dense: list[float] = features.dense.tolist()
     evidence += [
         name
         for columns, name in _SIGNS
-        if max(float(features.dense[column]) for column in columns) >= _MIN_LOG_COUNT
+        if max(dense[column] for column in columns) >= _MIN_LOG_COUNT
     ]
     return f"{kind}: {'; '.join(evidence)}"

@@ -123,16 +123,13 @@ def extract_features(text: str) -> Features:
     words, stems = _hash_words(raw, starts, ends)
     pairs = words[:-1] * _PAIR + words[1:]
     hashes = np.concatenate((words, pairs))
-    ends_of_text = [
-        one * _EDGE + np.uint64(salt)
-        for salt, kind in enumerate((words, stems, pairs))
-        for one in (kind[:EDGE_WORDS], kind[-EDGE_WORDS:])
-    ]
+    kinds = (words, stems, pairs)
+    edges = [one for kind in kinds for one in (kind[:EDGE_WORDS], kind[-EDGE_WORDS:])]
     return Features(
         dense=_dense_features(raw, len(starts)),
         count=len(starts),
         hashes=hashes,
-        buckets=_hash_buckets(np.concatenate((hashes, stems, *ends_of_text))),
+        buckets=_hash_buckets(np.concatenate((hashes, stems, np.concatenate(edges) * _EDGE))),
     )
 
 

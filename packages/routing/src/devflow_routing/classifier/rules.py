@@ -14,13 +14,15 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from devflow_routing.classifier.features import BUCKETS, Features, extract_features, hash_of
+from devflow_routing.classifier.features import Features, hash_of
 
 Floats = NDArray[np.float32]
 HARD = "hard"
 """The name that phrases of hard requests stand under, beside those of the kinds."""
 MAX_HITS = 3
 """The most hits at the ends of a text that count, so that a long list does not decide alone."""
+_KEY_BITS = 18
+_KEY_SHIFT = np.uint64(64 - _KEY_BITS)
 _EDGE_WORDS = 12
 """The words at each end of a text whose hits are counted apart."""
 
@@ -53,30 +55,34 @@ class Rules:
     ) -> None:
         self._count = len(kinds)
         self._owners: dict[int, list[tuple[int, str]]] = {}
-        # most words are in no rule: a look-up by bucket leaves a few to be compared
-        self._may_hit: NDArray[np.bool_] = np.zeros(BUCKETS, dtype=np.bool_)
+        # most words are in no rule: a look-up by some bits leaves a few to be compared
+        self._may_hit: NDArray[np.bool_] = np.zeros(1 << _KEY_BITS, dtype=np.bool_)
         self.kinds: frozenset[int]
         found: set[int] = set()
         for kind, own in (load_phrases() if phrases is None else phrases).items():
             index = kinds.index(kind)
             found.add(index)
             for phrase in own:
-                self._owners.setdefault(hash_of(phrase), []).append((index, phrase))
-                features = extract_features(phrase)
-                self._may_hit[features.buckets[len(features.hashes) - 1]] = True
+                value = hash_of(phrase)
+                self._owners.setdefault(value, []).append((index, phrase))
+                self._may_hit[value >> (64 - _KEY_BITS)] = True
         self.kinds = frozenset(found)
 
     def find(self, features: Features) -> Hits:
         """Return the phrases that occur in a text."""
-        size, count = len(features.hashes), features.count
-        places: list[int] = np.flatnonzero(self._may_hit[features.buckets[:size]]).tolist()
+        count = features.count
+        keys = (features.hashes >> _KEY_SHIFT).astype(np.int64)
+        places: list[int] = self._may_hit.take(keys).nonzero()[0].tolist()
         hashes: list[int] = features.hashes[places].tolist()
-        edge, total = [0] * self._count, [0] * self._count
+        edge, total = [0.0] * self._count, [0.0] * self._count
         seen: dict[tuple[int, str], bool] = {}
         for place, value in zip(places, hashes, strict=True):
+            owners = self._owners.get(value)
+            if owners is None:
+                continue
             word = place if place < count else place - count
             is_edge = word < _EDGE_WORDS or word >= count - _EDGE_WORDS
-            for owner in self._owners.get(value, ()):
+            for owner in owners:
                 total[owner[0]] += owner not in seen
                 if is_edge and not seen.get(owner):
                     edge[owner[0]] += 1

@@ -13,7 +13,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria, Task, TaskType
 from numpy.typing import NDArray
 
-from devflow_routing.classifier.difficulty import MIDDLES, band_of, rate_difficulty
+from devflow_routing.classifier.difficulty import MIDDLES, band_of, rate_difficulty, rate_words
 from devflow_routing.classifier.evidence import describe_evidence
 from devflow_routing.classifier.features import Features, extract_features
 from devflow_routing.classifier.linear_model import LinearModel
@@ -42,7 +42,7 @@ class _Classification:
     task_type: TaskType
     confidence: float
     difficulty: float
-    """The learned score for how likely a small model is to fail."""
+    """How likely a small model is to fail by the words alone, in logits."""
     reason: str
     domains: tuple[tuple[str, float], ...]
 
@@ -114,14 +114,20 @@ class TaskClassifier:
             scores[_CODING] += TOOLS_SCORE
         shares = np.exp(scores * SCORE_WEIGHT)
         shares /= shares.sum()
-        order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
+        order: list[int] = (-shares).argsort(kind="stable")[:3].tolist()
         best = order[0]
+        domains = tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order)
         return _Classification(
             task_type=TASK_TYPES[best],
             confidence=round(float(shares[best]), 4),
-            difficulty=float(learned[self._difficulty]),
+            difficulty=rate_words(
+                float(learned[self._difficulty]),
+                domains,
+                words=features.count + (len(text) if has_coding_tools else 0),
+                hard_words=float(hits.counts[-1]),
+            ),
             reason=describe_evidence(TASK_TYPES[best], best, features, hits),
-            domains=tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order),
+            domains=domains,
         )
 
     def _scores_by_kind(self, learned: Floats, hits: Hits) -> Floats:
@@ -130,7 +136,7 @@ class TaskClassifier:
         scores = np.full(len(TASK_TYPES), _IMPOSSIBLE, dtype=np.float32)
         scores[self._learned_kinds] = known
         for kind in self._untaught:
-            scores[kind] = known.mean() + _UNTAUGHT_HIT * hits.edge_counts[kind]
+            scores[kind] = known.mean() + _UNTAUGHT_HIT * float(hits.edge_counts[kind])
         return scores
 
 

@@ -30,9 +30,11 @@ Matrix = NDArray[np.float32]
 
 VERSION = "hashed-ridge-2"
 KINDS: tuple[TaskType, ...] = tuple(one for one in get_args(TaskType) if one != "background")
-KIND_PENALTY, DIFFICULTY_PENALTY = 0.3, 3.0
-SYMBOL_WEIGHT, EDGE_WEIGHT, HIT_WEIGHT = 0.2, 0.1, 0.075
+KIND_PENALTY, DIFFICULTY_PENALTY = 0.3, 10.0
+SYMBOL_WEIGHT, EDGE_WEIGHT, HIT_WEIGHT = 0.2, 0.15, 0.12
 """Length of the vectors of symbols, and of hits at the ends and anywhere, where words have 1."""
+HIT_FACTOR = 2.0
+"""How much more hits count for difficulty: a paraphrase keeps terms and changes words."""
 
 LABELLED_SOURCES = (
     "arena-hard-v2.0",
@@ -197,10 +199,13 @@ def train_classifier(examples: Sequence[Example]) -> LinearModel:
     rated = np.flatnonzero([one.difficulty is not None for one in examples])
     labels = np.array([[examples[one].kind == kind for kind in KINDS] for one in labelled])
     ratings = np.array([[examples[one].difficulty] for one in rated])
+    factors = np.ones(vectors.rows.shape[1], dtype=np.float32)
+    factors[BUCKETS + DENSE_FEATURES :] = HIT_FACTOR
     parts = [
         _fit(vectors.rows[labelled], labels.astype(np.float32), KIND_PENALTY),
-        _fit(vectors.rows[rated], ratings.astype(np.float32), DIFFICULTY_PENALTY),
+        _fit(vectors.rows[rated] * factors, ratings.astype(np.float32), DIFFICULTY_PENALTY),
     ]
+    parts[1][0][:] *= factors[:, None]
     weights = np.concatenate([one[0] for one in parts], axis=1)
     means = np.concatenate([one[1] for one in parts])
     words = weights[:BUCKETS] * vectors.idf[:, None]
