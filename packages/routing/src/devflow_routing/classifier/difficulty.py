@@ -27,6 +27,8 @@ A request and its paraphrase are of one kind even where their words differ.
 _MIDDLE_SCORE, _LOGITS_PER_SCORE = 0.385, 8.0
 """What the learned score says in logits: regression pulls all scores to their mean."""
 
+_MAX_LOGITS = 6.0
+"""The most that words count for; texts that are no language have endless scores."""
 _FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
 """How much easier a prompt of a few words is (`17*23`), unless one speaks for a hard one."""
 
@@ -45,7 +47,8 @@ def rate_words(
     total = sum(share for _, share in domains)
     kind = sum(_KIND_LOGITS.get(name, 0.0) * share for name, share in domains) / (total or 1.0)
     short = _FEW_WORDS_LOGITS if words <= _FEW_WORDS and not hard_words else 0.0
-    return kind + short + _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE)
+    logits = kind + short + _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE)
+    return min(max(logits, -_MAX_LOGITS), _MAX_LOGITS)
 
 
 def rate_difficulty(words: float, shape: RequestShape) -> float:

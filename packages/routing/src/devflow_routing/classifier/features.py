@@ -49,8 +49,6 @@ _SYMBOL_CLASSES = (
 )
 DENSE_FEATURES = 2 * len(_SYMBOL_CLASSES) + 4
 """The number of features besides the hashed ones."""
-NON_ASCII_SHARE = 2 * len(_SYMBOL_CLASSES) - 1
-"""The index in `Features.dense` of the share of non-ASCII bytes, times ten."""
 
 # 2⁶⁴ divided by the golden ratio (Knuth, volume 3, 6.4); it has to be odd to have an inverse
 _MULTIPLIER = 0x9E3779B97F4A7C15 | 1

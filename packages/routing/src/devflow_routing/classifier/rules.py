@@ -32,7 +32,7 @@ class Hits:
     """The phrases of the rules that occur in a text."""
 
     phrases: tuple[tuple[int, str], ...]
-    """Each phrase once, with the index of its kind, in the order of the text."""
+    """Each phrase once, with the index of its kind: words in their order, then pairs."""
     edge_counts: Floats
     """By kind, how many occur at the ends of the text, at most `MAX_HITS`."""
     counts: Floats

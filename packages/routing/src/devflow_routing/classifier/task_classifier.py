@@ -112,7 +112,7 @@ class TaskClassifier:
         scores = self._scores_by_kind(learned, hits)
         if has_coding_tools:
             scores[_CODING] += TOOLS_SCORE
-        shares = np.exp(scores * SCORE_WEIGHT)
+        shares = np.exp((scores - scores.max()) * SCORE_WEIGHT)
         shares /= shares.sum()
         order: list[int] = (-shares).argsort(kind="stable")[:3].tolist()
         best = order[0]

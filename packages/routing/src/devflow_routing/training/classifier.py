@@ -195,15 +195,15 @@ class Vectors:
 def train_classifier(examples: Sequence[Example]) -> LinearModel:
     """Return the model; takes seconds, and about 100 kB of memory for an example."""
     vectors = Vectors.of([one.text for one in examples])
-    labelled = np.flatnonzero([one.kind is not None for one in examples])
-    rated = np.flatnonzero([one.difficulty is not None for one in examples])
+    labelled = [index for index, one in enumerate(examples) if one.kind is not None]
+    rated = [index for index, one in enumerate(examples) if one.difficulty is not None]
     labels = np.array([[examples[one].kind == kind for kind in KINDS] for one in labelled])
-    ratings = np.array([[examples[one].difficulty] for one in rated])
+    ratings = np.array([[examples[one].difficulty] for one in rated], dtype=np.float32)
     factors = np.ones(vectors.rows.shape[1], dtype=np.float32)
     factors[BUCKETS + DENSE_FEATURES :] = HIT_FACTOR
     parts = [
         _fit(vectors.rows[labelled], labels.astype(np.float32), KIND_PENALTY),
-        _fit(vectors.rows[rated] * factors, ratings.astype(np.float32), DIFFICULTY_PENALTY),
+        _fit(vectors.rows[rated] * factors, ratings, DIFFICULTY_PENALTY),
     ]
     parts[1][0][:] *= factors[:, None]
     weights = np.concatenate([one[0] for one in parts], axis=1)

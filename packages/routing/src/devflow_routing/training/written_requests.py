@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _SLOT = re.compile(r"\{([a-z]+)\}")
-_MOST_VARIANTS = 3
+_MAX_VARIANTS = 3
 """The most texts that are made from one line."""
 
 
@@ -58,7 +58,7 @@ def _fill(text: str, slots: dict[str, list[str]], choice: random.Random) -> Iter
     """Yield variants of a text: more where its slots have more to say."""
     names = {name for name in _SLOT.findall(text) if name in slots}
     variants = 1 if not names else 2 if names.isdisjoint({"passage"}) and len(names) == 1 else 3
-    for _ in range(min(variants, _MOST_VARIANTS)):
+    for _ in range(min(variants, _MAX_VARIANTS)):
         yield _SLOT.sub(
             lambda found: choice.choice(slots[found[1]]) if found[1] in slots else found[0], text
         )
