@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from devflow_core.request import ChatRequest
 from devflow_core.routing import Task
 from devflow_core.testing import a_task
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
-from devflow_routing.classifier.features import BUCKETS, extract_features
+from devflow_routing.classifier.features import BUCKETS
 from devflow_routing.classifier.linear_model import LinearModel
+from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.quality import Feedback, QualityTable
 from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray
@@ -76,12 +78,8 @@ def test_a_packed_model_comes_back_as_it_was(tmp_path: Path) -> None:
     with np.load(tmp_path / "one.npz") as saved, np.load(BytesIO(packed)) as loaded:
         assert set(saved.files) == set(loaded.files)
     assert shipped.weights.shape == (BUCKETS, len(shipped.names))
-    features = extract_features("Prove the theorem")
-    sums = shipped.weights[features.cues].sum(axis=0).astype(np.float32)
-    signs = np.zeros(len(shipped.dense_weights), dtype=np.float32)
-    scores = shipped.score(features.cues, signs, sums).tolist()
-    kinds = dict(zip(shipped.names[:-1], scores[:-1], strict=True))
-    assert max(kinds, key=lambda name: kinds[name]) == "math"
+    found = TaskClassifier(shipped).classify(ChatRequest.from_text("Prove the theorem"))
+    assert found.type == "math"
 
 
 def test_harder_tasks_are_expected_to_go_worse() -> None:
