@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from devflow_routing.classifier.features import BUCKETS, extract_features
+from devflow_core.request import ChatRequest
+from devflow_routing.classifier.features import BUCKETS
 from devflow_routing.classifier.linear_model import LinearModel
+from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray
 
@@ -72,7 +74,5 @@ def test_a_packed_model_comes_back_as_it_was(tmp_path: Path) -> None:
     with np.load(tmp_path / "one.npz") as saved, np.load(BytesIO(packed)) as loaded:
         assert set(saved.files) == set(loaded.files)
     assert shipped.weights.shape == (BUCKETS, len(shipped.names))
-    features = extract_features("Prove the theorem")
-    sums = shipped.weights[features.words].sum(axis=0).astype(np.float32)
-    scores = dict(zip(shipped.names, shipped.score(features, sums).tolist(), strict=True))
-    assert max(scores, key=lambda name: scores[name] if name != "small_model" else -1) == "math"
+    found = TaskClassifier(shipped).classify(ChatRequest.from_text("Prove the theorem"))
+    assert found.type == "math"

@@ -1,31 +1,60 @@
-"""Rates how likely a small model is to fail at a request: by its words, and by its shape."""
+"""Rates how likely a small model is to fail at a request: by its kind, its words, and its shape."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from devflow_core.routing import Complexity
 
 from devflow_routing.classifier.shape import RequestShape
 
-_BANDS = (0.35, 0.6)
+_BANDS = (0.35, 0.65)
 """The borders between low, medium and high complexity."""
-MIDDLES: Mapping[Complexity, float] = {"low": 0.2, "medium": 0.47, "high": 0.75}
+MIDDLES: Mapping[Complexity, float] = {"low": 0.2, "medium": 0.48, "high": 0.75}
 """The difficulty of a task whose complexity is given by the caller."""
 _LOWEST, _HIGHEST = 0.02, 0.98
+_KIND_LOGITS: Mapping[str, float] = {
+    "text_ops": -0.85,
+    "knowledge": -0.6,
+    "creative": -0.2,
+    "planning": -0.1,
+}
+"""How much easier requests of a kind are than others, in logits; 0 for kinds not listed.
+
+A request and its paraphrase are of one kind even where their words differ.
+"""
+_MIDDLE_SCORE, _LOGITS_PER_SCORE = 0.385, 8.0
+"""What the learned score says in logits: regression pulls all scores to their mean."""
+
+_MAX_LOGITS = 6.0
+"""The most that words count for; texts that are no language have endless scores."""
+_FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
+"""How much easier a prompt of a few words is (`17*23`), unless one speaks for a hard one."""
+
+
+def rate_words(
+    score: float, domains: Sequence[tuple[str, float]], *, words: int, hard_words: float
+) -> float:
+    """Return the difficulty of a prompt by its words, in logits of failure.
+
+    Args:
+        score: the learned score of its words.
+        domains: the likeliest kinds with their shares.
+        words: how many it has.
+        hard_words: how many of them speak for a hard one.
+    """
+    total = sum(share for _, share in domains)
+    kind = sum(_KIND_LOGITS.get(name, 0.0) * share for name, share in domains) / (total or 1.0)
+    short = _FEW_WORDS_LOGITS if words <= _FEW_WORDS and not hard_words else 0.0
+    logits = kind + short + _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE)
+    return min(max(logits, -_MAX_LOGITS), _MAX_LOGITS)
 
 
 def rate_difficulty(words: float, shape: RequestShape) -> float:
-    """Return the chance that a small model fails, 0..1.
-
-    Args:
-        words: the chance by the prompt's words alone.
-        shape: what the request is like besides its words.
-    """
-    share = min(max(words, _LOWEST), _HIGHEST)
-    logit = math.log(share / (1 - share)) + shape.logits
-    return round(min(max(1 / (1 + math.exp(-logit)), _LOWEST), _HIGHEST), 4)
+    """Return the chance that a small model fails, 0..1, by words (in logits) and shape."""
+    chance = 1 / (1 + math.exp(-(words + shape.logits)))
+    return round(min(max(chance, _LOWEST), _HIGHEST), 4)
 
 
 def band_of(difficulty: float) -> Complexity:

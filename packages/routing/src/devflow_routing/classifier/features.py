@@ -1,4 +1,4 @@
-"""Turns a text into features for a linear model: hashed words, word pairs, counts of symbols.
+"""Turns a text into features for linear models: hashed words, pairs, stems, counts of symbols.
 
 All steps work on the text's bytes at once, without a Python loop: with a prefix sum of a
 polynomial, two look-ups give the hash of a word. It takes tens of microseconds for 2,000
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
-_Hashes = NDArray[np.uint64]
+Hashes = NDArray[np.uint64]
 _Bytes = NDArray[np.uint8]
 
 BUCKET_BITS = 14
@@ -22,6 +22,10 @@ BUCKETS = 1 << BUCKET_BITS
 """The number of weights that hashed words and pairs share."""
 MAX_BYTES = 6_144
 """The bytes to which texts are cut; 2,000 characters of any script fit."""
+STEM_BYTES = 4
+"""The bytes of a longer word by which its forms are taken together: `übersetze`, `übersetzen`."""
+EDGE_WORDS = 8
+"""The words at each end of a text that count once more."""
 
 _SYMBOL_CLASSES = (
     b"0123456789",
@@ -45,8 +49,6 @@ _SYMBOL_CLASSES = (
 )
 DENSE_FEATURES = 2 * len(_SYMBOL_CLASSES) + 4
 """The number of features besides the hashed ones."""
-NON_ASCII_SHARE = 2 * len(_SYMBOL_CLASSES) - 1
-"""The index in `Features.dense` of the share of non-ASCII bytes, times ten."""
 
 # 2⁶⁴ divided by the golden ratio (Knuth, volume 3, 6.4); it has to be odd to have an inverse
 _MULTIPLIER = 0x9E3779B97F4A7C15 | 1
@@ -54,11 +56,14 @@ _MASK = (1 << 64) - 1
 # splitmix64's mixing constants
 _MIX = np.uint64(0xBF58476D1CE4E5B9)
 _PAIR = np.uint64(0x94D049BB133111EB)
+# any odd numbers; they tell stems and the words at both ends from words elsewhere
+_EDGE = np.uint64(0xD6E8FEB86659FD93)
+_STEM = np.uint64(0x1234567)
 _HALF = np.uint64(32)
 _SHIFT = np.uint64(64 - BUCKET_BITS)
 
 
-def _powers(base: int) -> _Hashes:
+def _powers(base: int) -> Hashes:
     values = [1]
     for _ in range(MAX_BYTES):
         values.append(values[-1] * base & _MASK)
@@ -83,49 +88,59 @@ for _column, _chars in enumerate(_SYMBOL_CLASSES):
 class Features:
     """The features of a text that a linear model reads."""
 
-    words: Indices
-    """Buckets of the words and pairs that occur, each once, in ascending order."""
     dense: Floats
     """Lengths, and counts and shares of symbols."""
-    encoded: bytes
-    starts: Indices
-    """The positions in `encoded` where the words begin."""
-    ends: Indices
+    count: int
+    """The number of words."""
+    hashes: Hashes
+    """64-bit hashes of the words in their order, then of the pairs of neighbours."""
     buckets: Indices
-    """The buckets of the words in their order, followed by those of the pairs of neighbours."""
+    """The buckets of `hashes`, then of the words' stems, and of the words at both ends."""
 
-    def phrase_of(self, bucket: int) -> str:
-        """Return the first word or pair of words that fell into this bucket, in lower case.
+    @property
+    def words(self) -> Indices:
+        """The buckets of the words and pairs that occur, each once, in ascending order."""
+        return _unique(self.buckets[: len(self.hashes)])
 
-        It is the caller's text: it may be compared, but never shown or kept.
+    @property
+    def cues(self) -> Indices:
+        """The same of the words, their stems, and once more of the words at both ends.
+
+        What a text is for stands at its beginning or its end; what it is about, anywhere.
         """
-        index = int((self.buckets == bucket).argmax())
-        count = len(self.starts)
-        places = (index,) if index < count else (index - count, index - count + 1)
-        words = (self.encoded[self.starts[one] : self.ends[one]] for one in places)
-        return b" ".join(words).decode("utf-8", "replace").lower()
+        is_there = np.zeros(BUCKETS, dtype=np.bool_)
+        is_there[self.buckets[: self.count]] = True
+        is_there[self.buckets[len(self.hashes) :]] = True
+        return np.flatnonzero(is_there)
 
 
 def extract_features(text: str) -> Features:
     """Return the features of a text, from its first 6,144 bytes of UTF-8."""
-    encoded = text.encode("utf-8", "replace")[:MAX_BYTES]
-    raw = np.frombuffer(encoded, dtype=np.uint8)
+    raw = np.frombuffer(text.encode("utf-8", "replace")[:MAX_BYTES], dtype=np.uint8)
     starts, ends = _find_words(raw)
-    buckets = _hash_buckets(_hash_words(raw, starts, ends))
+    words, stems = _hash_words(raw, starts, ends)
+    pairs = words[:-1] * _PAIR + words[1:]
+    hashes = np.concatenate((words, pairs))
+    kinds = (words, stems, pairs)
+    edges = [one for kind in kinds for one in (kind[:EDGE_WORDS], kind[-EDGE_WORDS:])]
     return Features(
-        words=_unique(buckets),
         dense=_dense_features(raw, len(starts)),
-        encoded=encoded,
-        starts=starts,
-        ends=ends,
-        buckets=buckets,
+        count=len(starts),
+        hashes=hashes,
+        buckets=_hash_buckets(np.concatenate((hashes, stems, np.concatenate(edges) * _EDGE))),
     )
 
 
-def bucket_of(phrase: str) -> int:
-    """Return the bucket of one word, or of a pair of neighbours."""
+def hash_of(phrase: str) -> int:
+    """Return the hash of one word, or of a pair of neighbours, as in `Features.hashes`.
+
+    Raises:
+        ValueError: the phrase has no words, or more than two.
+    """
     found = extract_features(phrase)
-    return int(found.buckets[-1])
+    if found.count not in (1, 2):
+        raise ValueError(f"{phrase!r} has {found.count} words; one or two can be compared")
+    return int(found.hashes[-1])
 
 
 def _unique(buckets: Indices) -> Indices:
@@ -151,18 +166,20 @@ def _find_words(raw: _Bytes) -> tuple[Indices, Indices]:
     return starts, stops + 1
 
 
-def _hash_words(raw: _Bytes, starts: Indices, ends: Indices) -> _Hashes:
-    """Return a case-folded 64-bit polynomial hash of every word."""
+def _hash_words(raw: _Bytes, starts: Indices, ends: Indices) -> tuple[Hashes, Hashes]:
+    """Return a case-folded 64-bit polynomial hash of every word, and of its first bytes."""
     sums = np.zeros(len(raw) + 1, dtype=np.uint64)
     folded = _LOWER[raw].astype(np.uint64)
     np.cumsum((folded + np.uint64(1)) * _POWERS[: len(raw)], out=sums[1:])
-    return (sums[ends] - sums[starts]) * _INVERSES[starts]
+    before, inverses = sums[starts], _INVERSES[starts]
+    words = (sums[ends] - before) * inverses
+    stems = (sums[np.minimum(starts + STEM_BYTES, ends)] - before) * inverses
+    stems += np.where(ends - starts > STEM_BYTES, _STEM, np.uint64(0))
+    return words, stems
 
 
-def _hash_buckets(words: _Hashes) -> Indices:
-    """Return the buckets of all words, then of all pairs of neighbours."""
-    hashes = np.concatenate((words, words[:-1] * _PAIR + words[1:]))
-    hashes ^= hashes >> _HALF
+def _hash_buckets(hashes: Hashes) -> Indices:
+    hashes = hashes ^ (hashes >> _HALF)
     hashes *= _MIX
     hashes ^= hashes >> _HALF
     hashes *= _PAIR

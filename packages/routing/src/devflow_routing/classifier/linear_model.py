@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from devflow_routing.classifier.features import Features
+from devflow_routing.classifier.features import Indices
 
 Vector = NDArray[np.float32]
 Matrix = NDArray[np.float32]
@@ -25,7 +25,7 @@ class LinearModel:
     """
 
     names: tuple[str, ...]
-    """The name of each score: a kind of task, or `small_model`."""
+    """The name of each score: a kind of task, or `difficulty`."""
     version: str
     weights: NDArray[np.int8]
     scale: Vector
@@ -34,16 +34,17 @@ class LinearModel:
     dense_weights: Matrix
     bias: Vector
 
-    def score(self, features: Features, word_sums: Vector) -> Vector:
+    def score(self, cues: Indices, signs: Vector, word_sums: Vector) -> Vector:
         """Return one score for each name.
 
         Args:
-            features: the features of the text.
-            word_sums: the sums of `weights` over the text's words; whole numbers, so their order of
+            cues: the buckets of the text's words.
+            signs: its dense features, and those of the rules.
+            word_sums: the sums of `weights` over the cues; whole numbers, so their order of
                 addition does not matter.
         """
-        norm = float(np.sqrt(self.squared_idf[features.words].sum())) or 1.0
-        scores = word_sums * (self.scale / norm) + features.dense @ self.dense_weights + self.bias
+        norm = float(np.sqrt(self.squared_idf[cues].sum())) or 1.0
+        scores = word_sums * (self.scale / norm) + signs @ self.dense_weights + self.bias
         return scores.astype(np.float32, copy=False)
 
     def save(self, path: Path) -> None:

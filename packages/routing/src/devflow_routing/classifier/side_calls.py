@@ -99,7 +99,8 @@ _PROMPT_SIGNS: tuple[tuple[re.Pattern[str], SideCall], ...] = (
     ),
     (
         re.compile(
-            rf"(?:(?s:critical: respond with text only\b.*?))?(?:your task is to create a detailed summary of\b[^.]{{0,60}}\b{_TALK}"
+            r"(?:(?s:critical: respond with text only\b.*?))?(?:your task is to create a detailed"
+            rf" summary of\b[^.]{{0,60}}\b{_TALK}"
             r"|you are performing a context checkpoint compaction"
             rf"|\*?briefly\*? summari[sz]e this partial {_TALK}"
             rf"|summari[sz]e what was done in this {_TALK}"

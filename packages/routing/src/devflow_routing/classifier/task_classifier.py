@@ -2,54 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from importlib.resources import files
 from typing import get_args
 
 import numpy as np
-import orjson
 from devflow_core.errors import ConfigurationError
 from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria, Task, TaskType
 from numpy.typing import NDArray
 
-from devflow_routing.classifier.difficulty import MIDDLES, band_of, rate_difficulty
-from devflow_routing.classifier.evidence import describe_evidence, name_phrases
-from devflow_routing.classifier.features import (
-    BUCKETS,
-    NON_ASCII_SHARE,
-    Features,
-    bucket_of,
-    extract_features,
-)
+from devflow_routing.classifier.difficulty import MIDDLES, band_of, rate_difficulty, rate_words
+from devflow_routing.classifier.evidence import describe_evidence
+from devflow_routing.classifier.features import Features, extract_features
 from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.classifier.prompt_text import extract_human_prompt
+from devflow_routing.classifier.rules import HARD, Hits, Rules
 from devflow_routing.classifier.shape import RequestShape, read_shape
 from devflow_routing.classifier.side_calls import SideCall, find_side_call
 
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 SCORE_WEIGHT = 6.0
 """The value of one unit of the learned score, in logits."""
-RULE_WEIGHT = 0.8
-"""The value of one word of the rules, in logits."""
-MAX_RULE_HITS = 3
-"""The most hits that count, so that a long list of words does not decide alone."""
-_UNTAUGHT_RULE_FACTOR = 2.0
-"""The factor on the rules for a kind that the learned model was not trained on."""
-TOOLS_WEIGHT = 1.0
-"""Logits for coding if the request has tools: most such requests come from coding agents."""
-
-_SMALL_MODEL = "small_model"
-"""The name of the learned score for how well a small model would answer."""
-
-_UNTRAINED_SCRIPT_WEIGHT = 0.3
-"""The weight of the learned model for scripts with little training text.
-
-It applies only if no rule matches; otherwise the rules decide alone.
-"""
-MAX_NON_ASCII_SHARE = 1.0
-"""The share of non-ASCII bytes, times ten, above which a text counts as another script."""
+_UNTAUGHT_HIT = 0.27
+"""The score of one phrase of the rules for a kind that the learned model was not trained on."""
+TOOLS_SCORE = 0.25
+"""The score for coding if the request has the tools of a coding agent."""
+_IMPOSSIBLE = -10.0
+"""The score of a kind that nothing in a text can speak for."""
+_DIFFICULTY = "difficulty"
+"""The name of the learned score for how likely a small model is to fail."""
 
 Floats = NDArray[np.float32]
 
@@ -59,7 +42,7 @@ class _Classification:
     task_type: TaskType
     confidence: float
     difficulty: float
-    """The chance that a small model fails, by the words alone."""
+    """How likely a small model is to fail by the words alone, in logits."""
     reason: str
     domains: tuple[tuple[str, float], ...]
 
@@ -67,8 +50,8 @@ class _Classification:
 class TaskClassifier:
     """Classifies requests by the human's own words in the whole conversation.
 
-    Rules (`data/rules.json`) and a linear model trained on public prompts vote together: the model
-    is far better on styles of prompts that it has seen, the rules on others.
+    A linear model over words, stems and phrases of the rules (`data/rules.json`), trained on public
+    prompts and on ones written for it: words carry the styles that it has seen, phrases the others.
 
     Args:
         model: the learned part; None: the shipped one. A kind that it was not trained on is
@@ -83,21 +66,13 @@ class TaskClassifier:
     def __init__(self, model: LinearModel | None = None, *, cache_size: int = 256) -> None:
         self._model = model or LinearModel.load_shipped()
         names = self._model.names
-        self._small_model = _find_small_model(names)
+        self._difficulty = _find_difficulty(names)
+        self._rules = Rules((*TASK_TYPES, HARD))
         self._learned_kinds = [kind for kind, name in enumerate(TASK_TYPES) if name in names]
-        self._rule_factors = np.full(len(TASK_TYPES), _UNTAUGHT_RULE_FACTOR, dtype=np.float32)
-        self._rule_factors[self._learned_kinds] = 1.0
+        self._signs = [*self._learned_kinds, len(TASK_TYPES)]
         self._learned_columns = [names.index(TASK_TYPES[kind]) for kind in self._learned_kinds]
-        # learned weights and rules side by side: one look-up serves both
-        rules = _load_rules()
-        self._table: Floats = np.concatenate(
-            (self._model.weights, _tabulate(rules)), axis=1, dtype=np.float32
-        )
-        self._phrases = {
-            extract_features(phrase).phrase_of(bucket_of(phrase)): phrase
-            for phrases in rules.values()
-            for phrase in phrases
-        }
+        self._untaught = [one for one in self._rules.kinds if one not in self._signs]
+        self._table: Floats = self._model.weights.astype(np.float32)
         self.version = self._model.version
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
@@ -130,48 +105,47 @@ class TaskClassifier:
 
     def _classify(self, text: str, has_coding_tools: bool) -> _Classification:
         features = extract_features(text)
-        rows = self._table.take(features.words, axis=0)
+        cues, hits = features.cues, self._rules.find(features)
+        rows = self._table.take(cues, axis=0)
         sums = np.ones(len(rows), dtype=np.float32) @ rows
-        learned = len(self._model.names)
-        scores = self._model.score(features, sums[:learned])
-        known, hits = self._scores_by_kind(scores), np.minimum(sums[learned:], MAX_RULE_HITS)
-        if features.dense[NON_ASCII_SHARE] > MAX_NON_ASCII_SHARE:
-            known, hits = known * (0.0 if hits.any() else _UNTRAINED_SCRIPT_WEIGHT), hits * 3
-        else:
-            hits = hits * self._rule_factors
-        shares = np.exp(combine_scores(known, hits, has_tools=has_coding_tools))
+        learned = self._model.score(cues, sign_vector(features, hits, self._signs), sums)
+        scores = self._scores_by_kind(learned, hits)
+        if has_coding_tools:
+            scores[_CODING] += TOOLS_SCORE
+        shares = np.exp((scores - scores.max()) * SCORE_WEIGHT)
         shares /= shares.sum()
-        order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
-        best, small = order[0], float(scores[self._small_model])
+        order: list[int] = (-shares).argsort(kind="stable")[:3].tolist()
+        best = order[0]
+        domains = tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order)
         return _Classification(
             task_type=TASK_TYPES[best],
             confidence=round(float(shares[best]), 4),
-            difficulty=1 - max(0.0, min(1.0, small)),
-            reason=self._describe(features, rows, best),
-            domains=tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order),
+            difficulty=rate_words(
+                float(learned[self._difficulty]),
+                domains,
+                words=features.count + (len(text) if has_coding_tools else 0),
+                hard_words=float(hits.counts[-1]),
+            ),
+            reason=describe_evidence(TASK_TYPES[best], best, features, hits),
+            domains=domains,
         )
 
-    def _scores_by_kind(self, scores: Floats) -> Floats:
-        """Return the learned score of each kind; kinds the model does not know get the mean."""
-        learned = scores[self._learned_columns]
-        by_kind = np.full(len(TASK_TYPES), learned.mean(), dtype=np.float32)
-        by_kind[self._learned_kinds] = learned
-        return by_kind
-
-    def _describe(self, features: Features, rows: Floats, best: int) -> str:
-        names, kind = self._model.names, TASK_TYPES[best]
-        ruled = rows[:, len(names) + best]
-        learned = rows[:, names.index(kind)] if kind in names else np.zeros_like(ruled)
-        named = name_phrases(features, learned, ruled, self._phrases)
-        return describe_evidence(kind, features, named, has_learned=bool((learned > 0).any()))
+    def _scores_by_kind(self, learned: Floats, hits: Hits) -> Floats:
+        """Return the score of each kind; one that the model does not know has its rules."""
+        known = learned[self._learned_columns]
+        scores = np.full(len(TASK_TYPES), _IMPOSSIBLE, dtype=np.float32)
+        scores[self._learned_kinds] = known
+        for kind in self._untaught:
+            scores[kind] = known.mean() + _UNTAUGHT_HIT * float(hits.edge_counts[kind])
+        return scores
 
 
-def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
-    """Return the votes of the learned model and the rules together, in logits."""
-    votes = hits * RULE_WEIGHT
-    if has_tools:
-        votes[TASK_TYPES.index("coding")] += TOOLS_WEIGHT
-    return (votes + scores * SCORE_WEIGHT).astype(np.float32)
+_CODING = TASK_TYPES.index("coding")
+
+
+def sign_vector(features: Features, hits: Hits, kinds: Sequence[int]) -> Floats:
+    """Return what a learned model reads besides words: symbols, and hits of the rules by kind."""
+    return np.concatenate((features.dense, hits.edge_counts[kinds], hits.counts[kinds]))
 
 
 def _side_task(call: SideCall, text: str) -> Task:
@@ -205,25 +179,11 @@ def _describe_difficulty(difficulty: float, shape: RequestShape) -> str:
     return f"a small model would fail at {difficulty:.0%} of such{tail}"
 
 
-def _find_small_model(names: tuple[str, ...]) -> int:
-    """Return the column of the small model's score, from which complexity is derived."""
-    if _SMALL_MODEL not in names or not set(names) & set(TASK_TYPES):
+def _find_difficulty(names: tuple[str, ...]) -> int:
+    """Return the column of the score for difficulty."""
+    if _DIFFICULTY not in names or not set(names) & set(TASK_TYPES):
         raise ConfigurationError(
             f"The task classifier's model scores {', '.join(names)}; it has to score"
-            f" `{_SMALL_MODEL}` and at least one of {', '.join(TASK_TYPES)}."
+            f" `{_DIFFICULTY}` and at least one of {', '.join(TASK_TYPES)}."
         )
-    return names.index(_SMALL_MODEL)
-
-
-def _load_rules() -> dict[TaskType, list[str]]:
-    """Return the words and pairs of words that speak for each kind."""
-    return orjson.loads(files("devflow_routing").joinpath("data/rules.json").read_bytes())
-
-
-def _tabulate(rules: dict[TaskType, list[str]]) -> NDArray[np.int8]:
-    """Return, by bucket and kind, whether the rules name a word or pair of the bucket."""
-    table = np.zeros((BUCKETS, len(TASK_TYPES)), dtype=np.int8)
-    for kind, phrases in rules.items():
-        for phrase in phrases:
-            table[bucket_of(phrase), TASK_TYPES.index(kind)] = 1
-    return table
+    return names.index(_DIFFICULTY)
