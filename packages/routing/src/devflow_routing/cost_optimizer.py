@@ -34,7 +34,7 @@ _REASONING_FACTOR = 3.0
 
 NEGLIGIBLE_USD = 0.0005
 """A cost in USD below which halving it is hardly worth anything."""
-_QUALITY_PER_HALVING = 0.3
+QUALITY_PER_HALVING = 0.3
 """The quality that a priority of 1 gives up for each halving of cost, or of time."""
 _NAN = float("nan")
 # the time to the first event and the speed assumed for models that were never measured
@@ -99,7 +99,7 @@ class CostOptimizer:
         cost, switch = self._estimate_cost(inputs, selection, output)
         rates, latency, is_measured = self._estimate_latency(inputs.performance, output)
         good = quality * rates
-        utility = good - _QUALITY_PER_HALVING * (
+        utility = good - QUALITY_PER_HALVING * (
             criteria.cost_priority**3 * np.log2(1 + (cost + switch) / NEGLIGIBLE_USD)
             + criteria.performance_priority**3 * np.log2(1 + latency)
         )

@@ -15,6 +15,7 @@ from devflow_core.tokens import TextSize
 from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
+from devflow_routing.learned.expectation import LearnedExpectation, expectation_from_json
 from devflow_routing.trackers.performance import Performance
 
 _BILLABLE_ADAPTER = TypeAdapter(Billable)
@@ -49,6 +50,8 @@ class DecisionInputs:
     session: SessionState | None = None
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
+    learned: LearnedExpectation | None = None
+    """What was learned from the user's own answers; None where that says nothing."""
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for the record of the decision; `inputs_from_json` reads them."""
@@ -79,19 +82,28 @@ class DecisionInputs:
                 "warm_tokens": session.warm_tokens,
                 "is_in_tool_loop": session.is_in_tool_loop,
             },
-            "performance": {
-                one.model: [
-                    one.weight,
-                    one.success_rate,
-                    one.ttft_p50_s,
-                    one.ttft_p95_s,
-                    one.output_tokens_per_s,
-                ]
-                for one in self.performance
-            },
+            "performance": _performance_as_json(self.performance),
+            **_learned_as_json(self.learned),
             **_scope_as_json(self.allowed_models),
             **_billable_as_json(self.billable),
         }
+
+
+def _performance_as_json(performance: tuple[Performance, ...]) -> dict[str, Any]:
+    return {
+        one.model: [
+            one.weight,
+            one.success_rate,
+            one.ttft_p50_s,
+            one.ttft_p95_s,
+            one.output_tokens_per_s,
+        ]
+        for one in performance
+    }
+
+
+def _learned_as_json(learned: LearnedExpectation | None) -> dict[str, Any]:
+    return {} if learned is None else {"learned": learned.as_json()}
 
 
 def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
@@ -131,7 +143,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         KeyError, TypeError, ValueError: this is not a record of a decision.
     """
     needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
-    scope = features.get("allowed_models")
+    scope, learned = features.get("allowed_models"), features.get("learned")
     return DecisionInputs(
         requested=features["requested"],
         needs=_needs_from_json(needs),
@@ -145,6 +157,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         allowed_models=None if scope is None else tuple(scope),
         billable=_BILLABLE_ADAPTER.validate_python(features.get("billable", {})),
         session=SessionState(**session) if session else None,
+        learned=None if learned is None else expectation_from_json(learned),
         performance=tuple(
             Performance(
                 model=model,

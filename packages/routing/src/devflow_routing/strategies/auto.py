@@ -38,6 +38,7 @@ from devflow_routing.model_selector import (
 )
 from devflow_routing.policy import MODES, RoutingPolicy
 from devflow_routing.quality import QualityTable
+from devflow_routing.strategies.learned_choice import apply_learned
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
@@ -85,6 +86,15 @@ class AutoStrategy:
         selection = self._select(inputs, target)
         quality = self._quality.estimate(inputs.task)
         estimates = self._optimizer.estimate(inputs, selection, quality, criteria)
+        if inputs.learned is not None:
+            estimates = apply_learned(
+                inputs.learned,
+                self._selector.index,
+                selection.eligible,
+                quality,
+                estimates,
+                criteria,
+            )
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = self._filter_by_quality(selection, inputs, estimates)
@@ -265,6 +275,8 @@ class AutoStrategy:
         found: list[str] = []
         for place, index in enumerate(chain):
             source = self._quality.source_of(index)
+            if inputs.learned and self._selector.models[index].id in inputs.learned.models:
+                source = inputs.learned.describe()
             known = f"{estimates.quality[index]:.0%} likely to be good ({source})"
             if index == session_index:
                 lead = "the session is there"
