@@ -144,8 +144,28 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
             "ok": True,
             "detail": claude or "not on the PATH; only `devflow claude` needs it",
         },
+        _check_learned(settings),
         *_check_integration(settings),
     ]
+
+
+def _check_learned(settings: Settings) -> dict[str, Any]:
+    """Report the learned table in use; it fails where there is one that cannot be read."""
+    from devflow_core.errors import ConfigurationError
+    from devflow_routing import LearnedFolder
+
+    try:
+        table = LearnedFolder(settings.data_dir).load()
+    except ConfigurationError as error:
+        return {"name": "learned", "ok": False, "detail": f"not used: {error.message}"}
+    detail = "nothing; the choice goes by public evidence"
+    if table is not None:
+        facts = table.facts
+        detail = (
+            f"table {table.version} of {facts.answers} answers of {len(table.models)} models,"
+            f" from {facts.source}; `devflow routing show`"
+        )
+    return {"name": "learned", "ok": True, "detail": detail}
 
 
 def _check_integration(settings: Settings) -> list[dict[str, Any]]:

@@ -68,20 +68,29 @@ def judge_router(
         build_catalogue(answers, catalogue), learned=learned, policy=RoutingPolicy(chain_length=1)
     )
     columns = {name: column for column, name in enumerate(answers.models)}
-    chosen = np.array(
-        [
-            columns[router.route(_request(task.text, target), task).chosen.model]
-            for task in answers.tasks
-        ],
-        dtype=np.int64,
-    )
-    places = np.arange(len(answers))
+    names = [
+        router.route(ChatRequest.from_text(task.text or "?", model=target), task).chosen.model
+        for task in answers.tasks
+    ]
+    chosen = np.array([columns[name] for name in names], dtype=np.int64)
+    return judge_choices(answers, chosen, best)
+
+
+def judge_single(answers: Answers, model: str) -> Judgement:
+    """Return what one model scored and cost on every prompt."""
+    column = answers.models.index(model)
+    return judge_choices(answers, np.full(len(answers), column, dtype=np.int64), model)
+
+
+def judge_choices(answers: Answers, chosen: Ints, best: str) -> Judgement:
+    """Return what the chosen models, by column, scored and cost, beside the best single one."""
+    places, column = np.arange(len(answers)), answers.models.index(best)
     return Judgement(
         chosen=chosen,
         scores=answers.scores[places, chosen],
         costs_usd=answers.costs_usd[places, chosen],
-        best_scores=answers.scores[:, columns[best]],
-        best_costs_usd=answers.costs_usd[:, columns[best]],
+        best_scores=answers.scores[:, column],
+        best_costs_usd=answers.costs_usd[:, column],
     )
 
 
@@ -104,7 +113,3 @@ def _price_model(name: str, mean_cost_usd: float) -> ModelConfig:
     half = Decimal(f"{mean_cost_usd / 2:.12f}")
     price = Price(prompt=half / _PROMPT_TOKENS, completion=half / _REPLY_TOKENS)
     return ModelConfig(id=name, context_length=_WINDOW, price=price)
-
-
-def _request(text: str, target: str) -> ChatRequest:
-    return ChatRequest.from_text(text or "?", model=target)
