@@ -108,8 +108,15 @@ def settings_page() -> str:
 
 
 def _docstrings() -> dict[str, str]:
-    """The string under each field of the class, on one line."""
-    (definition,) = ast.parse(inspect.getsource(Settings)).body
+    """The string under each field of the class and of those it inherits, on one line."""
+    found: dict[str, str] = {}
+    for kind in (Settings, *Settings.__bases__):
+        found |= _docstrings_of(kind)
+    return found
+
+
+def _docstrings_of(kind: type) -> dict[str, str]:
+    (definition,) = ast.parse(inspect.getsource(kind)).body
     assert isinstance(definition, ast.ClassDef)  # noqa: S101 - it is the source of a class
     found: dict[str, str] = {}
     for field, after in zip(definition.body, definition.body[1:], strict=False):

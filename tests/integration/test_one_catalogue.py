@@ -119,7 +119,8 @@ async def test_all_doors_follow_a_new_list(tmp_path: Path, monkeypatch: pytest.M
             assert await choose(client, "0.002") == NEW
             sandbox.state.catalogue = SandboxCatalogue.load(list_of(dear, "Llama4"))
             # another process fetches; this one only looks at the file
-            catalogue, changes = await wiring.refresh_catalogue(settings)
+            live, changes = await wiring.refresh_catalogue(settings)
+            catalogue = live.current
             assert ("price_rose", NEW) in [(one.kind, one.model) for one in changes]
             assert catalogue.find(NEW).tokenizer == "Llama4"
             await wait_for_price(client, dear)
@@ -160,10 +161,10 @@ async def test_without_its_endpoints_the_list_is_new_and_what_keeps_nothing_as_b
 ) -> None:
     async with Sandbox() as sandbox:
         settings = settings_of(tmp_path, sandbox.base_url, sandbox.api_key)
-        before, _changes = await wiring.refresh_catalogue(settings)
+        before = (await wiring.refresh_catalogue(settings))[0].current
         fault = {"when": {"path": "/endpoints/zdr"}, "then": {"kind": "status", "status": 500}}
         sandbox.set_faults({"faults": [fault]})
-        after, _changes = await wiring.refresh_catalogue(settings)
+        after = (await wiring.refresh_catalogue(settings))[0].current
     assert after.fetched_at > before.fetched_at
     assert before.zero_retention
     assert after.zero_retention == before.zero_retention

@@ -1,4 +1,4 @@
-"""Recorded exchanges, and what every wire's tests do with a stream."""
+"""Provides recorded exchanges, and what the tests of every dialect do with a stream."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ Decode = Callable[..., list[Event]]
 
 @pytest.fixture(scope="session")
 def recordings() -> list[dict[str, Any]]:
-    """Exchanges with OpenRouter: `source`, `path`, `status`, `request`, `body`."""
+    """Return recorded exchanges with OpenRouter: `source`, `path`, `status`, `request`, `body`."""
     lines = (SAMPLES / "openrouter.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="session")
 def decode_stream() -> Decode:
-    """All events of a streamed reply, cut at the given places."""
+    """Return a function that decodes a stream, which arrives in pieces cut at the given places."""
 
     def decode(decoder: EventDecoder, stream: bytes, cuts: Sequence[int] = ()) -> list[Event]:
         reader = SseReader()
@@ -43,7 +43,7 @@ def decode_stream() -> Decode:
 
 @pytest.fixture(scope="session")
 def claude_requests() -> dict[str, dict[str, Any]]:
-    """Requests of the real Claude Code by name: `headers` in lower case, `body`."""
+    """Return requests that Claude Code sent, by name: `headers` (lower-case names) and `body`."""
     requests: dict[str, dict[str, Any]] = {}
     for path in sorted((SAMPLES / "claude_code").glob("*.json")):
         one = json.loads(path.read_bytes())
@@ -57,7 +57,7 @@ Collect = Callable[[Sequence[Event]], ChatResponse]
 
 @pytest.fixture(scope="session")
 def fold() -> Collect:
-    """The reply that events add up to."""
+    """Return a function that collects events into the reply that they add up to."""
 
     def collect(events: Sequence[Event]) -> ChatResponse:
         collector = Collector()

@@ -1,4 +1,4 @@
-"""Which addresses keys may go to, and what is shown of one."""
+"""Checks which addresses keys may be sent to, and that credentials in one are hidden."""
 
 import pytest
 from devflow_core.addresses import (

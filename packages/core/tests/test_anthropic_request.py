@@ -404,7 +404,7 @@ def test_a_request_of_another_wire_is_written_as_this_one_demands() -> None:
     )
     encoded = ANTHROPIC.encode_request(request, CLAUDE)
     assert encoded.omitted == (
-        "odd of a message", "name of a message", "the form of arguments that are no JSON object",
+        "odd of a message", "name of a message", "the form of arguments that are not a JSON object",
         "seed", "logit_bias", "response_format json_object", "the provider's own tool computer",
         "temperature above 1",
     )  # fmt: skip

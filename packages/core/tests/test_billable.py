@@ -1,4 +1,4 @@
-"""What is read out of a request: nothing of a plain one, and every special thing by its path."""
+"""A plain request has nothing billable besides its tokens; anything else is named by its path."""
 
 import json
 from pathlib import Path
@@ -165,7 +165,7 @@ def test_tools_of_both_kinds_are_read_where_there_is_no_body() -> None:
 
 
 def paths(billable: Billable) -> list[tuple[str, str]]:
-    """What is doubted: where, and what it concerns."""
+    """Return the path of each doubt, and what it concerns."""
     return [(one.path, one.concerns) for one in billable.doubts]
 
 

@@ -18,7 +18,7 @@ _MARKS: st.SearchStrategy[dict[str, Any]] = st.sampled_from([{}, {}, MARK, LONG]
 
 
 def _named(omitted: tuple[str, ...]) -> int:
-    """How many markers are named."""
+    """Return how many lost markers the omissions name."""
     found = [re.fullmatch(r"cache_control(?: \((\d+) times\))?", one) for one in omitted]
     return sum(int(one[1] or 1) for one in found if one)
 

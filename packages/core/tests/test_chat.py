@@ -1,4 +1,4 @@
-"""Requests are values; replies are folds."""
+"""Requests are immutable values, and replies are folds over events."""
 
 from collections.abc import AsyncIterator
 

@@ -22,7 +22,7 @@ REQUEST = ChatRequest.from_text("Hi", model="a/b")
 HEAD = {"id": "gen-1", "object": "chat.completion.chunk", "created": 1, "model": "a/b"}
 DONE = b"data: [DONE]\n\n"
 Call = tuple[str, str, str]
-"""Id, name and arguments of a call."""
+"""The id, name and arguments of a call."""
 
 
 def _chunk(delta: dict[str, Any], *, spaces: bool = False, **more: Any) -> bytes:
@@ -50,7 +50,7 @@ def _bodies(stream: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _as_read(stream: bytes) -> Any:
-    """The choice that OpenAI's client has at the end of a stream."""
+    """Return the choice that OpenAI's client has accumulated at the end of a stream."""
     state = ChatCompletionStreamState()
     for body in _bodies(stream):
         state.handle_chunk(ChatCompletionChunk.model_validate(body))
@@ -170,7 +170,7 @@ def _calls(draw: st.DrawFn) -> list[Call]:
 
 @st.composite
 def _pieces(draw: st.DrawFn, calls: list[Call]) -> list[dict[str, Any]]:
-    """The calls one after the other, cut and numbered in one of the ways that providers have."""
+    """Draw the pieces of calls, cut and numbered in one of the ways that providers have."""
     step, first = draw(st.sampled_from([(0, 0), (1, 0), (3, 2), (0, None)]))
     repeats_id, repeats_name = draw(st.booleans()), draw(st.booleans())
     is_object = draw(st.booleans())

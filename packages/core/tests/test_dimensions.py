@@ -1,4 +1,4 @@
-"""One table says what requests are told apart by."""
+"""One table defines the dimensions by which requests are told apart."""
 
 from __future__ import annotations
 

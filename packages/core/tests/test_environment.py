@@ -1,4 +1,4 @@
-"""What other processes get of the environment holds no secret of ours."""
+"""The environment that other processes get holds no secret of ours."""
 
 import os
 
@@ -26,7 +26,7 @@ OURS = {
 
 
 def _fill_environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Stand in for the process's environment until the test ends."""
+    """Replace the process's environment until the test ends, and return the new one."""
     variables = {**PLAIN, **OURS}
     monkeypatch.setattr(os, "environ", variables)
     return variables

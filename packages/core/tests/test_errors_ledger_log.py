@@ -1,4 +1,4 @@
-"""Errors carry what others must know; ledgers take entries; logs hold no secret."""
+"""Errors have a status and a code, ledgers record entries, and logs hold no secret."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What a call has cost: never under what is known, never over what was held, told or not."""
+"""A reported cost is booked unless it is impossible; an estimate is at least what was used."""
 
 from decimal import Decimal
 from typing import Any

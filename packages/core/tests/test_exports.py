@@ -1,4 +1,4 @@
-"""What `devflow_core` exports, and what importing it costs."""
+"""Checks what `devflow_core` exports, and that importing it does not load the pipeline."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a folder's file may set, and what is remembered of it."""
+"""Checks which settings of a folder's file are taken, and how the user's answer is remembered."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ from devflow_core.settings import (
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory."""
+    """Make an empty folder the working directory, and return it."""
     made = tmp_path / "folder"
     made.mkdir()
     monkeypatch.chdir(made)
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Of a user without settings."""
+    """Return the environment of a user without settings."""
     return {"HOME": str(tmp_path)}
 
 
@@ -73,6 +73,7 @@ def test_the_settings_that_are_taste_are_these() -> None:
         "nodes",
         "performance_priority",
         "preferred_models",
+        "quality_floor",
     }
 
 

@@ -1,4 +1,4 @@
-"""What a call cost, as far as anyone knows, however it ended."""
+"""The journal books what a call cost, as far as that is known, however the call ended."""
 
 from decimal import Decimal
 from typing import Any

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 KEY = "plainKeyWithoutAPrefix-Canary_42"
 DRAWN = "aB3dE5fG7hJ9kL1mN"
-"""What looks drawn by lot."""
+"""A text that looks random."""
 PREFIXED = f"sk-or-v1-{DRAWN}{DRAWN}"
 
 SECRETS = [

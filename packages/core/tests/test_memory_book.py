@@ -1,4 +1,4 @@
-"""A book in memory keeps its one limit, also where the worst case of a call is not known."""
+"""A book in memory keeps to its one limit, even if the worst case of a call is unknown."""
 
 from decimal import Decimal
 

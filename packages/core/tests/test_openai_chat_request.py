@@ -42,7 +42,7 @@ def _message(**message: Any) -> Message:
 
 
 def _sent(recordings: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The bodies of requests; a few cassettes hold theirs as cut text."""
+    """Return the recorded bodies of requests, without the few recorded as shortened text."""
     chats = [one["request"] for one in recordings if "chat/completions" in one["path"]]
     return [one for one in chats if isinstance(one, dict)]
 

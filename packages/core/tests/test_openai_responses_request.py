@@ -304,7 +304,7 @@ def test_thinking_that_we_have_sealed_is_not_sent_to_this_wire() -> None:
     assert thinking == replace(foreign, text="Hm")
     # what was sealed, but is not signed in this wire's way, cannot be said here
     encoded = RESPONSES.encode_request(request.with_messages(request.messages), "anthropic/x")
-    assert "thinking without a signature of this wire" in encoded.omitted
+    assert "thinking without a signature of this dialect" in encoded.omitted
 
 
 def test_plain_thinking_stays_in_its_own_body() -> None:
@@ -367,7 +367,7 @@ def test_what_the_wire_cannot_say_is_refused(part: Any) -> None:
 )
 def test_no_call_and_no_result_stands_in_a_result(part: Any) -> None:
     result = ToolResult(call_id="1", parts=(Text(text="x"), part))
-    with pytest.raises(InvalidRequest, match=f"a {type(part).__name__} cannot be sent by this"):
+    with pytest.raises(InvalidRequest, match=f"a {type(part).__name__} cannot be sent in this"):
         _encode(ChatRequest(messages=(Message(role="user", parts=(result,)),)))
 
 

@@ -1,4 +1,4 @@
-"""Every failure that OpenRouter describes or has been seen to send, and what we make of it."""
+"""Each failure that OpenRouter describes, or was seen to send, becomes the right error."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ TOLD: dict[str, tuple[int, Disposition]] = {
     "unprocessable": (422, FAIL), "content_policy_violation": (403, FAIL), "refusal": (403, FAIL),
     "server": (502, RETRY), "timeout": (504, RETRY), "unmapped": (502, RETRY),
 }  # fmt: skip
-"""By `error_type`; every other one is a request that is wrong: 400."""
+"""The status and disposition for each `error_type`; any other is 400 and FAIL."""
 
 
 @pytest.mark.parametrize(("error_type", "status"), KNOWN["error_types"].items())

@@ -1,4 +1,4 @@
-"""The flow of a request, and the one entry it leaves whatever happens."""
+"""A request goes through every stage, and leaves exactly one entry whatever happens."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ from devflow_core.testing import (
 
 
 class MeteredExecutor:
-    """Asks the first candidate, metered."""
+    """An `Executor` that asks only the first candidate, with metering."""
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = Metered(upstream)
@@ -49,7 +49,7 @@ class MeteredExecutor:
 
 
 class PipelineHarness:
-    """A pipeline over fakes, with what it leaves behind."""
+    """A pipeline over fakes, with its book, its views and the entry that it leaves."""
 
     def __init__(self, *scripts: object, book: MemoryBook | None = None) -> None:
         self.upstream = FakeUpstream(*scripts)  # type: ignore[arg-type]

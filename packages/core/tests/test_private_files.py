@@ -1,4 +1,4 @@
-"""No link is followed to a file of ours, and nobody else may exchange it."""
+"""No link to a file of ours is followed, and no other user may replace the file."""
 
 import os
 from pathlib import Path, PosixPath
@@ -16,7 +16,7 @@ from devflow_core.private_files import (
 
 
 class ContestedPath(PosixPath):
-    """A path at which another process makes a file right after each look."""
+    """A path at which another process seems to make a file right after each call of `exists`."""
 
     def exists(self) -> bool:
         was_there = super().exists()

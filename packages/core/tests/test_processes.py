@@ -1,4 +1,4 @@
-"""A process that is asked to end, and one that watches whoever has started it."""
+"""A process ends when a signal asks it to, or when the process that started it is gone."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ WATCHED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @pytest.fixture
 def kept_signals() -> Iterator[None]:
-    """What this process does with signals stays what it was."""
+    """Restore this process's signal handlers after the test."""
     before = {number: signal.getsignal(number) for number in WATCHED}
     yield
     for number, handler in before.items():

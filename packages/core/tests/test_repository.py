@@ -1,4 +1,4 @@
-"""Which repository, branch and commit a folder's work is labelled with, read from git's files."""
+"""A folder's repository, branch and commit are read from git's files, without running git."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _write(files: dict[Path, str]) -> None:
 def _repository(
     folder: Path, *, head: str = "ref: refs/heads/main\n", commit: str = COMMIT
 ) -> Path:
-    """A repository as `git init` and a first commit leave it."""
+    """Create a repository as `git init` and a first commit leave it."""
     git = folder / ".git"
     _write({git / "HEAD": head, git / "refs/heads/main": f"{commit}\n"})
     return folder
 
 
 def _worktree(main: Path, folder: Path, *, known: bool = True) -> Path:
-    """A linked worktree as `git worktree add` leaves it; an unknown one has no way back."""
+    """Create a linked worktree as `git worktree add` does; `main` lists it only if `known`."""
     own = main / ".git/worktrees/w"
     _write({
         folder / ".git": f"gitdir: {own}\n",

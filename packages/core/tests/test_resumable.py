@@ -1,4 +1,4 @@
-"""Replies in the form that their client may send to Anthropic later, at their edges."""
+"""Edge cases of replies in a form that the client can later send to Anthropic."""
 
 from __future__ import annotations
 

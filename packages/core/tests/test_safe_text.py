@@ -1,4 +1,4 @@
-"""What a stranger has named harms no terminal and no spreadsheet, and JSON stays the same JSON."""
+"""Names chosen by strangers harm neither terminals nor spreadsheets, and JSON keeps its meaning."""
 
 import json
 import re

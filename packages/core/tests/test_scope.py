@@ -1,4 +1,4 @@
-"""A request is answered by models within its scope, or by nobody."""
+"""Only models within its scope answer a request; if there are none, it is refused."""
 
 from typing import Any
 

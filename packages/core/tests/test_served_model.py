@@ -1,4 +1,4 @@
-"""Which of the models that may answer has done so, and what the ledger is told of them."""
+"""The model that answered is found among those that may, and recorded under a safe name."""
 
 from decimal import Decimal
 

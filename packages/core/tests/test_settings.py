@@ -1,4 +1,4 @@
-"""Defaults < file < environment < command line; a wrong value stops the start and is named."""
+"""Defaults < file < environment < command line; a wrong value is refused and named."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -14,7 +14,7 @@ def _read(*chunks: bytes) -> list[SseFrame]:
 
 
 def _reference(stream: bytes) -> list[tuple[str | None, bytes]]:
-    """The WHATWG's algorithm as it is written, on a whole stream, plus an unterminated event."""
+    """Return a whole stream's events by the WHATWG's algorithm, even an unterminated last one."""
     lines = re.split(rb"\r\n|\r|\n", stream.removeprefix(b"\xef\xbb\xbf"))
     events: list[tuple[str | None, bytes]] = []
     event: str | None = None

@@ -1,4 +1,4 @@
-"""The key given to `devflow init` comes back from where it was kept, and goes nowhere else."""
+"""The key given to `devflow init` is read back from its place, and only for its own address."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ KEY = "sk-or-v1-kept-by-devflow-init-of-this-test"
 
 
 class Ring(keyring.backend.KeyringBackend):
-    """A keyring of this test."""
+    """A keyring in memory, which can be locked."""
 
     priority = 1  # type: ignore[assignment] - as the library's own backends declare it
 

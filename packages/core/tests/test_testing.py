@@ -1,4 +1,4 @@
-"""The fakes behave as they say."""
+"""The fakes behave as their docstrings say."""
 
 from devflow_core.errors import Overloaded
 from devflow_core.ports import Call

@@ -1,4 +1,4 @@
-"""The one estimate of tokens: within its stated error, and never mixed up with the bound."""
+"""The estimate of tokens is within its stated error, and below its upper end and the bound."""
 
 import json
 from base64 import b64encode

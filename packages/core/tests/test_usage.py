@@ -1,4 +1,4 @@
-"""Tokens add up, prices are exact, unknown is never free."""
+"""Tokens add up, prices are exact, and an unknown cost never counts as 0."""
 
 from decimal import Decimal
 

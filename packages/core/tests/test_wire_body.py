@@ -129,7 +129,7 @@ _VALUES = st.recursive(
 
 
 def _count(value: object) -> int:
-    """Values, and one for each container that is empty: as if it held one."""
+    """Return the number of values; an empty container counts as if it held one."""
     if isinstance(value, dict):
         return 1 + (sum(map(_count, cast("dict[str, object]", value).values())) or 1)
     if isinstance(value, list):

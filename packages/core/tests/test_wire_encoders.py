@@ -43,7 +43,7 @@ Decode = Callable[..., list[Event]]
 Collect = Callable[[Sequence[Event]], ChatResponse]
 WIRES = sorted(DIALECTS)
 SDK_WIRES = ("openai_chat", "anthropic_messages", "openai_responses")
-"""Those whose replies are read by the vendors' own SDKs here."""
+"""The dialects whose replies these tests have the vendors' own SDKs read."""
 REQUEST = ChatRequest.from_text("How are you?", model="a/b")
 
 USAGE = Usage(
@@ -86,7 +86,7 @@ def _client(content: bytes, kind: str = "text/event-stream") -> httpx2.MockTrans
 
 
 def _read_by_sdk(name: WireName, stream: bytes) -> dict[str, Any]:
-    """What the vendor's own SDK makes of a stream."""
+    """Return the reply that the vendor's own SDK reads from a stream."""
     if name == "anthropic_messages":
         http = anthropic.DefaultHttpxClient(transport=_client(stream))
         with (
@@ -405,7 +405,7 @@ def _is_json(text: str) -> bool:
 def test_foreign_thinking_survives_a_client_of_another_dialect(
     decode_stream: Decode, fold: Collect
 ) -> None:
-    """What Gemini has encrypted goes through Claude Code and Codex and back to Gemini."""
+    """Reasoning that Gemini encrypted goes through Claude Code or Codex and back to Gemini."""
     detail = {"type": "reasoning.encrypted", "format": "google-gemini-v1", "id": "g"}
     events: list[Event] = [
         Started(model="google/gemini-x"),

@@ -1,4 +1,4 @@
-"""Whatever a caller or a provider sends: an answer or an error of ours, nothing else."""
+"""Whatever a caller or a provider sends is decoded, or raises an error of ours."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ _STRANGE: list[Any] = (
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths of all values inside a JSON value."""
+    """Return the paths of a JSON value and of all values inside it."""
     if isinstance(value, dict):
         inner = list(cast("dict[str, Any]", value).items())
     elif isinstance(value, list):
@@ -37,7 +37,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 def _replaced(value: dict[str, Any], changes: list[tuple[int, Any]]) -> dict[str, Any]:
-    """A copy with some of its values, chosen by number, replaced."""
+    """Return a copy with the values at some places, chosen by number, replaced."""
     changed = copy.deepcopy(value)
     for number, new in changes:
         places = _places(changed)[1:]

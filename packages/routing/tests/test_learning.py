@@ -6,12 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from devflow_core.routing import Task
-from devflow_core.testing import a_task
-from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing.classifier.features import BUCKETS, extract_features
 from devflow_routing.classifier.linear_model import LinearModel
-from devflow_routing.quality import Feedback, QualityTable
 from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray
 
@@ -80,28 +76,3 @@ def test_a_packed_model_comes_back_as_it_was(tmp_path: Path) -> None:
     sums = shipped.weights[features.words].sum(axis=0).astype(np.float32)
     scores = dict(zip(shipped.names, shipped.score(features, sums).tolist(), strict=True))
     assert max(scores, key=lambda name: scores[name] if name != "small_model" else -1) == "math"
-
-
-def test_harder_tasks_are_expected_to_go_worse() -> None:
-    quality = QualityTable(load_shipped_catalogue().models)
-    easy, hard = (quality.estimate(a_task(complexity=level)) for level in ("low", "high"))
-    assert (easy > hard).all()
-
-
-def test_feedback_of_unknown_models_and_kinds_is_ignored() -> None:
-    models = load_shipped_catalogue().models
-    heard = Feedback().with_score("gone/model", "coding", 0.0).with_score(models[0].id, "odd", 0.0)
-    task = Task(type="coding", complexity="low", confidence=1.0)
-    assert (QualityTable(models, heard).estimate(task) == QualityTable(models).estimate(task)).all()
-    assert QualityTable(models, heard).version != QualityTable(models).version
-
-
-def test_the_users_word_overrules_public_scores() -> None:
-    catalogue = load_shipped_catalogue().with_overrides(
-        {"openai/gpt-5": {"quality": {"coding": 0.2}}}
-    )
-    quality = QualityTable(catalogue.models)
-    index = [model.id for model in catalogue.models].index("openai/gpt-5")
-    task = Task(type="coding", complexity="medium", confidence=1.0)
-    assert quality.estimate(task)[index] == pytest.approx(0.2)
-    assert quality.source_of(index) == "the settings"

@@ -11,7 +11,7 @@ import pytest
 from devflow_core.errors import ConfigurationError, NotSent, ProtocolError
 from devflow_core.testing import EPOCH
 from devflow_openrouter.models.catalogue import decode_document, parse_catalogue
-from devflow_routing import Catalogue, CatalogueFile, LiveCatalogue
+from devflow_routing import Catalogue, FetchedFile, LiveCatalogue
 from devflow_routing.live_catalogue import POLL_INTERVAL_S, REFRESH_INTERVAL_S
 
 ROW: dict[str, Any] = {
@@ -56,7 +56,7 @@ def live_catalogue(
     return LiveCatalogue(
         lambda: shipped,
         decode_document,
-        file=CatalogueFile(path) if path else None,
+        file=FetchedFile(path) if path else None,
         overrides=overrides,
         unlisted=lambda: retired,
         clock=lambda: EPOCH,
@@ -160,7 +160,7 @@ async def test_an_older_or_damaged_file_does_not_replace_a_good_list(tmp_path: P
     live = live_catalogue(path)
     await live.refresh(open_source(document_of(DEARER)))
     older = document_of(TWO, at=EPOCH - timedelta(days=1))
-    CatalogueFile(path).save(older)
+    FetchedFile(path).save(older)
     assert not await live.reload()
     path.write_bytes(b'{"fetched_at": 3')
     assert not await live.reload()
@@ -176,7 +176,7 @@ async def test_damage_is_told_at_the_start_and_mended_by_a_refresh(
     with pytest.raises(ConfigurationError, match="devflow models refresh"):
         live_catalogue(path)
     shipped = parse_catalogue({"data": [ROW]}, fetched_at=EPOCH)
-    file = CatalogueFile(path, tolerates_damage=True)
+    file = FetchedFile(path, tolerates_damage=True)
     mended = LiveCatalogue(lambda: shipped, decode_document, file=file)
     await mended.refresh(open_source(document_of(TWO)))
     assert prompt_usd(live_catalogue(path), "a/two") == "0.000001"

@@ -74,6 +74,17 @@ def test_a_row_that_cannot_be_read_is_skipped_and_named() -> None:
         parse_catalogue({"data": []}, fetched_at=EPOCH)
 
 
+@pytest.mark.parametrize(
+    "overrides",
+    [["x"], {"a": 1}, 5, [{"min_prompt_tokens": "few"}], [{"min_prompt_tokens": 1e400}]],
+)
+def test_a_row_with_malformed_overrides_of_its_price_is_skipped(overrides: object) -> None:
+    bad = row("a/bad", pricing={"prompt": "1", "completion": "1", "overrides": overrides})
+    found = catalogue(row("a/good"), bad)
+    assert [model.id for model in found.models] == ["a/good"]
+    assert found.skipped == ("a/bad",)
+
+
 def test_overrides_correct_and_add_models() -> None:
     found = catalogue(row("a/one"), row("a/two")).with_overrides(
         {

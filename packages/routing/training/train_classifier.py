@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from devflow_routing.ability import TASK_TYPES
 from devflow_routing.classifier.features import BUCKETS
 from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.classifier.prompt_text import truncate
-from devflow_routing.quality import TASK_TYPES
 from devflow_routing.training.ridge import RidgeRegression, TextVectorizer, extract_all_features
 from numpy.typing import NDArray
 

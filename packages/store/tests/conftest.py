@@ -1,4 +1,4 @@
-"""Entries to write, and stores to write them to."""
+"""Provides entries to write, and databases to write them to."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest, file: Path) -> str | Path:
-    """Both databases, one after the other: the same must hold."""
+    """Return an empty database: the test runs once over SQLite and once over PostgreSQL."""
     if request.param == "sqlite":
         return file
     url: str = request.getfixturevalue("postgres_database")
@@ -70,7 +70,7 @@ def database(request: pytest.FixtureRequest, file: Path) -> str | Path:
 
 @pytest.fixture
 def request_of() -> Callable[..., tuple[AttemptStart, LedgerEntry]]:
-    """Builds the start and the entry of one request with one attempt."""
+    """Return a function that builds the start and the entry of one request with one attempt."""
 
     def build(
         number: int = 0,

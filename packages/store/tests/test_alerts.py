@@ -1,4 +1,4 @@
-"""Alerts reach their receivers, signed, and harm nobody when they do not."""
+"""Alerts reach their receivers, signed; one that does not reach them harms no request."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Received = list[tuple[str | None, bytes]]
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, Received, list[int]]]:
-    """A webhook's address, what it got, and the statuses it answers with."""
+    """Run a webhook; yield its address, what it receives, and the statuses that it answers with."""
     received: Received = []
     statuses: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Damage is seen and named, never written over; backups are whole; upgrades are whole or not."""
+"""Damage is named and never overwritten, backups are whole, upgrades happen fully or not at all."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_a_postgresql_ledger_is_backed_up_by_its_own_tools(
 
 
 def _old_file(file: Path) -> None:
-    """A file of the first schema."""
+    """Create a file of the first schema."""
     session = SqliteEngine(file).open_without_wal()
     for statement in load_statements(1, "sqlite"):
         session.execute(statement)
@@ -204,7 +204,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
 
 
 def test_a_log_that_others_have_continued_is_not_put_back_over_theirs(file: Path) -> None:
-    """Of two processes one puts a deleted log back and writes on; then it is deleted again."""
+    """One process puts a deleted log back, another writes to it, and it is deleted again."""
     engine, log = SqliteEngine(file), Path(f"{file}-wal")
     engine.prepare()
     first, second = engine.open_writer(), engine.open_writer()
@@ -234,7 +234,7 @@ def test_a_log_that_others_have_continued_is_not_put_back_over_theirs(file: Path
 def test_a_log_that_was_exchanged_before_the_first_write_is_not_taken_for_the_open_one(
     file: Path,
 ) -> None:
-    """A process opens the log; it is deleted, and another process puts it back, before it looks."""
+    """After a process has opened the log, it is deleted and put back before the first check."""
     SqliteEngine(file).prepare()
     first = SqliteEngine(file).open_writer()
     first.execute("CREATE TABLE notes (number)")

@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, the reservations agree with thirty plain lines."""
+"""In any order of events, the reservations agree with a reference of about thirty lines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pico = st.integers(min_value=0, max_value=25)
 
 @dataclass
 class Reference:
-    """The rule itself: what is spent and held by a subject never leads to a new admission."""
+    """The rule: a call is admitted only if spending, holds and its worst case fit every limit."""
 
     limits: dict[str, int] = field(default_factory=dict[str, int])
     spent: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])

@@ -1,4 +1,4 @@
-"""Budgets hold: reserved before, settled after, never overrun by what was admitted."""
+"""Budgets are reserved before a call and settled after it; admitted calls never overrun them."""
 
 from __future__ import annotations
 

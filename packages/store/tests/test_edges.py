@@ -1,4 +1,4 @@
-"""URLs of no database, labels of all kinds, and an emergency file that is full."""
+"""Edge cases: URLs of no database, labels of all kinds, and a full emergency file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is dead is told by signs of life as they are seen here, and by no clock that can be set."""
+"""A dead process is recognised by missing signs of life, not by a clock that can be set."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ class Process:
         leases._process = f"boot-{id(self)}/1/1/1"
 
     async def look(self, after_s: float) -> None:
-        """Time passes here, then a sign is given and the others are looked at."""
+        """Let time pass in this process, then give a sign of life and look at the others."""
         self.now_s += after_s
         await self.store._renew_lease()
 
     async def see_a_lease_pass(self) -> None:
-        """For so long that whoever gives no sign meanwhile is taken for dead."""
+        """Let a lease pass, so that any process without a sign of life meanwhile counts as dead."""
         for _ in range(5):
             await self.look(LEASE_S / 5)
 
@@ -61,7 +61,7 @@ def processes(database: Any, tmp_path: Path) -> tuple[Process, Process]:
 
 
 async def begin(store: Store, start: AttemptStart) -> None:
-    """A keyed request, on its way."""
+    """Claim a key for a request, and begin its attempt."""
     key, entry_id = start.entry_id, start.entry_id
     assert await store.idempotency.claim("ci", key, "f", entry_id) == NewClaim()
     await store.begin(start)
@@ -268,7 +268,7 @@ def test_the_successor_of_a_killed_process_settles_its_keys_at_once(file: Path) 
 
 
 def open_empty(database: Any) -> tuple[Session, str]:
-    """A database without a table, and its dialect."""
+    """Return a session on a database without tables, and its dialect."""
     if isinstance(database, Path):
         engine = SqliteEngine(database)
         engine.create_file()

@@ -1,4 +1,4 @@
-"""What is accepted is there, equal, once, and provably untouched."""
+"""An accepted entry can be read back unchanged and exactly once, and the chain proves it."""
 
 from __future__ import annotations
 

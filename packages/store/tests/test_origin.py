@@ -20,7 +20,7 @@ LOOPBACK = LedgerOrigin(name="loopback", key_ids=frozenset({SANDBOX_KEY_ID}))
 
 @pytest.fixture
 def book(request_of: Build) -> Callable[..., None]:
-    """Books a call in a ledger, in a process of its own as far as the store can tell."""
+    """Return a function that books a call through a new `Store`, as a separate process would."""
 
     async def main(
         database: str | Path, origin: LedgerOrigin | None, number: int, key_id: str | None

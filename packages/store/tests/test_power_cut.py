@@ -1,4 +1,4 @@
-"""A disk that loses what was not synced, that fails, and that is full."""
+"""No acknowledged entry is lost if a disk loses what was not synced, fails, or is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was deleted is gone, the money stays, and the export is data and nothing else."""
+"""Erased labels are gone, amounts stay, and an export cannot run anything."""
 
 from __future__ import annotations
 

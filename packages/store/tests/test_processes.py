@@ -1,4 +1,4 @@
-"""Several processes on one store; some of them are killed."""
+"""Several processes share one store, and what they were told holds even if some are killed."""
 
 from __future__ import annotations
 

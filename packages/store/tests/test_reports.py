@@ -1,4 +1,4 @@
-"""What the database adds up is what the entries add up to."""
+"""The sums that the database computes equal those of the entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Build = Callable[..., tuple[AttemptStart, LedgerEntry]]
 
 
 def _varied(request_of: Build, count: int) -> list[LedgerEntry]:
-    """Requests with retries, failures, cache hits and labels of all kinds."""
+    """Return entries with retries, failures, cache hits and labels of all kinds."""
     chance = random.Random(7)  # noqa: S311 - repeatable, not secret
     entries: list[LedgerEntry] = []
     for number in range(count):

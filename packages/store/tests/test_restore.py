@@ -1,4 +1,4 @@
-"""A restored ledger holds what the chain vouches for, in tables of our own, and nothing else."""
+"""A restored ledger holds exactly what the chain proves, in tables that we created."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ LIMIT = Budget(id="limit", scope="global", window="lifetime", limit_usd=Decimal(
 
 @pytest.fixture
 def backup(file: Path, request_of: Build) -> Path:
-    """A backup of a ledger with calls, a budget, a node, and two keys, one of them revoked."""
+    """Return a backup of a ledger with calls, a budget, a node, a valid and a revoked key."""
     target = file.with_name("backup.db")
 
     async def main() -> None:
@@ -188,7 +188,7 @@ def test_a_key_that_an_older_version_made_is_sealed_at_the_next_start(file: Path
 
 
 def rewrite_without_seal(file: Path, older: Path, key_id: str) -> None:
-    """The ledger with a chain in which the key's row is as an older version wrote it."""
+    """Write a copy whose chain holds only the key's row, as an older version wrote it."""
     import orjson
     from devflow_store.chain.records import RowKind
     from devflow_store.chain.transaction import Transaction

@@ -1,4 +1,4 @@
-"""What the HTTP gateway keeps: client keys, idempotency, nodes."""
+"""Client keys, idempotency keys and nodes, which the HTTP gateway keeps, survive and are shared."""
 
 from __future__ import annotations
 

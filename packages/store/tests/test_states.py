@@ -1,4 +1,4 @@
-"""What a ledger says of itself to a program, and what waits while it cannot be written."""
+"""A ledger reports its state, and entries wait while it cannot be written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_a_lock_is_told_and_waited_for_then_refused_then_over(
 async def _close_while_the_file_is_gone(
     store: Store, file: Path, request_of: Build
 ) -> tuple[LedgerEntry, Path]:
-    """Close a request whose ledger was moved away; return its entry, and where the file is."""
+    """Close a request after its ledger was moved away; return the entry and the file's new path."""
     start, entry = request_of(1)
     await store.begin(start)
     away = file.with_name("away")

@@ -1,4 +1,4 @@
-"""A program that the process tests run: several of it share one store, and some are killed.
+"""Runs the work of the process tests: several processes share one store, and some are killed.
 
 `workload.py kills|spend|claim_keys|open_new DATABASE COUNT FOLDER`; COUNT is of kills, threads or
 processes.

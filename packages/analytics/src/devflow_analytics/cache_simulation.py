@@ -1,4 +1,4 @@
-"""Simulates what a provider's prompt cache would have saved on recorded turns."""
+"""Simulates how a provider's prompt cache would have served recorded turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal
 from devflow_core.usage import Price, Usage
 
 SHORT_TTL_S, LONG_TTL_S = 300, 3600
-"""The two lifetimes that Anthropic offers; others keep prefixes about as long as the short one."""
+"""Anthropic's two cache lifetimes in seconds; most other caches last about as long as the first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class CacheRules:
 
     kind: Literal["explicit", "implicit", "none"]
     """`explicit`: caches where the client marks it, and charges for writing. `implicit`: always
-    caches, and charges writing as ordinary input.
+    caches, and charges writing as ordinary input. `none`: caches nothing.
     """
     min_tokens: int = 0
     """The length of the shortest prefix that is cached, in tokens."""
@@ -58,8 +58,8 @@ def rules_of(model: str, price: Price) -> CacheRules:
     """Return the caching rules of a model, derived from its author and prices.
 
     Minimum lengths and times to live are those of Anthropic's, OpenAI's, Google's and DeepSeek's
-    guides to prompt caching, as of 2026. Other authors with a price for cached input are assumed
-    to cache as OpenAI does.
+    guides to prompt caching, as of 2026. Other authors are assumed to cache as OpenAI does. Nothing
+    is cached by a model whose cached input is not cheaper than its other input.
     """
     # a cache that is not cheaper is not a cache for our purpose
     if price.cache_read is None or price.cache_read >= price.prompt:

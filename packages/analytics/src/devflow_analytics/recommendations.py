@@ -95,7 +95,10 @@ def _find_cheaper_models(
 def _find_cheapest_equal(
     model: str, proven: Mapping[str, Summary], price_of: PriceOf
 ) -> tuple[Decimal, str] | None:
-    """Return the lowest cost of these tokens at a model of equal success, and that model."""
+    """Return the lowest cost of these tokens at another model of equal success, and that model.
+
+    None if there is no such model.
+    """
     dear = proven[model]
     costs: list[tuple[Decimal, str]] = []
     for other, summary in proven.items():
@@ -180,7 +183,10 @@ def _find_broken_caches(
 
 
 def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decimal:
-    """Return what a session's input cost beyond the cost with a working prompt cache.
+    """Return what a session's input cost beyond the cost with a working prompt cache, in USD.
+
+    It is 0 if the cache works, if the session is too small to tell, or without a lower price for
+    cached input.
 
     If a prompt grows evenly from nothing over n turns, all but 2/n of the input is a prefix that
     was seen before. A prompt that is long from the start would repeat even more.
@@ -211,7 +217,7 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
 
 
 def _find_wasted_attempts(evidence: Groups) -> Iterator[Recommendation]:
-    """Find billed attempts without an answer, at models where they are frequent."""
+    """Find billed attempts without an answer, at models where they cost at least `MIN_SHARE`."""
     wasted_pico: dict[str, dict[str, int]] = {}
     cost_pico: dict[str, int] = {}
     for (model, _, session, error), summary in evidence.items():

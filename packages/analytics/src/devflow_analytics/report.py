@@ -56,7 +56,7 @@ class Report:
     made_at: datetime
     """When the report was made, in UTC."""
     baseline: Baseline | None
-    """The model that savings are compared with; None if its price is unknown."""
+    """The model that savings are compared with; None if there is none, or its price is unknown."""
     baseline_model: str | None = None
     """The name of the model that savings were to be compared with; None if there was none."""
     recommendations: tuple[Recommendation, ...]
@@ -164,5 +164,5 @@ def _savings_as_json(saved: Savings | None) -> dict[str, Any] | None:
 
 
 def _round_s(seconds: float | None) -> float | None:
-    """Round to four decimals, the precision of a histogram."""
+    """Round to four decimals: a histogram is not more precise."""
     return None if seconds is None else round(seconds, 4)

@@ -36,7 +36,7 @@ class Alternative:
     cost_usd: Decimal | None
     """The cost of the work with this model; None if its price is unknown."""
     usage: Usage
-    """The tokens of all turns, with the model's own prompt cache; none if the price is unknown."""
+    """The tokens of all turns, with the model's own prompt cache; all 0 if the price is unknown."""
     notes: tuple[str, ...]
     """Notes on how the model caches, and on what speaks against it."""
 
@@ -50,7 +50,7 @@ class _Record:
     id_of: Callable[[str], str]
 
     def is_at(self, turn: Turn, model: str) -> bool:
-        """Whether a turn was recorded at a model."""
+        """Return whether a turn was recorded at the model of this id."""
         return self.id_of(turn.model) == model
 
 
@@ -115,9 +115,9 @@ def whatif(
 
     Args:
         turns: the recorded calls, in any order.
-        models: to compare, by their names in the catalogue.
+        models: those to compare; several names of one model count once.
         price_of: returns the present price of a model.
-        window_of: returns the largest prompt of a model, in tokens; None if unknown.
+        window_of: returns the context window of a model, in tokens; None if unknown.
         recorded: what the record cost, if the caller knows it better than the turns do.
         id_of: returns the one id of a model that goes by several names.
     """

@@ -28,9 +28,9 @@ APPLICATIONS = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "/Applications/Microsoft Edge.app/Contents/MacOS/Microsoft Edge",
 )
-"""The same where macOS keeps them."""
+"""The paths at which macOS keeps such programs."""
 PRINT_TIMEOUT_S = 60.0
-"""How long a browser may take; it takes about a second, but much longer at its first start."""
+"""Seconds that a browser may take: usually one, but far more at its first start."""
 _OPTIONS = (
     "--headless",
     "--disable-gpu",
@@ -88,7 +88,11 @@ def _find_browsers() -> Iterator[str]:
 
 
 def _run(*command: str) -> str:
-    """Run a browser to its end, and return what it said; end all its processes at the deadline."""
+    """Run a browser, and return what it wrote to stderr; all its processes are ended.
+
+    Raises:
+        DevFlowError: it took longer than `PRINT_TIMEOUT_S`.
+    """
     from devflow_core.environment import copy_child_environment
     from devflow_core.errors import DevFlowError
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from devflow_store import Store
 
 MAX_OFFERED = 100
-"""More would not fit on a screen."""
+"""The most values that are offered: more would not fit on a screen."""
 LOOKBACK_DAYS = 30
-"""How old an entry of the ledger may be that is offered."""
+"""The greatest age in days of a ledger entry that is offered."""
 
 MAX_WORDS_CHARS = 60
 # Shells evaluate what is offered: a title or the name of a folder, which may come from anyone, must
@@ -56,7 +56,7 @@ def _completer(find: Callable[[Settings], Iterable[Offer]]) -> Completer:
 
 
 def _load_settings(ctx: typer.Context) -> Settings:
-    """Load the settings as the command would, but for the working directory's file."""
+    """Load the settings as the command would, except for the working directory's file."""
     from devflow_core.settings import Settings
 
     given = {name: ctx.params.get(name) for name in ("config", "data_dir")}

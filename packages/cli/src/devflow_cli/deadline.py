@@ -1,4 +1,4 @@
-"""Runs work under a deadline and without errors, for the commands that Claude Code runs itself."""
+"""Runs work under a deadline, and writes to a reader that may be gone, both without errors."""
 
 from __future__ import annotations
 

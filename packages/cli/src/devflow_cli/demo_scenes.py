@@ -16,7 +16,7 @@ ASKED = "anthropic/claude-opus-4.5"
 FALLBACKS = ("anthropic/claude-sonnet-4.5", "deepseek/deepseek-v3.2")
 """The models that may answer instead, in this order; only the last one fits into the budget."""
 LIMIT_USD = "0.01"
-"""The budget of the scene's request."""
+"""The limit of the scene's budget, per request."""
 MAX_OUTPUT_TOKENS = 1_500
 """The longest reply, which bounds what a call may cost."""
 QUESTION = "Explain in three sentences why a retry needs an idempotency key."

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 REFRESH_S = 2.0
 """Seconds between two looks."""
 RATE_WINDOW = timedelta(minutes=5)
-"""Rates are means over so long."""
+"""The time that rates are means over."""
 ERROR_WINDOW = timedelta(hours=1)
-"""Errors are shown for so long."""
+"""The greatest age of an error that is shown."""
 NEAR_LIMIT = Decimal("0.5")
 """Budgets are shown from this share of their limit on."""
 MAX_ERRORS = 5
@@ -42,8 +42,8 @@ class _Screen(io.StringIO):
 def refresh(run: Run, show: Callable[[], None], every_s: float = REFRESH_S) -> None:
     """Show something again and again, in the same place on a terminal, until Ctrl-C.
 
-    A terminal shows as many lines as it has. In a pipe, what is shown each time stands below the
-    last, with an empty line between.
+    On a terminal, lines beyond its height are cut off. In a pipe, what is shown each time stands
+    below the last, with an empty line between.
     """
     try:
         if run.console.is_terminal:
@@ -73,7 +73,7 @@ def _draw(show: Callable[[], None]) -> None:
 def take_snapshot(settings: Settings) -> dict[str, Any]:
     """Return what runs, what it costs, which budgets are near their limits, and what failed.
 
-    Without a ledger, everything is empty.
+    Without a ledger, everything is empty except what is known of the server.
 
     Raises:
         StoreError: the ledger cannot be read.
@@ -177,7 +177,7 @@ def _latest_errors(store: Store, now: datetime) -> list[dict[str, Any]]:
 
 
 def _ask_server(settings: Settings) -> dict[str, Any] | None:
-    """Return what a server at the settings' address says of itself; None if there is none."""
+    """Return the URL and the readiness of a server at the settings' address; None without one."""
     import urllib.error
     import urllib.request
 

@@ -1,4 +1,4 @@
-"""Resolves the arguments of commands: a session, its new model, recorded work."""
+"""Finds what commands work on: a session, recorded work, the ledger."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def build_whatif_document(
     period: tuple[datetime | None, datetime | None],
     models: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the prices of a session, or of the ledger since a time, on other models.
+    """Return what a session, or the ledger's rows of a period, would cost on other models.
 
     The JSON values are those of `WhatIf.as_json`.
 
@@ -91,9 +91,9 @@ def build_whatif_document(
         settings: hold the places of the ledger and the catalogue, and the baseline model.
         session: the session; None takes the ledger.
         period: start (inclusive) and end (exclusive) of the ledger's rows; None is open.
-        models: those to compare; if empty, the recorded ones, the baseline and a few well-known
-            ones.
-            An unknown Claude is replaced by the model that a request for it is sent to.
+        models: those to compare; if empty, the recorded ones, the baseline and
+            `COMPARISON_MODELS`. An unknown Claude is replaced by the model that a request for it is
+            sent to.
 
     Raises:
         StoreError: the ledger cannot be read.
@@ -144,7 +144,7 @@ def _read_turns(session: ClaudeCodeSession) -> list[Turn]:
 def _read_booked_turns(
     settings: Settings, period: tuple[datetime | None, datetime | None]
 ) -> list[Turn]:
-    """Return the answered requests of the ledger that arrived in a period; none without one."""
+    """Return the ledger's answered requests that arrived in a period; empty without a ledger."""
     from devflow_analytics import turns_of
     from devflow_gateway import wiring
 

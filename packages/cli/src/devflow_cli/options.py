@@ -49,21 +49,40 @@ def apply_options(
     cost_priority: float | None,
     performance_priority: float | None,
     max_cost: str | None,
+    quality_floor: float | None = None,
 ) -> ChatRequest:
-    """Return the request with the command line's options for cost and speed.
+    """Return the request with the command line's options for cost, speed and quality.
 
     Args:
         request: the request without them.
-        cost_priority: see `SelectionCriteria`; None leaves it to the settings.
-        performance_priority: see `SelectionCriteria`; None leaves it to the settings.
+        cost_priority: see `SelectionCriteria`.
+        performance_priority: see `SelectionCriteria`. If both are None, the settings' apply; if
+            one is, the default of `SelectionCriteria`.
         max_cost: an amount in USD; None sets no limit.
+        quality_floor: see `SelectionCriteria`; None leaves it to the settings.
 
     Raises:
         typer.BadParameter: `max_cost` is not an amount.
     """
     if max_cost is not None:
         request = replace(request, max_cost_usd=read_amount(max_cost, "--max-cost"))
-    return replace(request, criteria=parse_criteria(cost_priority, performance_priority))
+    criteria = parse_criteria(cost_priority, performance_priority, quality_floor)
+    return (
+        request if criteria is None else replace(request, criteria=criteria.over(request.criteria))
+    )
+
+
+FloorOption = Annotated[
+    float | None,
+    typer.Option(
+        "--floor",
+        min=0,
+        max=1,
+        help="The least quality that `auto` settles for, as a share of the session's model's, or"
+        " of the best one's where no session is given.",
+    ),
+]
+"""The `--floor` of all commands in which a model is chosen."""
 
 
 def read_project(project: str | None) -> tuple[Path | None, Attribution]:
@@ -93,7 +112,7 @@ def parse_dimensions(by: str) -> tuple[GroupBy, ...]:
     """Return the dimensions of a report, given as `model` or `project,model`.
 
     Raises:
-        typer.BadParameter: one is unknown, or there are too many.
+        typer.BadParameter: one is unknown, or they are not one or two different ones.
     """
     from devflow_core.dimensions import read_dimensions
     from devflow_core.errors import InvalidRequest
@@ -105,16 +124,21 @@ def parse_dimensions(by: str) -> tuple[GroupBy, ...]:
 
 
 def parse_criteria(
-    cost_priority: float | None, performance_priority: float | None
+    cost_priority: float | None,
+    performance_priority: float | None,
+    quality_floor: float | None = None,
 ) -> SelectionCriteria | None:
-    """Return the criteria from the command line; None, which is the settings', if none is given."""
+    """Return the criteria of the command line; None, for the settings', if both are None.
+
+    One that is None gets the default of `SelectionCriteria`.
+    """
     from devflow_core.routing import SelectionCriteria
 
-    if cost_priority is None and performance_priority is None:
+    given = (cost_priority, performance_priority, quality_floor)
+    if all(one is None for one in given):
         return None
-    criteria = SelectionCriteria()
-    if cost_priority is not None:
-        criteria = replace(criteria, cost_priority=cost_priority)
-    if performance_priority is not None:
-        criteria = replace(criteria, performance_priority=performance_priority)
-    return criteria
+    return SelectionCriteria(
+        cost_priority=cost_priority,
+        performance_priority=performance_priority,
+        quality_floor=quality_floor,
+    )

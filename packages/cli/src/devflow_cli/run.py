@@ -109,7 +109,7 @@ class Run:
         return settings
 
     def _judge_folder(self, question: FolderQuestion) -> bool:
-        """Ask once on a terminal; elsewhere answer no, with a remark."""
+        """Ask on a terminal, if the question is new; otherwise answer no, with a remark."""
         # without a terminal there is no one to ask, and `--json` promises a single document
         is_terminal = sys.stdin.isatty() and sys.stderr.isatty() and not self.as_json
         if question.answer is None and is_terminal:
@@ -151,7 +151,7 @@ class Run:
 
         Args:
             document: all that `--json=full` shows.
-            lean: shortens it for `--json`; None: it is short.
+            lean: shortens it for `--json`; None: the same is shown for both.
         """
         import orjson
         from devflow_core.safe_text import escape_json
@@ -341,7 +341,7 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _json_default(value: object) -> object:
-    """Encode what orjson cannot: money as decimal text, paths as text."""
+    """Encode what orjson cannot: money as decimal text, paths as text, sets as lists."""
     from decimal import Decimal
 
     from devflow_core.usage import usd_text

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from devflow_cli.run import Run
 
 MAX_LATENESS = timedelta(days=1)
-"""A reply may be this much later than the request that it answers."""
+"""The longest time that may lie between a request and the reply to it."""
 
 
 def read_recent(

@@ -1,7 +1,8 @@
 """Parses the times of `--since` and `--until`: days, times, months, spans and a few phrases.
 
-Both mean the beginning of what they name, in the time zone of the settings. Together they are a
-half-open interval: `--since "last month" --until "this month"` is last month, to the microsecond.
+Both mean the beginning of what they name, in the time zone of the settings unless the command has
+an option for one. Together they are a half-open interval: `--since "last month" --until "this
+month"` is last month, to the microsecond.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class MachineZone(tzinfo):
         return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
 
     def dst(self, dt: datetime | None, /) -> timedelta | None:
-        """Return None: the distance from UTC has it already."""
+        """Return None: the distance from UTC includes it already."""
         return None
 
     def tzname(self, dt: datetime | None, /) -> str | None:
@@ -57,7 +58,7 @@ class MachineZone(tzinfo):
 
 
 MACHINE_ZONE = MachineZone()
-"""The zone in which the days of costs begin."""
+"""The zone in which days of `devflow costs` begin, unless `--timezone` names another."""
 
 
 def parse_period(
@@ -77,7 +78,7 @@ def parse_period(
 
     Raises:
         typer.BadParameter: a text is not a time, or the end is not after the beginning.
-        ConfigurationError: there is no such time zone as the settings have.
+        ConfigurationError: no zone was given, and the settings' is unknown.
     """
     now = datetime.now(zone or _zone(settings))
     start, end = _parse(since, now, "--since"), _parse(until, now, "--until")

@@ -1,4 +1,4 @@
-"""Holds the values, errors and ports that all packages share; names are imported on first use."""
+"""Offers the values, errors, ports and pipeline that all packages share, imported on first use."""
 
 from __future__ import annotations
 

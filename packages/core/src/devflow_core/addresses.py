@@ -1,4 +1,4 @@
-"""Checks addresses of other machines, and hides the credentials in one before it is shown."""
+"""Checks URLs, names the upstream at one, and finds or hides the credentials in one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from ipaddress import ip_address
 from urllib.parse import SplitResult, unquote, urlsplit
 
 _PLAIN = re.compile(r"[^\x00-\x20\x7f\\]+")
-"""A text without what parsers read differently: line ends (`urlsplit` drops them), backslashes."""
+"""A text without spaces, control characters and backslashes, which parsers read differently.
+
+`urlsplit`, for one, drops line ends.
+"""
 _PASSWORD = re.compile(r"//[^/@:]*:(.+)@")
 _LEDGER_SCHEMES = ("sqlite:///", "postgresql://", "postgres://")
 LOOPBACK_UPSTREAM = "loopback"
@@ -16,7 +19,7 @@ LOOPBACK_UPSTREAM = "loopback"
 
 
 def is_loopback(host: str | None) -> bool:
-    """Return whether a host is this machine itself, by its name or address."""
+    """Return whether a host is `localhost` or a loopback address; False for None."""
     if host == "localhost":
         return True
     try:
@@ -72,8 +75,8 @@ def check_confidential_address(url: str) -> str:
 def name_upstream(base_url: str, usual_url: str) -> str:
     """Return a name for the upstream at an address, which says whose calls are billed together.
 
-    It is `LOOPBACK_UPSTREAM` for any address of this machine, the host for the usual upstream and
-    its regional hosts, and host, port and path for any other.
+    It is `LOOPBACK_UPSTREAM` for any address of this machine, the usual host for that host and its
+    subdomains (one per region), and otherwise the host, the port unless it is 443, and the path.
 
     Args:
         base_url: a valid address.
@@ -90,14 +93,14 @@ def name_upstream(base_url: str, usual_url: str) -> str:
 
 
 def check_ledger_url(url: str) -> str:
-    """Return the URL of a ledger's database unchanged; raise `ValueError` for any other text."""
+    """Return the URL unchanged if it has a scheme of a ledger; raise `ValueError` if not."""
     if not url.startswith(_LEDGER_SCHEMES):
         raise ValueError(f"it has to begin with {' or '.join(_LEDGER_SCHEMES)}")
     return url
 
 
 def hide_user_info(url: str) -> str:
-    """Return an address, even a malformed one, without the user name and password before `@`."""
+    """Return an address, even a malformed one, with `…` for what stands before its last `@`."""
     before, at, after = url.rpartition("@")
     if not at:
         return url
@@ -106,7 +109,10 @@ def hide_user_info(url: str) -> str:
 
 
 def passwords_in(url: str) -> Iterator[str]:
-    """Yield the password of an address, as written and percent-decoded; nothing if it has none."""
+    """Yield the password of an address as written and, if different, percent-decoded.
+
+    Nothing is yielded if it has none.
+    """
     found = _PASSWORD.search(url)
     if found is not None:
         yield from {found[1], unquote(found[1])}

@@ -16,7 +16,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria
 
 MAX_TAGS = 16
-"""The most tags of one request."""
+"""The most tags that one call may give."""
 MAX_TAG_CHARACTERS = 128
 """The greatest length of a tag's name, and of its value."""
 _TAG_NAME = re.compile(r"[\w.:/@+~-]+")
@@ -37,18 +37,18 @@ def apply_arguments(
 
     Args:
         request: what is asked.
-        criteria: weights in place of the request's own.
+        criteria: weights in place of the request's own; those that are None leave it as it is.
         max_cost_usd: the most that the request may cost in the worst case, in USD.
         project: the project to book on: an existing folder, whose git repository is meant, or a
             name.
         tags: short labels to book with it, added to the request's own: at most 16, each name of
-            letters, digits and `.:/@+~-`, names and values of at most 128 characters.
+            letters, digits and `_.:/@+~-`, names and values of at most 128 characters.
 
     Raises:
         InvalidRequest: the amount is not one, the folder does not exist, or a tag is not allowed.
     """
     if criteria is not None:
-        request = replace(request, criteria=criteria)
+        request = replace(request, criteria=criteria.over(request.criteria))
     if max_cost_usd is not None:
         request = replace(request, max_cost_usd=read_usd(max_cost_usd, "max_cost_usd"))
     if project is not None or tags:
@@ -69,7 +69,7 @@ def read_usd(amount: UsdAmount, name: str) -> Decimal:
         name: what the message calls it.
 
     Raises:
-        InvalidRequest: it is not a number, or is below 0.
+        InvalidRequest: it is not a finite number, or is below 0.
     """
     try:
         value = amount if isinstance(amount, Decimal) else Decimal(str(amount))
@@ -104,7 +104,7 @@ def _check_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
             )
         if not _TAG_NAME.fullmatch(name) or not value.isprintable():
             raise InvalidRequest(
-                "tags: a name has letters, digits and .:/@+~- only, a value nothing invisible."
+                "tags: a name has letters, digits and _.:/@+~- only, a value nothing invisible."
             )
         if mask(name) != name or mask(value) != value:
             raise InvalidRequest("tags: one of them looks like a key; the ledger keeps none.")

@@ -33,7 +33,7 @@ def copy_child_environment() -> Mapping[str, str]:
 
 
 def shield_children() -> None:
-    """Set `PYTHONSAFEPATH`: Python processes started later import nothing from their folder."""
+    """Keep Python processes that are started later from importing from the working directory."""
     os.environ[_SAFE_PATH] = "1"
 
 

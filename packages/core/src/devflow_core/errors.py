@@ -174,15 +174,15 @@ class UpstreamError(DevFlowError):
     """The provider failed, or our connection to it.
 
     `status` is the HTTP status or the code inside the body, `error_type` the provider's name for
-    the kind, `generation_id` the id under which the cost can be looked up later, `detail` the
-    provider's own words (one line, at most 200 characters, keys masked); each is None if unknown.
+    the kind, `provider` who ran the model, `generation_id` the id that its cost is looked up by,
+    `detail` the provider's own words (a masked line of at most 200 characters); None is unknown.
     """
 
     code = "upstream_error"
     status_hint = 502
     disposition = Disposition.RETRY
     is_unbilled: bool = False
-    """Whether the answer is an error or a redirect: before any event, then no reply was made."""
+    """Whether the provider reported it, or redirected: unless a reply had begun, none was made."""
 
     def __init__(  # noqa: PLR0913 - what is known of a failure is one flat record
         self,

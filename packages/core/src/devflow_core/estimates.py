@@ -53,6 +53,8 @@ _POSSIBLY_BILLED_ERRORS = (
 def may_be_billed(error: BaseException | None) -> bool:
     """Return whether a call that ended with this error before any event may have cost something.
 
+    It may if there was no error (the reader left), or one that is not DevFlow's.
+
     A provider that answers with its own error has made no reply and charges nothing, even if it
     reports that something behind it took too long. A bare 504 or 524 comes from a proxy in front of
     it, which does not know whether a reply was made.
@@ -172,7 +174,7 @@ class Ending:
     model: str
     """The model that answered."""
     price: Price | None
-    """The price of the model that answered."""
+    """The price of the model that answered; None if it is unknown."""
     reserved_usd: Decimal | None
     """The worst case that was reserved; None if it was unknown."""
     seen: SeenReply
@@ -198,7 +200,10 @@ class AssessedCost:
 
 
 def assess_cost(ending: Ending) -> AssessedCost:
-    """Return what is booked for an ended call: the reported cost, or an upper estimate."""
+    """Return what is booked for an ended call: the reported cost, an upper estimate, or 0.
+
+    It is 0, and void, if no event came and the error says that nothing can be billed.
+    """
     seen, candidate = ending.seen, ending.candidate
     cost, usage = seen.reported.cost, seen.usage(candidate.input_tokens, family_of(ending.model))
     doubt = _find_doubt(ending, cost)
@@ -239,7 +244,7 @@ def find_confirmed_doubt(usd: Decimal, reserved_usd: Decimal | None) -> CostDoub
 
 
 def _find_doubt(ending: Ending, cost: ReportedCost | None) -> CostDoubt | None:
-    """Return why a reported cost cannot be right; None if there is no doubt.
+    """Return why a reported cost is doubted; None if it is not.
 
     A call over a provider key of the user's own may cost nothing here. Neither does a reply from
     the provider's cache (its counts are 0), nor one that is empty or ended in an error: those are
@@ -331,6 +336,7 @@ def _reached_a_provider(error: BaseException | None) -> bool:
     """Return whether a provider failed, so that steps before it (a search) may be billed."""
     return (
         isinstance(error, UpstreamError)
-        and not isinstance(error, NotSent | ProtocolError)  # a redirect: not handled
+        # a `ProtocolError` before any event is a redirect, which no provider has handled
+        and not isinstance(error, NotSent | ProtocolError)
         and error.disposition is Disposition.RETRY
     )

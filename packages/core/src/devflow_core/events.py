@@ -14,7 +14,7 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One event's bytes as received, for a client that speaks the same dialect."""
+    """One event's bytes, as received or repaired, for a client that speaks the same dialect."""
 
     wire: WireName
     data: bytes

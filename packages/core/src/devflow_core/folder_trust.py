@@ -86,7 +86,12 @@ class FolderSettings:
 
 
 def describe_settings(values: _Table, secrets: Collection[str]) -> list[str]:
-    """Return one line `name = value` for each setting, ASCII only and with secrets masked."""
+    """Return one line `name = value` for each setting, in ASCII.
+
+    Args:
+        values: the settings by name.
+        secrets: the names of those whose value is masked.
+    """
     return [
         f"{_show(name)[1:-1]} = {_MASK if name in secrets else _show(value)}"
         for name, value in values.items()
@@ -206,6 +211,7 @@ class FolderQuestion:
     """Names of the settings that are taken only if the answer is yes."""
     folders: TrustedFolders
     secrets: frozenset[str] = frozenset()
+    """Names of the settings whose values are never shown."""
 
     @property
     def answer(self) -> bool | None:
@@ -220,12 +226,12 @@ class FolderQuestion:
         """Remember the answer for as long as the file does not change.
 
         Raises:
-            ConfigurationError: the record cannot be read or written.
+            ConfigurationError: the record cannot be read or written, or has no place.
         """
         self.folders.remember(self.file, is_trusted=is_trusted)
 
     def describe(self) -> list[str]:
-        """Return every setting of the file with its value, one line each."""
+        """Return every setting of the file, one line each, with its value unless it is secret."""
         return describe_settings(self.file.values, self.secrets)
 
     @property

@@ -1,4 +1,4 @@
-"""Makes identifiers (a prefix, the time in milliseconds, 80 random bits: they sort by time)."""
+"""Makes ids that sort by time (a prefix, milliseconds, 80 random bits) and fingerprints of keys."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Journal:
         self.omitted: tuple[str, ...] = ()
         """The parts that the latest call could not carry over; set before it is sent."""
         self.served: str | None = None
-        """The model that answers the latest call; None before its first event."""
+        """The model named by the latest call whose `Started` has come; None before any has."""
         self.find_served: FindModel = lambda _name: None
         """Looks up models that the request did not name; the pipeline sets it."""
         self._request = request

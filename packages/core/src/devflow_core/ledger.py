@@ -20,7 +20,7 @@ good, from what was seen of the reply, since the provider cannot report more. `v
 can be billed (never sent, or refused before a token).
 """
 CostDoubt = Literal["zero", "below_upstream", "above_reserve", "no_amount"]
-"""Why a cost that the provider reported cannot be right.
+"""Why a cost is doubted; only `above_reserve` may also concern an estimate of ours.
 
 `zero`: nothing for tokens that have a price. `below_upstream`: less than the part that went to the
 model's own provider. `above_reserve`: more than was reserved for all that may be billed.
@@ -83,14 +83,14 @@ class Attempt:
     cost_usd: Decimal
     """The cost in USD; 0 if the status is `void`."""
     cost_text: str | None = None
-    """The provider's own decimal text if the cost is settled."""
+    """The provider's own decimal text of a settled cost; None if the cost has other parts, too."""
     cost_source: str | None = None
     """The origin of the cost if it is not from the reply.
 
-    One of `generation`, `total of 2026-11-30`, `observed` and `reserved`.
+    One of `generation`, `total of` a date, `observed` and `reserved`.
     """
     cost_doubt: CostDoubt | None = None
-    """Why the reported cost cannot be right; None if there is no doubt."""
+    """Why the cost is doubted; None if it is not."""
     observed_usd: Decimal | None = None
     """For an estimate, the upper bound of what is known to have been used.
 
@@ -104,7 +104,7 @@ class Attempt:
     finish_reason: str | None = None
     error_code: str | None = None
     status: int | None = None
-    """The HTTP status of a refusal."""
+    """The status with which the upstream failed (HTTP's, or the code in the body); None if none."""
     ttft_s: float | None = None
     """Seconds from sending to the first event."""
     total_s: float = 0.0

@@ -1,4 +1,4 @@
-"""Reads images, documents, sound and video for a request: what kind they are, and how large."""
+"""Reads images, documents, sound and video for a request; finds their kind, limits their size."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from devflow_core.errors import InvalidRequest
 
 MediaKind = Literal["image", "file", "audio", "video"]
 MAX_MEDIA_BYTES = 20 * 1024 * 1024
-"""A larger file is not put into a request: in base64 it is a third longer, and providers refuse
-bodies of 32 MB and more (Anthropic's limit in November 2026)."""
+"""The size of the largest file that is put into a request.
+
+In base64 it is a third longer, and providers refuse bodies of 32 MB and more (Anthropic's limit in
+November 2026).
+"""
 _START_BYTES = 64
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
@@ -29,10 +32,10 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"OggS", "audio/ogg"),
     (b"\x1aE\xdf\xa3", "video/webm"),
 )
-"""What a file of a type begins with (the types' specifications)."""
+"""The bytes that a file of each type begins with (from the types' specifications)."""
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav", b"AVI ": "video/x-msvideo"}
 _BRANDS = {b"M4A ": "audio/m4a", b"qt  ": "video/quicktime", b"heic": "image/heic"}
-"""Of files in ISO's base format, which are otherwise MP4 videos; `avif` is an image, too."""
+"""Types of files in ISO's base media format, by brand; all others but `avif` are MP4 videos."""
 _HOW = (
     "Name its type, as in media_type='application/pdf', or send text as text: "
     "ChatRequest.from_text(path.read_text())."
@@ -111,7 +114,7 @@ def sniff(start: bytes) -> str | None:
 
 
 def kind_of(media_type: str) -> MediaKind:
-    """Return the kind of media of a MIME type."""
+    """Return the kind of media of a MIME type: `file` unless it is an image, audio or a video."""
     match media_type.partition("/")[0]:
         case "image":
             return "image"
@@ -131,7 +134,7 @@ def kind_of_url(url: str, kind: MediaKind | None = None) -> MediaKind:
         kind: what is there, if the caller knows.
 
     Raises:
-        InvalidRequest: it is no web address, or its ending says nothing.
+        InvalidRequest: it is not a web address, or no kind is given and its ending says nothing.
     """
     try:
         parts = urlsplit(url)

@@ -16,7 +16,7 @@ def media_note(kind: str, media_type: str | None) -> str:
     """Return the text that stands in the place of media, for the model and its user to see.
 
     Args:
-        kind: `image`, `document`…
+        kind: `image`, `file`, `audio` or `video`.
         media_type: the MIME type; None if it is unknown.
     """
     return f"[{_NAMES.get(kind, kind)} left out: {media_type or 'unknown type'}]"

@@ -59,7 +59,11 @@ def max_media_tokens(media: Media) -> int | None:
 
 
 def _count_pages(encoded: str) -> int:
-    """Return the number of pages of a PDF; if it is compressed, the likely number for its size."""
+    """Return the likely number of pages of a PDF, from 1 to `_MAX_PAGES`.
+
+    Pages are counted in the part that is read and scaled up; if none are found, as in a compressed
+    PDF, the size decides.
+    """
     read = encoded[:_MAX_READ_CHARS]
     try:
         content = b64decode(read, validate=False)

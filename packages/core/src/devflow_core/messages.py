@@ -70,7 +70,7 @@ class Media:
         Args:
             content: the whole file.
             media_type: its MIME type; None: found from its first bytes.
-            name: the file's name, for the model to see.
+            name: the file's name; errors quote it, and the model sees that of a document.
 
         Raises:
             InvalidRequest: there are no bytes, too many, or of an unknown type.

@@ -49,7 +49,7 @@ class Metered:
 
 
 async def _read_opening(events: AsyncIterator[Event], attempt: OpenAttempt) -> list[Event]:
-    """Return the events up to the first with content."""
+    """Return the events up to the first with content, at most `MAX_OPENING_EVENTS`."""
     opening: list[Event] = []
     async for event in events:
         attempt.observe(event)

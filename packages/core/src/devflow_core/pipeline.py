@@ -27,7 +27,7 @@ from devflow_core.usage import Usage
 
 _log = structlog.get_logger("devflow.pipeline")
 _MAX_TOLD_NAMES = 1_000
-"""The most unknown names remembered as logged; bounded, since callers may send any name."""
+"""The most unknown names that are logged; later ones are not, since callers may send any name."""
 
 
 class Reply:
@@ -201,7 +201,7 @@ class Pipeline:
 
         Raises:
             DevFlowError: on entry if no model began to answer, from the iterator if the reply broke
-                off. The entry is durable by then.
+                off. The entry is durable once the context is left.
             StoreError: the entry could not be made durable.
         """
         return self._stream(request, session, entry_id)

@@ -104,9 +104,9 @@ class Executor(Protocol):
         """Ask the candidates in order.
 
         Raises:
-            AllCandidatesFailed: on entry, if every candidate failed; it holds all errors.
-            DevFlowError: on entry, an error whose disposition is FAIL; from the iterator, if the
-                reply broke off.
+            AllCandidatesFailed: on entry, if several candidates failed; it holds all errors.
+            DevFlowError: on entry, the error of the only candidate, or one whose disposition is
+                FAIL; from the iterator, if the reply broke off.
         """
         ...
 

@@ -24,6 +24,8 @@ _ROOT = 0
 def ensure_private_folder(path: Path) -> None:
     """Create a folder that only the owner may access, or check the existing one.
 
+    Missing folders above it are created with the user's usual permissions.
+
     Raises:
         ConfigurationError: it belongs neither to this user nor to root, or others may write to it.
         OSError: it cannot be created.
@@ -113,7 +115,7 @@ def read_private_file(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> bytes:
 def replace_file(path: Path, content: bytes | None) -> None:
     """Replace a file completely or not at all; None removes it.
 
-    An existing file keeps its mode; a new one gets 0600, and its folders 0700.
+    An existing file keeps its mode; a new one gets 0600, and its folder, if it is missing, 0700.
 
     Raises:
         ConfigurationError: there is a link of this name.
@@ -130,7 +132,7 @@ def replace_file(path: Path, content: bytes | None) -> None:
 
 
 def create_file(path: Path, content: bytes) -> bool:
-    """Create a file of mode 0600 completely or not at all.
+    """Create a file of mode 0600 completely or not at all, in a folder that exists.
 
     Returns:
         True if it was created; False if the path exists already, as when another process was

@@ -15,7 +15,7 @@ from pathlib import Path
 from devflow_core.attribution import Attribution
 
 _BRANCH = re.compile(r"ref: refs/heads/((?!.*\.\.)[^\s\x00-\x1f\x7f~^:?*\[\\]{1,200})")
-"""A branch name that git would accept; one with two dots could lead out of the folder."""
+"""The text of `HEAD` on a branch; a name with two dots could lead out of the folder."""
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MAX_FILE_BYTES = 4096
 _MAX_PACKED_REFS_BYTES = 8 * 1024 * 1024
@@ -32,7 +32,7 @@ class Repository:
     branch: str | None = None
     """The branch that is checked out; None if there is none."""
     commit: str | None = None
-    """The hash of the commit, 40 or 64 hex digits; None before the first commit."""
+    """The hash of the commit, 40 or 64 hex digits; None if there is none, or it is not found."""
 
 
 def find_repository(folder: Path) -> Repository | None:

@@ -77,7 +77,10 @@ class Origin:
 
     wire: WireName
     body: JsonObject | None
-    """Decoded and unchanged; only the model is replaced when sent. None: the messages changed."""
+    """The decoded body; `Dialect.encode_request` says what is changed when it is sent.
+
+    None if the request's messages were changed, so that it is encoded from its parts.
+    """
     headers: tuple[tuple[str, str], ...] = ()
     """Request headers that belong to the dialect and are passed on (`anthropic-beta`…)."""
     resumable_as: str | None = None

@@ -3,40 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Literal
 
 from devflow_core.usage import Price
 
 TaskType = Literal[
-    "coding", "math", "reasoning", "creative", "knowledge", "text_ops", "planning", "analysis"
+    "coding",
+    "math",
+    "reasoning",
+    "creative",
+    "knowledge",
+    "text_ops",
+    "planning",
+    "analysis",
+    "background",
 ]
+"""The kinds of tasks; `background`: what a harness asks for itself (titles, summaries, probes)."""
 Complexity = Literal["low", "medium", "high"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionCriteria:
-    """The caller's preferences; fields that are None are derived from the request."""
+    """The caller's preferences; what is None is left to the request, its node and the settings."""
 
     task_type: TaskType | None = None
     complexity: Complexity | None = None
-    cost_priority: float = 0.5
-    """The weight of a saved dollar against expected quality, from 0 to 1."""
-    performance_priority: float = 0.2
-    """The weight of a saved second against expected quality, from 0 to 1."""
+    cost_priority: float | None = None
+    """The weight of a saved dollar against expected quality, from 0 to 1; None: the settings'."""
+    performance_priority: float | None = None
+    """The weight of a saved second against expected quality, from 0 to 1; None: the settings'."""
     context_tokens: int | None = None
     """The input tokens to plan for, if the caller knows better than our estimate."""
+    quality_floor: float | None = None
+    """The share of `floor_model`'s expected quality below which no model is chosen, 0 to 1.
+
+    None: the settings'. It binds only where the choice is left to the router.
+    """
+    floor_model: str | None = None
+    """The model that the floor is measured by, such as the one that a session ran on.
+
+    None: the one that this session began with; with a floor of the caller's and no session, the
+    best model that is able.
+    """
+    allow_free: bool | None = None
+    """Whether `:free` variants may be chosen; None: the settings'."""
+
+    def over(self, other: SelectionCriteria | None) -> SelectionCriteria:
+        """Return these criteria, with those of another in the place of what is None here."""
+        if other is None:
+            return self
+        missing = {one.name for one in fields(self) if getattr(self, one.name) is None}
+        return replace(self, **{name: getattr(other, name) for name in missing})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """The subject of a request: its type, its complexity, and the evidence for them."""
+    """The subject of a request: its type, its difficulty, and the evidence for them."""
 
     type: TaskType
     complexity: Complexity
+    """The band of `difficulty`, unless the caller has set it."""
     confidence: float
     """The confidence in `type`, 0..1."""
+    difficulty: float = 0.5
+    """The chance that a small model fails, 0..1."""
     reasons: tuple[str, ...] = ()
     """The words and rules that decided, as text for people."""
     domains: tuple[tuple[str, float], ...] = ()
@@ -123,6 +155,33 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A model that could have been chosen, with what was expected of it."""
+
+    model: str
+    quality: float
+    """The lower bound of the expected quality, 0..1."""
+    cost_usd: float
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alternatives:
+    """The models around the chosen one, kept so that a choice can be understood years later."""
+
+    next_better: Option | None = None
+    """The cheapest model that is expected to answer better; None: there is none."""
+    next_cheaper: Option | None = None
+    """The best of the models that cost less; None: there is none."""
+    frontier: tuple[Option, ...] = ()
+    """Models that no other one beats in both quality and cost, cheapest first; at most twelve."""
+    left_out: Mapping[str, int] = field(default_factory=dict[str, int])
+    """The number of models that were not eligible, by reason."""
+    turns: tuple[tuple[float, str], ...] = ()
+    """From which cost priority on which model comes first; only where a decision is explained."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """The candidates in the order in which they are asked; never empty."""
 
@@ -136,6 +195,8 @@ class Route:
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
     """Versions of the catalogue, the prices, the quality model and the performance data."""
+    alternatives: Alternatives | None = None
+    """The models around the chosen one; None if the caller named the model."""
 
     @property
     def chosen(self) -> Candidate:

@@ -34,7 +34,8 @@ def filter_by_scope(request: ChatRequest, route: Route) -> Route:
     """Return the route without the candidates that are outside the request's scope.
 
     Raises:
-        Forbidden: no candidate is left, or the body names models that are outside the scope.
+        Forbidden: no candidate is left, or the provider may ask models outside the scope because
+            of something in the body.
     """
     scope = request.allowed_models
     if scope is None:

@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, cast
+from typing import Annotated, Literal, Self, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -26,6 +25,7 @@ from devflow_core.addresses import (
     name_upstream,
     passwords_in,
 )
+from devflow_core.choice_settings import ChoiceSettings
 from devflow_core.errors import ConfigurationError
 from devflow_core.folder_trust import (
     FolderQuestion,
@@ -60,7 +60,7 @@ API_KEY_VARIABLES = (
     "OPEN_ROUTER_API_KEY",
     "OPENROUTER_SYSTEM_KEY",
 )
-"""Variables of the gateway's keys, in order of use; the first is a list, used in rotation."""
+"""The variable of the list of keys, then those of the single key, of which the first set counts."""
 
 _PREFIX = "DEVFLOW_"
 ENVIRONMENT_ALIASES = {
@@ -84,7 +84,7 @@ OWN_PREFIXES = (_PREFIX, "OPENROUTER_")
 _SettingsT = TypeVar("_SettingsT", bound="Settings")
 
 
-class Settings(BaseModel):
+class Settings(ChoiceSettings):
     """Everything that a user can set.
 
     Defaults < the user's `devflow.toml` < that of the working directory < environment < command
@@ -150,29 +150,6 @@ class Settings(BaseModel):
     budget_alert_command: tuple[str, ...] = ()
     """A command that gets the same alerts as JSON on its standard input, and no keys."""
 
-    preferred_models: Annotated[tuple[str, ...], Taste()] = ()
-    """Models that are tried first if they are able."""
-    cost_priority: Annotated[float, Taste()] = Field(default=0.5, ge=0, le=1)
-    """The weight of a saved dollar against expected quality, from 0 to 1."""
-    performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
-    """The weight of a saved second against expected quality, from 0 to 1."""
-    fallback_models: Annotated[tuple[str, ...], Taste()] = ()
-    """Models that are tried last if the request names a model, after its own fallbacks."""
-    fallbacks: Annotated[Mapping[str, tuple[str, ...]], Taste()] = {}
-    """Fallbacks by model id or pattern."""
-    aliases: Annotated[Mapping[str, str], Taste()] = {}
-    """Names for models; `*` and `?` match as in file names."""
-    nodes: Annotated[
-        Mapping[str, Mapping[str, Any]],
-        Taste(columns=("model", "cost_priority", "performance_priority")),
-    ] = {}
-    """Named tasks, each with the model and the weights that it uses."""
-    models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
-    """Corrections to the catalogue by model id: prices, windows, quality."""
-    baseline_model: Annotated[str, Taste()] = "anthropic/claude-sonnet-4.5"
-    """The model that savings are computed against."""
-    learn_quality: bool = False
-    """Whether feedback changes the expected quality."""
     context_tokens: int = Field(default=4_000, ge=0)
     """The most tokens of a session's context that are injected."""
     retention_days: int | None = Field(default=None, ge=1)
@@ -182,7 +159,7 @@ class Settings(BaseModel):
     """The folder of DevFlow's files; else `$XDG_DATA_HOME/devflow` or `~/.local/share/devflow`,
     and `sandbox` in it while `base_url` is on this machine."""
     ledger_url: Annotated[str, AfterValidator(check_ledger_url)] | None = None
-    """`postgresql://…`; None: a SQLite file in the data directory."""
+    """The ledger's `sqlite:///…` or `postgresql://…`; None: a SQLite file in the data directory."""
     claude_dir: Path = Path("~/.claude")
     """Claude Code's folder."""
     xdg_data_home: Path | None = None
@@ -202,7 +179,7 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     """The largest body of a request; a larger one is refused."""
     max_held_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
-    """The most bytes of all current requests, over all workers; further ones get 503."""
+    """The most bytes of current requests over all workers (3 bodies each at least); then 503."""
     cache: bool = True
     """Whether exact repetitions at temperature 0, or on request, are answered from memory."""
     cache_ttl_s: float = Field(default=300.0, gt=0)
@@ -287,7 +264,7 @@ class Settings(BaseModel):
         return loaded
 
     def server_keys(self) -> tuple[str, ...]:
-        """Return the pool, then the single key, each once; else the key that `devflow init` stored.
+        """Return the pool and the single key, each once, else the key of `devflow init`, else ().
 
         Raises:
             ConfigurationError: the stored key cannot be read.

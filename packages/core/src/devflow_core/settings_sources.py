@@ -45,7 +45,7 @@ def find_home(environ: Mapping[str, str]) -> Path:
 
 
 def expand_home(home: Path, path: Path) -> Path:
-    """Return a path with `~` replaced by the given home, which is that of `environ`."""
+    """Return a path with a leading `~` replaced by the given home folder."""
     return home.joinpath(*path.parts[1:]) if path.parts[:1] == ("~",) else path
 
 

@@ -20,7 +20,7 @@ STATUS_ERRORS: dict[int, type[UpstreamError]] = {
     **dict.fromkeys((408, 504, 524), UpstreamTimeout),
     **dict.fromkeys((503, 529), Overloaded),
 }  # fmt: skip
-"""Statuses with an error of their own, not that of all 4xx or 5xx (described on 2026-08-22)."""
+"""Statuses whose error is not that of other 4xx or 5xx (the router's description of 2026-08-22)."""
 
 
 def error_for_status(status: int) -> type[UpstreamError]:

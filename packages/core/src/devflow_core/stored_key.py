@@ -64,7 +64,7 @@ def find_stored_key(config_dir: Path | None, base_url: str) -> StoredKey | None:
     """Return where the key for an address is kept; None if none was stored for it.
 
     Raises:
-        ConfigurationError: the file is damaged, a link, or open to others.
+        ConfigurationError: the file is damaged, unreadable, a link, or open to others.
     """
     file = config_dir / CREDENTIALS_FILE if config_dir else None
     if file is None or not file.exists():

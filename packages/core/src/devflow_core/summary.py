@@ -22,7 +22,7 @@ _LAST_BUCKET = 255
 
 
 def bucket_of(seconds: float) -> int:
-    """Return the bucket of a duration: 0 up to a millisecond, then eight for each doubling."""
+    """Return the bucket of a duration: 0 below 1.09 ms, then eight for each doubling, up to 255."""
     if seconds <= _MIN_S:
         return 0
     return min(_LAST_BUCKET, int(BUCKETS_PER_OCTAVE * math.log2(seconds / _MIN_S)))
@@ -45,7 +45,10 @@ class Histogram:
         return sum(self.counts.values())
 
     def quantile_s(self, share: float) -> float | None:
-        """Return the seconds that this share (0..1) did not exceed; None if there are none."""
+        """Return the seconds that this share (0..1) did not exceed, as the middle of their bucket.
+
+        None if there are no durations.
+        """
         rank = share * self.count
         cumulative = 0
         for number in sorted(self.counts):

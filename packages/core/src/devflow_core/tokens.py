@@ -139,7 +139,7 @@ class TextSize:
     wide_chars: int = 0
     """Characters beyond ASCII."""
     schema_chars: int = 0
-    """The characters of all tools' schemas and descriptions; 0 without tools."""
+    """The characters of all tools' names, descriptions and schemas; 0 without tools."""
     extra_tokens: int = 0
     """Tokens of messages and media, which do not depend on the tokenizer."""
     digits: int = 0
@@ -223,7 +223,7 @@ class TextSize:
 
 
 def estimate_tokens(text: str, family: TokenizerFamily = DEAREST_FAMILY) -> int:
-    """Return the likely number of tokens of a text, within the family's `error`."""
+    """Return the likely number of tokens of a text, usually within the family's `error`."""
     return TextSize.from_texts((text,)).estimate_tokens(family)
 
 
@@ -308,7 +308,7 @@ _MAX_FULL_SCAN_BYTES, _SAMPLES = 16_384, 16
 
 
 def _count_signs(ascii_bytes: bytes) -> tuple[int, int]:
-    """Return the number of signs, and the number of digits."""
+    """Return the number of signs, and the number of digits; in a long text, both from samples."""
     length = len(ascii_bytes)
     sample = ascii_bytes
     if length > _MAX_FULL_SCAN_BYTES:

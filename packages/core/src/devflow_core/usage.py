@@ -34,8 +34,8 @@ def usd_text(usd: Decimal) -> str:
 def format_usd(amount: Decimal) -> str:
     """Format for people as `$12.35`, `$0.0123` or `-$0.0000042`; `usd_text` is the exact form.
 
-    Cents from $1 on; below, four decimals, or as many as two significant digits need, since a
-    request often costs less than a cent.
+    Cents from $1 on, and for 0; in between, four decimals, or as many as two significant digits
+    need, since a request often costs less than a cent.
     """
     size, sign = abs(amount), "-" if amount < 0 else ""
     places = 2 if size >= 1 or size == 0 else max(4, 1 - size.adjusted())
@@ -44,7 +44,7 @@ def format_usd(amount: Decimal) -> str:
 
 
 def parse_decimal(value: object) -> Decimal | None:
-    """Read a JSON number or decimal text by its shortest digits; None if it is not finite.
+    """Read a JSON number or decimal text by its shortest digits; None if not a finite number.
 
     Every amount that comes from outside is read here, so that money is never computed with floats.
     """
@@ -146,7 +146,7 @@ class ReportedCost:
     is_byok: bool = False
     """Whether the request used the user's own provider key (BYOK); `usd` is then only the fee."""
     upstream_usd: Decimal | None = None
-    """`cost_details.upstream_inference_cost`; it is sent even when it is already part of `usd`."""
+    """What the model's own provider charges; None if not reported. Without BYOK, part of `usd`."""
 
     @property
     def total_usd(self) -> Decimal:
@@ -270,7 +270,7 @@ class Price:
     """The version of the price list that this price comes from."""
 
     def cost_usd(self, usage: Usage) -> Decimal:
-        """Return what these tokens cost at this price, in USD.
+        """Return what a request with these tokens costs at this price, in USD.
 
         The rule reproduces 109 of 121 costs recorded in 2026 to within 0.1 %: cached and written
         tokens at their own price if there is one, otherwise at that of the prompt.
@@ -293,7 +293,7 @@ class Price:
     def worst_case_usd(
         self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool = False
     ) -> Decimal:
-        """Return the most that these tokens can cost, at the highest price that may apply to each.
+        """Return the most that a request of this size can cost in USD, at the dearest prices.
 
         Args:
             prompt_tokens: an upper bound; with fewer, a cheaper or a dearer tier may apply.

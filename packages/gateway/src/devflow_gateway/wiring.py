@@ -18,7 +18,7 @@ from devflow_openrouter.account import OpenRouterAccount
 from devflow_openrouter.client.auth import KEYS_PAGE as KEYS_PAGE
 from devflow_openrouter.models import catalogue as openrouter_catalogue
 from devflow_openrouter.parts import build_router
-from devflow_routing import Catalogue, CatalogueChange, LiveCatalogue, Router
+from devflow_routing import CatalogueChange, LiveCatalogue, Router
 from devflow_store import (
     Store,
     has_ledger,
@@ -62,8 +62,12 @@ def open_catalogue(settings: Settings) -> LiveCatalogue:
     return openrouter_catalogue.open_catalogue(settings, rows=list_model_rows(settings))
 
 
-async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[CatalogueChange, ...]]:
+async def refresh_catalogue(
+    settings: Settings,
+) -> tuple[LiveCatalogue, tuple[CatalogueChange, ...]]:
     """Fetch the provider's list and save it in the data folder; return it with its changes.
+
+    With a key, the scores of models are fetched as well: `evidence` of what is returned says so.
 
     Raises:
         DevFlowError: the provider does not answer, or sends something else; nothing is saved.
@@ -75,7 +79,7 @@ async def refresh_catalogue(settings: Settings) -> tuple[Catalogue, tuple[Catalo
     unbooked = OpenRouterGateway(settings, ledger="memory", catalogue=catalogue)
     async with unbooked as gateway:
         changes = await gateway.refresh_catalogue()
-    return catalogue.current, changes
+    return catalogue, changes
 
 
 async def check_keys(settings: Settings) -> None:

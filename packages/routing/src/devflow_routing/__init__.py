@@ -2,14 +2,14 @@
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
 from devflow_routing.catalogue import Catalogue, CatalogueChange
-from devflow_routing.catalogue_file import CatalogueFile
 from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.decision import encode_route, route_as_json
 from devflow_routing.learned import LearnedFolder, LearnedTable, Ratings
+from devflow_routing.fetched_file import FetchedFile
 from devflow_routing.live_catalogue import LiveCatalogue
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
-from devflow_routing.policy import RoutingPolicy
+from devflow_routing.policy import RoutingPolicy, Weights
 from devflow_routing.router import Router
 from devflow_routing.trackers.performance import Performance, PerformanceTracker
 from devflow_routing.trackers.sessions import SessionTracker
@@ -18,10 +18,10 @@ __all__ = [
     "Capability",
     "Catalogue",
     "CatalogueChange",
-    "CatalogueFile",
     "Exclusions",
     "LearnedFolder",
     "LearnedTable",
+    "FetchedFile",
     "LiveCatalogue",
     "ModelConfig",
     "ModelSelector",
@@ -34,6 +34,7 @@ __all__ = [
     "Selection",
     "SessionTracker",
     "TaskClassifier",
+    "Weights",
     "encode_route",
     "needs_of",
     "route_as_json",

@@ -22,6 +22,7 @@ from devflow_routing.model_config import (
 )
 from devflow_routing.model_names import (
     ClaudeName,
+    family_words,
     normalize_name,
     normalized_spellings,
     read_claude_name,
@@ -152,6 +153,23 @@ class Catalogue:
         """
         found = self.lookup(name) or self._find_newest_claude(name, scope)
         return found or self._find_newest_claude(name, None) or self.find(name)
+
+    def find_successor(self, name: str) -> ModelConfig | None:
+        """Return the model that a name stands for today: for a retired one, its family's newest.
+
+        `gemini-pro` is answered by the newest Gemini Pro. Unlike a request, which says exactly what
+        it wants, a list of wishes may be years old. None if the catalogue has no such family.
+        """
+        try:
+            return self.find_or_newest(name)
+        except UnknownModel:
+            author, words = name.lower().rpartition("/")[0], family_words(name)
+        family = [
+            model
+            for model in self._by_normalized_name.values()
+            if words and family_words(model.id) == words and author in ("", model.author)
+        ]
+        return max(family, key=lambda model: model.created, default=None)
 
     def _find_newest_claude(self, name: str, scope: tuple[str, ...] | None) -> ModelConfig | None:
         wanted = read_claude_name(name)

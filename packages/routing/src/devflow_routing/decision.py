@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from devflow_core.routing import Candidate, Route, Task
+from devflow_core.routing import Alternatives, Candidate, Option, Route, Task
 
 __all__ = ["encode_route", "route_as_json", "task_from_json"]
 
@@ -42,7 +42,12 @@ def encode_route(route: Route) -> str:
     candidates = [
         _candidate_as_json(one, is_chosen=index == 0) for index, one in enumerate(route.candidates)
     ]
-    record = {**_common_fields(route), "candidates": candidates, "left_out": len(route.excluded)}
+    record = {
+        **_common_fields(route),
+        "candidates": candidates,
+        "left_out": len(route.excluded),
+        "prices": _prices_of(route.chosen),
+    }
     return orjson.dumps(record).decode()
 
 
@@ -57,6 +62,7 @@ def task_from_json(record: Mapping[str, Any]) -> Task:
         type=task["type"],
         complexity=task["complexity"],
         confidence=task["confidence"],
+        difficulty=task.get("difficulty", 0.5),
         reasons=tuple(task["reasons"]),
         domains=tuple((name, share) for name, share in task["domains"]),
     )
@@ -70,11 +76,48 @@ def _common_fields(route: Route) -> dict[str, Any]:
             "type": task.type,
             "complexity": task.complexity,
             "confidence": task.confidence,
+            "difficulty": task.difficulty,
             "reasons": task.reasons,
             "domains": task.domains,
         },
         "features": dict(route.features),
         "snapshot": dict(route.snapshot),
+        **_alternatives_as_json(route.alternatives),
+    }
+
+
+def _alternatives_as_json(found: Alternatives | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    frontier = [list(_option_as_json(one).values()) for one in found.frontier]
+    return {
+        "alternatives": {
+            "next_better": found.next_better and _option_as_json(found.next_better),
+            "next_cheaper": found.next_cheaper and _option_as_json(found.next_cheaper),
+            "frontier": frontier,
+            "left_out": dict(found.left_out),
+            **({"turns": [list(one) for one in found.turns]} if found.turns else {}),
+        }
+    }
+
+
+def _option_as_json(option: Option) -> dict[str, Any]:
+    return {
+        "model": option.model,
+        "quality": option.quality,
+        "cost_usd": option.cost_usd,
+        "latency_s": option.latency_s,
+    }
+
+
+def _prices_of(candidate: Candidate) -> dict[str, str | None] | None:
+    """Return the five prices that the chosen model's cost was reckoned with, in USD per token."""
+    if candidate.price is None:
+        return None
+    tier = candidate.price.resolve_tier(candidate.input_tokens or 0)
+    return {
+        name: None if (value := getattr(tier, name)) is None else format(value, "f")
+        for name in ("prompt", "completion", "cache_read", "cache_write", "request")
     }
 
 

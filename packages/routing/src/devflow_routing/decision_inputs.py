@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
 from devflow_routing.learned.expectation import LearnedExpectation, expectation_from_json
+from devflow_routing.policy import Weights
 from devflow_routing.trackers.performance import Performance
 
 _BILLABLE_ADAPTER = TypeAdapter(Billable)
@@ -30,6 +31,8 @@ class SessionState:
     """The tokens of its prompt that are in the model's cache now."""
     is_in_tool_loop: bool
     """Whether the request returns a tool's result to the model that asked for it."""
+    is_main_thread: bool = False
+    """Whether this is the main thread of a Claude Code session, which stays at its model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ class DecisionInputs:
     """The name that the node sets, or else the requested one; aliases are not resolved yet."""
     needs: Needs
     task: Task
-    criteria: SelectionCriteria
+    weights: Weights
     decided_at: datetime
     max_cost_usd: Decimal | None = None
     allowed_models: tuple[str, ...] | None = None
@@ -48,10 +51,26 @@ class DecisionInputs:
     billable: Billable = NOTHING_BESIDES
     """Everything that the request may be billed for besides the tokens of one turn."""
     session: SessionState | None = None
+    allow_free: bool = False
+    """Whether `:free` variants may be chosen."""
+    floor_model: str | None = None
+    """The model that the floor of quality is measured by; None: the best, if there is a floor."""
+    quality_floor: float | None = None
+    """The floor, as a share of `floor_model`'s expected quality; None: there is none."""
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
     learned: LearnedExpectation | None = None
     """What was learned from the user's own answers; None where that says nothing."""
+
+    def as_criteria(self) -> SelectionCriteria:
+        """Return the criteria that applied, the settings' included."""
+        return SelectionCriteria(
+            cost_priority=self.weights.cost_priority,
+            performance_priority=self.weights.performance_priority,
+            quality_floor=self.quality_floor,
+            floor_model=self.floor_model,
+            allow_free=self.allow_free,
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for the record of the decision; `inputs_from_json` reads them."""
@@ -72,8 +91,8 @@ class DecisionInputs:
                 **_files_as_json(needs),
                 **_media_as_json(needs),
             },
-            "cost_priority": self.criteria.cost_priority,
-            "performance_priority": self.criteria.performance_priority,
+            "cost_priority": self.weights.cost_priority,
+            "performance_priority": self.weights.performance_priority,
             "at": self.decided_at.isoformat(),
             "max_cost_usd": None if self.max_cost_usd is None else str(self.max_cost_usd),
             "session": session
@@ -81,25 +100,25 @@ class DecisionInputs:
                 "model": session.model,
                 "warm_tokens": session.warm_tokens,
                 "is_in_tool_loop": session.is_in_tool_loop,
+                "is_main_thread": session.is_main_thread,
             },
-            "performance": _performance_as_json(self.performance),
+            "floor": None if self.quality_floor is None else [self.floor_model, self.quality_floor],
+            "allow_free": self.allow_free,
+            "performance": {
+                one.model: [
+                    one.weight,
+                    one.success_rate,
+                    one.ttft_p50_s,
+                    one.ttft_p95_s,
+                    one.output_tokens_per_s,
+                    one.is_resting,
+                ]
+                for one in self.performance
+            },
             **_learned_as_json(self.learned),
             **_scope_as_json(self.allowed_models),
             **_billable_as_json(self.billable),
         }
-
-
-def _performance_as_json(performance: tuple[Performance, ...]) -> dict[str, Any]:
-    return {
-        one.model: [
-            one.weight,
-            one.success_rate,
-            one.ttft_p50_s,
-            one.ttft_p95_s,
-            one.output_tokens_per_s,
-        ]
-        for one in performance
-    }
 
 
 def _learned_as_json(learned: LearnedExpectation | None) -> dict[str, Any]:
@@ -144,14 +163,18 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
     """
     needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
     scope, learned = features.get("allowed_models"), features.get("learned")
+    floor_model, floor = features.get("floor") or (None, None)
     return DecisionInputs(
         requested=features["requested"],
         needs=_needs_from_json(needs),
         task=task,
-        criteria=SelectionCriteria(
+        weights=Weights(
             cost_priority=features["cost_priority"],
             performance_priority=features["performance_priority"],
         ),
+        allow_free=bool(features.get("allow_free")),
+        floor_model=floor_model,
+        quality_floor=floor,
         decided_at=datetime.fromisoformat(features["at"]),
         max_cost_usd=None if ceiling is None else Decimal(ceiling),
         allowed_models=None if scope is None else tuple(scope),
@@ -166,6 +189,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
                 ttft_p50_s=values[2],
                 ttft_p95_s=values[3],
                 output_tokens_per_s=values[4],
+                is_resting=len(values) > 5 and bool(values[5]),
             )
             for model, values in features["performance"].items()
         ),

@@ -15,7 +15,8 @@ from devflow_core.routing import Alternate
 from devflow_core.usage import Price
 
 from devflow_routing.catalogue import Catalogue, CatalogueChange
-from devflow_routing.catalogue_file import CatalogueFile
+from devflow_routing.fetched_file import FetchedFile
+from devflow_routing.live_evidence import LiveEvidence
 from devflow_routing.model_config import ModelConfig
 
 REFRESH_INTERVAL_S = 3600.0
@@ -38,26 +39,30 @@ class LiveCatalogue:
         file: where fetched lists are kept, and read at the start; None: memory only.
         overrides: the user's corrections, applied to every list.
         unlisted: models that lists leave out, to price recorded work with.
+        evidence: the scores of its models; None: the shipped ones, which are never renewed.
         clock: the time in UTC.
 
     Raises:
         ConfigurationError: the saved list is damaged, or a correction is wrong.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where a list comes from, and what belongs to it
         self,
         shipped: Callable[[], Catalogue],
         decode: Callable[[JsonObject], Catalogue],
         *,
-        file: CatalogueFile | None = None,
+        file: FetchedFile | None = None,
         overrides: Mapping[str, Mapping[str, Any]] | None = None,
         unlisted: Callable[[], Catalogue] | None = None,
+        evidence: LiveEvidence | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._decode = decode
         self._file = file
         self._overrides = overrides or {}
         self._unlisted = unlisted
+        self.evidence = evidence or LiveEvidence()
+        """The scores of its models in public benchmarks."""
         self._clock = clock
         self._subscribers: list[Callable[[Catalogue], None]] = []
         self._task: asyncio.Task[tuple[CatalogueChange, ...]] | None = None

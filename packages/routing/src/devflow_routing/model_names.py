@@ -15,6 +15,8 @@ _BEDROCK_VERSION = re.compile(r"-v?\d(?=-fast$|$)")
 _DATE = re.compile(r"[-@](?:20\d{6}|latest|default)(?=-|:|$)")
 """Release dates, as Anthropic (`-20250929`) and Vertex AI (`@20250929`) write them."""
 _VARIANT = re.compile(r":([a-z]+)$")
+_RELEASE_WORDS = frozenset({"preview", "latest", "exp", "beta", "instruct", "chat"})
+"""Words for how a model is released, which change while its family stays."""
 _SEPARATORS = re.compile(r"[-._@]")
 
 
@@ -38,6 +40,13 @@ def normalize_name(name: str) -> str:
     last part counts.
     """
     return _normalize_slug(_slug_of(name))
+
+
+def family_words(name: str) -> frozenset[str]:
+    """Return the words that tell a family: without numbers, dates, and words for a release."""
+    base, _ = split_variant(name)
+    tokens = (one for one in _SEPARATORS.split(_DATE.sub("", _slug_of(base))) if one)
+    return frozenset(one for one in tokens if not one.isdecimal()) - _RELEASE_WORDS
 
 
 def split_variant(name: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -37,6 +38,9 @@ _SPECIAL_PURPOSE = (
 """Words in the ids of special-purpose models; they are used only when asked for by name."""
 
 
+_FREE = "free variants share a daily limit; ask for it by name, or set allow_free"
+
+
 class ModelSelector:
     """Decides which models are eligible; built once for each catalogue.
 
@@ -44,11 +48,9 @@ class ModelSelector:
 
     Args:
         catalogue: the models.
-        allow_free: whether `:free` variants may be chosen automatically; they share a daily limit
-            and some keep prompts.
     """
 
-    def __init__(self, catalogue: Catalogue, *, allow_free: bool = False) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
         self.models: tuple[ModelConfig, ...] = catalogue.models
         self.index = {model.id: index for index, model in enumerate(self.models)}
@@ -64,12 +66,13 @@ class ModelSelector:
                 for model in self.models
             ]
         )
-        self._ineligible_reasons = tuple(
-            _ineligible_reason(model, allow_free=allow_free) for model in self.models
-        )
-        self._eligible: Flags = np.array(
+        self._ineligible_reasons = tuple(_ineligible_reason(model) for model in self.models)
+        self.may_be_chosen: Flags = np.array(
             [not reason for reason in self._ineligible_reasons], dtype=np.bool_
         )
+        self.never_chosen = Counter(reason for reason in self._ineligible_reasons if reason)
+        """The number of models that are never chosen automatically, by reason."""
+        self._is_free = np.array([model.variant == "free" for model in self.models], np.bool_)
         ids = catalogue.zero_retention
         self._keeps_nothing: Flags | None = (
             None if ids is None else np.array([one.id in ids for one in self.models], np.bool_)
@@ -85,24 +88,39 @@ class ModelSelector:
         by_family = np.array((likely, upper), dtype=np.float64)
         return by_family[0].take(self._family_index), by_family[1].take(self._family_index)
 
-    def select(self, needs: Needs, *, today: date) -> Selection:
-        """Return the models that may be chosen for a request with these needs that names none."""
+    def select(self, needs: Needs, *, today: date, allow_free: bool = False) -> Selection:
+        """Return the models that may be chosen for a request with these needs that names none.
+
+        Args:
+            needs: what the request needs.
+            today: the day, for models that expire.
+            allow_free: whether `:free` variants may be chosen; they share a daily limit, and some
+                keep prompts.
+        """
         input_tokens, upper_tokens = self.estimate_input_tokens(needs)
         wanted = int(needs.capabilities)
         reserve = needs.max_output_tokens or REPLY_RESERVE_TOKENS
         day = today.toordinal()
-        has_all = (self._capabilities & wanted) == wanted
-        fits = upper_tokens + reserve <= self.windows
-        writes_enough = self.max_output_tokens >= reserve
-        is_listed = self._expiry_days > day
+        requirements = (
+            ("lacks what the request needs", (self._capabilities & wanted) == wanted),
+            ("expired", self._expiry_days > day),
+            ("its window is too small", upper_tokens + reserve <= self.windows),
+            ("its replies are too short", self.max_output_tokens >= reserve),
+        )
+        eligible = self.may_be_chosen
+        for _kind, mask in requirements:
+            eligible = eligible & mask
         selection = Selection(
             selector=self,
             needs=needs,
             input_tokens=input_tokens,
             upper_tokens=upper_tokens,
-            eligible=self._eligible & has_all & fits & writes_enough & is_listed,
+            eligible=eligible,
             day_ordinal=day,
+            requirements=requirements,
         )
+        if not allow_free:
+            selection = selection.with_filter(_FREE, ~self._is_free)
         if self._keeps_nothing is None or not needs.is_zero_retention:
             return selection
         return selection.with_filter("has no zero-retention endpoint", self._keeps_nothing)
@@ -144,6 +162,8 @@ class Selection:
     eligible: Flags
     day_ordinal: int
     """The day of the decision, as `date.toordinal` counts days."""
+    requirements: tuple[tuple[str, Flags], ...]
+    """What the request requires: the kind of reason, and the mask of the models that meet it."""
     filters: tuple[tuple[str, Flags], ...] = ()
     """Further reasons for exclusion, each with the mask of the models it keeps."""
 
@@ -151,6 +171,16 @@ class Selection:
         """Return the selection narrowed to `mask`; the other models are excluded for `reason`."""
         filters = (*self.filters, (reason, mask))
         return replace(self, eligible=self.eligible & mask, filters=filters)
+
+    def count_exclusions(self) -> dict[str, int]:
+        """Return the number of excluded models by the kind of reason, counted without words."""
+        counts, left = dict(self.selector.never_chosen), self.selector.may_be_chosen
+        for reason, mask in (*self.requirements, *self.filters):
+            narrowed = left & mask
+            if lost := int(np.count_nonzero(left)) - int(np.count_nonzero(narrowed)):
+                counts[reason] = lost
+            left = narrowed
+        return counts
 
     def explain_exclusion(self, index: int) -> str:
         """Return why the model at this index is excluded; empty if it is not."""
@@ -205,15 +235,12 @@ def _group_families(models: tuple[ModelConfig, ...]) -> tuple[tuple[TokenizerFam
     return tuple(found), np.array(indices, dtype=np.int64)
 
 
-def _ineligible_reason(model: ModelConfig, *, allow_free: bool) -> str:
+def _ineligible_reason(model: ModelConfig) -> str:
     """Return why a model is never chosen automatically; empty if it may be."""
     reasons = {
         "routes to a model that is unknown beforehand": model.is_router,
         f"another name of {model.alias_of}": model.alias_of is not None,
         "answers within a day, not at once": model.variant == "batch",
-        "free variants share a daily limit; ask for it by name": (
-            model.variant == "free" and not allow_free
-        ),
         "its price is unknown": model.price is None,
         "its window is unknown": model.context_length is None,
         "it does not write text alone": not model.writes_text,

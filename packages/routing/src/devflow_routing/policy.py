@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 import orjson
-from devflow_core.routing import SelectionCriteria
 
 _T = TypeVar("_T")
 
-MODES: Mapping[str, SelectionCriteria | None] = {
-    "auto": None,
-    "auto:cheap": SelectionCriteria(cost_priority=1.0, performance_priority=0.0),
-    "auto:fast": SelectionCriteria(cost_priority=0.3, performance_priority=1.0),
-    "auto:best": SelectionCriteria(cost_priority=0.0, performance_priority=0.0),
-}
-"""Names that leave the choice to the router, each with the weights it stands for."""
+MODES = ("auto", "auto:cheap", "auto:fast", "auto:best")
+"""Names that leave the choice to the router; what each looks for: `strategies/ordering.py`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What cost and time are worth against quality, each from 0 to 1."""
+
+    cost_priority: float = 0.5
+    performance_priority: float = 0.2
+
+    def with_given(self, given: Mapping[str, Any]) -> Weights:
+        """Return the weights with those that are given and not None."""
+        names = (one.name for one in fields(self))
+        found = {name: given[name] for name in names if given.get(name) is not None}
+        return replace(self, **found) if found else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +47,11 @@ class RoutingPolicy:
     fallback_models: tuple[str, ...] = ()
     """The models that are asked at the end of every chain of a named model."""
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-    """Named tasks, each with `model`, `cost_priority` and `performance_priority`."""
-    criteria: SelectionCriteria = field(default_factory=SelectionCriteria)
+    """Named tasks, each with `model`, `cost_priority`, `performance_priority`, `quality_floor`."""
+    weights: Weights = field(default_factory=Weights)
     """The weights of requests that bring none."""
+    quality_floor: float = 0.9
+    """The floor of requests that bring none, as a share of the session's first model's quality."""
     chain_length: int = 4
     """The number of models in a chain that the router chooses; only named models have fallbacks."""
     allow_free: bool = False

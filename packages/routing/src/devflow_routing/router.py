@@ -15,21 +15,23 @@ from devflow_core.ledger import LedgerEntry
 from devflow_core.messages import ToolResult
 from devflow_core.ports import Router as RouterPort
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Route, Task
+from devflow_core.routing import Route, SelectionCriteria, Task
 
+from devflow_routing.ability import AbilityTable
 from devflow_routing.capabilities import needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.classifier.features import extract_features
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
+from devflow_routing.evidence.scores import Evidence
+from devflow_routing.feedback import Feedback
 from devflow_routing.learned import LearnedExpectation, LearnedTable
 from devflow_routing.model_selector import ModelSelector
-from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
-from devflow_routing.quality import Feedback, QualityTable
+from devflow_routing.policy import MODES, RoutingPolicy, Weights, is_pattern
 from devflow_routing.strategies.auto import AutoStrategy
 from devflow_routing.strategies.named_model import NamedModelStrategy
 from devflow_routing.trackers.performance import PerformanceTracker
-from devflow_routing.trackers.sessions import SessionTracker
+from devflow_routing.trackers.sessions import BACKGROUND_KINDS, MAIN_AGENT, SessionTracker
 
 
 class Router(RouterPort):
@@ -41,6 +43,7 @@ class Router(RouterPort):
     Args:
         catalogue: the models.
         policy: the user's settings.
+        evidence: scores of the models in benchmarks; None: the shipped ones.
         performance: the view of the speed and reliability of models.
         sessions: the view of which model each session last used.
         learned: what was learned from the user's own answers, if anything; assign another table to
@@ -53,6 +56,7 @@ class Router(RouterPort):
         catalogue: Catalogue,
         *,
         policy: RoutingPolicy | None = None,
+        evidence: Evidence | None = None,
         performance: PerformanceTracker | None = None,
         sessions: SessionTracker | None = None,
         learned: LearnedTable | None = None,
@@ -63,6 +67,7 @@ class Router(RouterPort):
         self.learned = learned
         self._clock = clock
         self._policy = policy or RoutingPolicy()
+        self._evidence = evidence
         self._feedback = Feedback()
         self.set_catalogue(catalogue)
 
@@ -76,20 +81,33 @@ class Router(RouterPort):
         self._policy = policy
         self.set_catalogue(self.catalogue)
 
+    preferred: Mapping[str, str | None]
+    """The models that the settings prefer, as written there → as listed; None: there is none."""
+
     def set_catalogue(self, catalogue: Catalogue) -> None:
         """Use another catalogue from now on; takes milliseconds, then switches at once."""
         policy = self._policy
-        selector = ModelSelector(catalogue, allow_free=policy.allow_free)
-        quality = QualityTable(selector.models, self._feedback)
-        self._auto_strategy = AutoStrategy(selector, quality, policy)
+        selector = ModelSelector(catalogue)
+        ability = AbilityTable(selector.models, self._evidence, self._feedback)
+        self.preferred = {
+            name: found.id if (found := catalogue.find_successor(policy.resolve(name))) else None
+            for name in policy.preferred_models
+        }
+        preferred = tuple(model for model in self.preferred.values() if model is not None)
+        self._auto_strategy = AutoStrategy(selector, ability, policy, preferred)
         self._named_strategy = NamedModelStrategy(selector, policy)
         self.catalogue = catalogue
         self._versions = {
             "catalogue": catalogue.version,
             "prices": catalogue.version,
-            "quality": quality.version,
+            "quality": ability.version,
             "policy": policy.version,
         }
+
+    def set_evidence(self, evidence: Evidence) -> None:
+        """Use other scores of models from now on; takes milliseconds, then switches at once."""
+        self._evidence = evidence
+        self.set_catalogue(self.catalogue)
 
     def record(self, entry: LedgerEntry, /) -> None:
         """Learn from an entry: its model's speed and reliability, and its session's model."""
@@ -165,10 +183,8 @@ class Router(RouterPort):
     def _build_inputs(self, request: ChatRequest, task: Task) -> DecisionInputs:
         now = self._clock()
         node = self._policy.nodes.get(request.attribution.node or "", {})
-        criteria = request.criteria or self._policy.criteria
-        if request.criteria is None and node:
-            weights = {name: node[name] for name in _WEIGHT_NAMES if name in node}
-            criteria = replace(criteria, **weights)
+        asked = request.criteria or _NO_CRITERIA
+        floor_model, floor = self._find_floor(request, task, asked, node)
         billable, needs = read_billable(request), needs_of(request)
         if billable.max_output_tokens != needs.max_output_tokens:
             needs = replace(needs, max_output_tokens=billable.max_output_tokens)
@@ -176,12 +192,15 @@ class Router(RouterPort):
             requested=str(node.get("model", request.model)),
             needs=needs,
             task=task,
-            criteria=criteria,
+            weights=self._find_weights(asked, node),
+            allow_free=self._policy.allow_free if asked.allow_free is None else asked.allow_free,
             decided_at=now,
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
             billable=billable,
-            session=self._session_state(request, now),
+            session=self._session_state(request, task, now),
+            floor_model=floor_model,
+            quality_floor=floor,
             learned=self._expect_learned(task),
             performance=tuple(
                 known
@@ -191,16 +210,47 @@ class Router(RouterPort):
         )
 
     def _expect_learned(self, task: Task) -> LearnedExpectation | None:
-        """Return what the learned table expects for a task; None without a table."""
+        """Return what the learned table expects for a task.
+
+        None without a table, where it says nothing, if its best model is not listed any more, and
+        for what harnesses ask for themselves, which nobody rates.
+        """
         table = self.learned
-        if table is None:
+        if table is None or task.type in BACKGROUND_KINDS:
+            return None
+        if table.models[table.best] not in self.catalogue:
             return None
         return table.expect(_extract_features(task.text) if task.text else None, task)
 
-    def _session_state(self, request: ChatRequest, now: datetime) -> SessionState | None:
+    def _find_weights(self, asked: SelectionCriteria, node: Mapping[str, Any]) -> Weights:
+        """Return the request's weights, for want of them its node's, or else the settings'."""
+        given = {
+            "cost_priority": asked.cost_priority,
+            "performance_priority": asked.performance_priority,
+        }
+        return self._policy.weights.with_given(node).with_given(given)
+
+    def _find_floor(
+        self, request: ChatRequest, task: Task, asked: SelectionCriteria, node: Mapping[str, Any]
+    ) -> tuple[str | None, float | None]:
+        """Return the model that the floor is measured by, and the floor; (None, None) for none.
+
+        What harnesses ask for themselves has no floor unless the caller says so.
+        """
+        model = asked.floor_model
+        if model is None and task.type not in BACKGROUND_KINDS:
+            model = self.sessions.find_first_model(request.attribution.session_id)
+        floor = node.get("quality_floor") if asked.quality_floor is None else asked.quality_floor
+        if floor is not None:
+            return model, float(floor)
+        return (None, None) if model is None else (model, self._policy.quality_floor)
+
+    def _session_state(
+        self, request: ChatRequest, task: Task, now: datetime
+    ) -> SessionState | None:
         attribution = request.attribution
         affinity = self.sessions.find_affinity(attribution.session_id, attribution.agent)
-        if affinity is None:
+        if affinity is None or task.type in BACKGROUND_KINDS:
             return None
         last = request.messages[-1] if request.messages else None
         return SessionState(
@@ -208,9 +258,10 @@ class Router(RouterPort):
             warm_tokens=affinity.warm_tokens(now),
             is_in_tool_loop=last is not None
             and any(isinstance(part, ToolResult) for part in last.parts),
+            is_main_thread=attribution.agent == MAIN_AGENT,
         )
 
 
-_WEIGHT_NAMES = ("cost_priority", "performance_priority")
+_NO_CRITERIA = SelectionCriteria()
 # an agent's loop asks the same many times, as in the classifier
 _extract_features = lru_cache(maxsize=16)(extract_features)

@@ -17,6 +17,7 @@ from devflow_sandbox.endpoints import (
     generation,
     keys,
     media,
+    statistics,
 )
 from devflow_sandbox.faults.errors import make_error
 from devflow_sandbox.faults.matching import RequestTarget
@@ -52,6 +53,9 @@ _EXACT_ROUTES: dict[tuple[str, str], Endpoint] = {
     ("GET", f"{API}/models/user"): catalogue.list_user_models,
     ("GET", f"{API}/providers"): catalogue.list_providers,
     ("GET", f"{API}/endpoints/zdr"): catalogue.list_zdr_endpoints,
+    ("GET", f"{API}/benchmarks"): statistics.list_benchmarks,
+    ("GET", f"{API}/datasets/rankings-daily"): statistics.list_daily_rankings,
+    ("GET", f"{API}/classifications/task"): statistics.list_task_shares,
     ("GET", f"{API}/key"): account.get_key,
     ("GET", f"{API}/credits"): account.get_credits,
     ("GET", f"{API}/generation"): generation.get_generation,

@@ -1,4 +1,4 @@
-"""Keeps the durable store: ledger, budgets and client keys over SQLite or PostgreSQL."""
+"""Keeps what must survive: the ledger, budgets and client keys, in SQLite or PostgreSQL."""
 
 from devflow_store.budgets.alerts import Alert, AlertHook, CommandAlerts, LogAlerts, WebhookAlerts
 from devflow_store.budgets.budget import Budget, BudgetAlert, BudgetState

@@ -28,7 +28,7 @@ SECRET_PREFIX = "devflow_"  # noqa: S105 - how a client key is told from a provi
 CACHE_TTL_S = 1.0
 """Seconds that a key's state is cached, after which a revocation applies everywhere."""
 MIN_READ_GAP_S = 0.2
-"""The least seconds between two reads of the table for unknown keys.
+"""The least seconds between two reads of the table.
 
 All callers share one read, so that guessing keys does not load the ledger's writer.
 """
@@ -190,6 +190,9 @@ class ClientKeys:
 
         None decides nothing: the key may be unknown, or the table was not read for too long.
         `verify` decides.
+
+        Raises:
+            ConfigurationError: the pepper cannot be read.
         """
         if not secret.startswith(SECRET_PREFIX):
             return None
@@ -201,6 +204,9 @@ class ClientKeys:
         """Return the key with this secret if it was in force when the table was last read.
 
         None if it was not, has expired since, or the table was never read.
+
+        Raises:
+            ConfigurationError: the pepper cannot be read.
         """
         return self._find(self._hash_secret(secret)) if self._known else None
 
@@ -212,6 +218,7 @@ class ClientKeys:
         an unknown one waits for the next read, together with all other unknown keys.
 
         Raises:
+            ConfigurationError: the pepper cannot be read.
             StoreError: the table cannot be read.
         """
         if not secret.startswith(SECRET_PREFIX):

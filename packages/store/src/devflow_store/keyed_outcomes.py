@@ -73,6 +73,6 @@ def cut_off(name: str, entry_id: str) -> PossiblyAccepted:
 
 
 def may_have_cost(error: DevFlowError | None) -> bool:
-    """Return whether a call that failed so may be billed, so that a retry could cost twice."""
+    """Return whether a call with this error, or None, may be billed: a retry could cost twice."""
     failures = error.errors if isinstance(error, AllCandidatesFailed) else (error,)
     return any(map(may_be_billed, failures))

@@ -1,4 +1,4 @@
-"""Reads the entries that say how an upstream behaves, without a stand-in's."""
+"""Reads the entries that show how an upstream behaves; a stand-in's do not count for another."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def read_measured(book: Store, settings: Settings, back: timedelta) -> Iterator[
         back: how far back, from now.
 
     Yields:
-        Entries in the order they were written; none of a ledger of another upstream, and none
-        of the stand-in's that a ledger of before holds beside real ones.
+        Entries in the order they were written; none from a ledger of another upstream, and none of
+        the stand-in's that an older ledger holds beside real ones.
 
     Raises:
         StoreError: the ledger cannot be read.

@@ -33,6 +33,7 @@ def make_store(settings: Settings, *on_alert: AlertHook) -> Store:
     Raises:
         ConfigurationError: the settings name no data folder, the folder is not private, or a
             setting of the ledger or of its alerts is wrong.
+        OSError: the data folder cannot be created.
     """
     if settings.data_dir == Path():
         raise ConfigurationError(
@@ -55,7 +56,7 @@ def make_ledger_reader(settings: Settings) -> LedgerReader:
     """Return the reader of the ledger for reports; a ledger that was never written is empty.
 
     Raises:
-        ConfigurationError: the data folder is not private, or a setting of the ledger is wrong.
+        ConfigurationError, OSError: as `make_store`, if there is a ledger.
     """
     if not has_ledger(settings):
         return EntriesReader(tuple)
@@ -63,7 +64,7 @@ def make_ledger_reader(settings: Settings) -> LedgerReader:
 
 
 def has_ledger(settings: Settings) -> bool:
-    """Return whether anything was ever booked, even if the file is gone; True for any URL."""
+    """Return whether there is a ledger, or was one with rows; True for any `ledger_url`."""
     return settings.ledger_url is not None or is_ledger_known(settings.data_dir / LEDGER_FILE)
 
 

@@ -16,12 +16,12 @@ from devflow_store.database.engine import Session
 
 
 class OriginNote:
-    """The note of a ledger's upstream; `begin` refuses calls to another one by itself.
+    """The note of a ledger's upstream; `Store.begin` itself refuses calls to another one.
 
     Args:
         submit: runs a job and waits until it is durable.
         open_reader: opens a reading session.
-        origin: the upstream that this process calls; None if it calls none.
+        origin: the upstream that this process calls; None: it may be any.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class OriginNote:
         self._origin = origin
 
     def read(self) -> str | None:
-        """Return the upstream noted with the first call; None without a note.
+        """Return the upstream noted last; None without a note.
 
         Raises:
             StoreError: the ledger cannot be read.
@@ -71,6 +71,10 @@ class OriginNote:
 
 
 def make_origin(settings: Settings) -> LedgerOrigin:
-    """Return the upstream that the settings' calls go to, as their ledger notes it."""
+    """Return the upstream that the settings' calls go to, as their ledger notes it.
+
+    Raises:
+        ConfigurationError: the stored key cannot be read.
+    """
     ids = frozenset(key_id(one) for one in settings.server_keys())
     return LedgerOrigin(name=settings.upstream, key_ids=ids)

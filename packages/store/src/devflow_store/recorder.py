@@ -166,7 +166,8 @@ class EntryRecorder:
 def build_lost_entry(starts: list[StartRecord]) -> LedgerEntry:
     """Return the entry of a request whose process died, from the starts of its attempts.
 
-    Every attempt without an end counts as billed at its worst case, until it is reconciled.
+    Every attempt without an end counts as billed at its worst case (0 if that is unknown), until it
+    is reconciled.
     """
     first, last = starts[0].start, starts[-1].start
     ended = {attempt.attempt_id: attempt for one in starts for attempt in one.ended}

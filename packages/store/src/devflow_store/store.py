@@ -239,12 +239,12 @@ class Store:
             return queries.read_latest_start(session)
 
     def under_way_since(self) -> datetime | None:
-        """Return when the oldest attempt still running began, in UTC; None if all have ended."""
+        """Return when the oldest attempt of any open request began, in UTC; None without any."""
         with self._open_reader() as session:
             return queries.read_under_way_since(session)
 
     def running(self, limit: int = 100) -> list[AttemptStart]:
-        """Return the latest attempt of each request that is not closed, oldest first."""
+        """Return each open request's latest attempt, oldest first, from at most `limit` of them."""
         with self._open_reader() as session:
             return queries.read_running(session, limit)
 

@@ -45,7 +45,7 @@ class Disk:
         """Write to a file; the data is only in the drive's cache.
 
         Raises:
-            apsw.FullError: the disk is full.
+            apsw.FullError: the disk is full, and the file is a database or its log.
             apsw.IOError: this write is the one that `fail_write` names.
         """
         self.writes += 1

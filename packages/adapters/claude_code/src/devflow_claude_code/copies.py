@@ -68,8 +68,9 @@ class CountedSession(Generic[RecordT]):
 def count_once(sessions: Sequence[RecordT]) -> list[CountedSession[RecordT]]:
     """Assign every reply to one of the sessions, and return them in the order given.
 
-    A session that does not mark the reply as copied comes before one that does. Among equals the
-    one that ended first wins, since a fork continues after its original was left.
+    A session that does not mark the reply as copied comes before one that does; then the earlier
+    row counts, and then the session that ended first, since a fork continues after its original
+    was left.
     """
     found, owners = find_owners(sessions, [session.iterate_rows() for session in sessions])
     return [_split(at, sessions, responses, owners) for at, responses in enumerate(found)]

@@ -90,8 +90,8 @@ class ClaudeCodeSession:
         """Return the session of a project that has the latest message.
 
         Args:
-            project: a folder; None is the working directory. If Claude Code was never started in
-                it, the folders above count, up to the root of its git repository.
+            project: a folder; None is the working directory. If it has no session, the folders
+                above count, up to the root of its git repository.
             config_dir: Claude Code's own folder; None is the user's.
 
         Raises:
@@ -363,7 +363,7 @@ def iterate_recent(
 
 
 def _find_latest(project: Path, config_dir: Path) -> ClaudeCodeSession | None:
-    """Find the session with the latest message; only files changed since can hold a later one."""
+    """Return the session with the latest message; None if there is no readable one."""
     best: ClaudeCodeSession | None = None
     for session in iterate_recent(project, config_dir=config_dir):
         # files come in order of change, so no later one can hold a later message

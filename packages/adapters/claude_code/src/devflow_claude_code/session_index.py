@@ -33,11 +33,11 @@ from devflow_claude_code.session_digest import (
 INDEX_FILE = "sessions.db"
 """The name of the cache in the data folder."""
 BUSY_TIMEOUT_S = 5.0
-"""How long to wait for another process; after that, the sessions are read without the cache."""
+"""Seconds to wait for another process; after that, the sessions are read without the cache."""
 MAX_UNSAVED = 100
-"""After this many sessions the cache is saved, so that an interrupted run loses little."""
+"""The most sessions read before the cache is saved, so that an interrupted run loses little."""
 MAX_PEEKED = 200
-"""Number of sessions that `peek_sessions` returns."""
+"""The most sessions that `peek_sessions` returns."""
 _FORMAT = 1
 _MAX_VARIABLES = 900
 _FACTS = (
@@ -61,10 +61,10 @@ Progress = Callable[[int, int], object]
 
 
 def with_index(data_dir: Path, config_dir: Path, use: Callable[[SessionIndex], T]) -> T:
-    """Return what `use` makes of the index of a data folder; it may be called several times.
+    """Return what `use` returns for the index of a data folder; `use` may be called several times.
 
-    A damaged file is made anew. Where it cannot be written, or another process holds it, an index
-    in memory takes its place, which reads every transcript.
+    A file that is damaged, or of another version, is made anew. Where it cannot be written, or
+    another process holds it, an index in memory takes its place, which reads every transcript.
 
     Args:
         data_dir: the folder of the cache; created if it is missing.
@@ -110,7 +110,7 @@ class SessionIndex:
         self._config_dir = config_dir
 
     def refresh(self, project: Path | None = None, *, progress: Progress | None = None) -> int:
-        """Read the sessions that were added or changed, forget those that are gone; count reads.
+        """Read sessions that were added or changed, and forget those gone; return how many it read.
 
         Args:
             project: a folder to look at only its sessions; None looks at all.
@@ -138,7 +138,7 @@ class SessionIndex:
         return len(changed)
 
     def recent(self, limit: int | None, project: Path | None = None) -> list[SessionDigest]:
-        """Return the sessions with the latest messages, latest first; None is all of them."""
+        """Return at most `limit` sessions (None: all) that have messages, the latest first."""
         return self._load(self._listed(project)[:limit])
 
     def count(self, project: Path | None = None) -> int:
@@ -172,7 +172,7 @@ class SessionIndex:
         return self._filter(found, project)
 
     def _filter(self, found: Iterable[tuple[int, str]], project: Path | None) -> list[int]:
-        """Return the sessions of this configuration folder, which may not be the only one."""
+        """Return the sessions of this configuration folder: the file may hold those of others."""
         places = tuple(f"{one}{os.sep}" for one in self._places(project))
         return [number for number, path in found if path.startswith(places)]
 

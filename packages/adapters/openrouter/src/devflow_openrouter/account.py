@@ -46,7 +46,8 @@ class OpenRouterAccount:
     ) -> Mapping[str, Any] | None:
         """Return what OpenRouter has booked for a call; None while it has booked nothing.
 
-        Calls are booked minutes later. None also if the key is not one of ours.
+        Calls are booked minutes later. None also if OpenRouter does not know the id, or if the key
+        is not one of ours.
 
         Args:
             generation_id: OpenRouter's id of the call.
@@ -91,9 +92,11 @@ class OpenRouterAccount:
     async def fetch_usage_usd(self, period: Literal["daily", "weekly", "monthly"], /) -> Decimal:
         """Return the cost in USD of the current day, week or month (UTC) over these keys.
 
+        An amount that OpenRouter leaves out counts as 0.
+
         Raises:
             UpstreamError: a key is refused, or OpenRouter does not answer.
-            ProtocolError: the reply has no such amount.
+            ProtocolError: the reply has no data, or an amount in it is malformed.
         """
         total = Decimal(0)
         for key in self._keys.values():
@@ -116,7 +119,11 @@ def _parse_rows(body: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _parse_usd(row: Mapping[str, Any], field: str) -> Decimal:
-    """Return an amount by its shortest decimal text; 0 if the field is missing."""
+    """Return an amount by its shortest decimal text; 0 if the field is missing or empty.
+
+    Raises:
+        ProtocolError: it is not a number.
+    """
     amount = parse_decimal(row.get(field) or 0)
     if amount is None:
         raise ProtocolError(f"OpenRouter's {field} is not an amount. Try again later.")

@@ -37,7 +37,7 @@ class AskingGateway(ABC):
 
     @abstractmethod
     def _require_open(self) -> OpenedBook:
-        """Return what works with the book.
+        """Return the parts that need an open book.
 
         Raises:
             ConfigurationError: the gateway has not been entered.
@@ -62,7 +62,8 @@ class AskingGateway(ABC):
                 unless the reply calls tools.
             criteria: weights in place of the request's own; None keeps those.
             session: adds the context of a session first; None: nothing is added.
-            max_cost_usd: the most that it may cost in the worst case, in USD.
+            max_cost_usd: the most that it may cost in the worst case, in USD; every repair may cost
+                as much again.
             project: the project to book on: an existing folder, or a name.
             tags: short labels that are booked with it (see `devflow_core.call_arguments`).
             idempotency_key: the same key returns the stored reply without a second call, for a day;
@@ -73,8 +74,9 @@ class AskingGateway(ABC):
         Raises:
             InvalidRequest: an argument, or the schema of the format, is invalid; nothing was sent.
             StructuredOutputInvalid: the last reply is complete but does not match the format.
-            BudgetExceeded: a budget or `max_cost_usd` has not enough left; nothing was sent.
-            Conflict: the idempotency key was used with another request, or its outcome is unknown.
+            BudgetExceeded: a budget or `max_cost_usd` has not enough left for the next call.
+            Conflict: the idempotency key was used with another request, its outcome is unknown, or
+                another caller is still carrying it out.
             DevFlowError: no model answered, or the reply broke off; the entry is durable by then.
             StoreError: the entry could not be made durable.
             ConfigurationError: the gateway has not been entered.
@@ -119,10 +121,12 @@ class AskingGateway(ABC):
             project: the project to book on: an existing folder, or a name.
             tags: short labels that are booked with it.
             idempotency_key: the same key gives the stored events without a second call.
-            entry_id: the id to book under; None: a new one.
+            entry_id: the id to book under, not together with an idempotency key; None: a new one.
 
         Raises:
-            InvalidRequest, ConfigurationError: at once; see `complete`.
+            InvalidRequest: an argument is invalid; at once, but on entry for an idempotency key.
+            ConfigurationError: the gateway has not been entered; at once.
+            Conflict: the idempotency key cannot be used (see `complete`); on entry.
             DevFlowError: on entry if no model began to answer, from the iterator if the reply broke
                 off.
             StoreError: the entry could not be made durable.
@@ -199,12 +203,13 @@ class AskingGateway(ABC):
             criteria: weights in place of the request's own; None keeps those.
             session: its context is added first, as it would be.
             max_cost_usd: the most that it may cost in the worst case, in USD.
-            project: without effect on the route.
-            tags: without effect on the route.
-            idempotency_key: without effect: nothing is stored.
+            project: checked, but without effect on the route.
+            tags: checked, but without effect on the route.
+            idempotency_key: checked, but nothing is stored.
 
         Raises:
-            InvalidRequest: an argument is invalid.
+            InvalidRequest: an argument is invalid, or the session waits for something.
+            SessionError: the session cannot be read.
             DevFlowError: the router has no model for the request, or none within the cost.
         """
         request = apply_arguments(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -56,6 +57,7 @@ from devflow_openrouter.client.api_client import ApiClient
 from devflow_openrouter.client.auth import build_key_pool
 from devflow_openrouter.client.json_calls import AppIdentity
 from devflow_openrouter.models.catalogue import fetch_document
+from devflow_openrouter.models.evidence import fetch_evidence
 from devflow_openrouter.opened import OpenedBook
 from devflow_openrouter.parts import (
     build_memory_book,
@@ -67,24 +69,27 @@ from devflow_openrouter.parts import (
 )
 
 LOOKBACK = timedelta(days=1)
-"""How far back performance and warm sessions are rebuilt at the start; both fade sooner."""
+"""How far back performance and warm sessions are rebuilt at the start.
+
+A result of a day ago weighs a sixteenth of a new one, and no session is warm for so long.
+"""
 _MAX_RECENT_ENTRIES = 1_000
-"""The number of recent entries that feedback can be given on."""
+"""The number of latest entries kept in memory: those that feedback can be given on."""
 
 
 class OpenRouterGateway(AskingGateway):
     """OpenRouter behind one object: `async with` it, then `complete` or `stream`.
 
     Entering opens the ledger and the budgets of the settings, the same that `devflow ask` uses, and
-    rebuilds from the last day what the router has learned. Leaving closes all of it. `explain`
-    needs no entering.
+    rebuilds from the last day what the router has learned. Leaving closes all of it. A store given
+    as `book` gets the budget of the settings, too. `explain` needs no entering.
 
     Args:
         settings: keys, limits, deadlines, weights, and where the ledger is.
         book: an open book in place of the settings' ledger; its owner closes it.
         ledger: `"memory"`: entries, the settings' budget and fetched lists of models are kept in
             memory, and nothing in the data folder is read or written. Otherwise a view that
-            receives every entry besides the gateway's own.
+            receives every entry, too.
         catalogue: the models and their prices; None: with the settings' ledger the list last
             fetched into the data folder, otherwise the shipped one. Closed with the gateway.
         router: chooses the models; None: one is made from the settings and the catalogue.
@@ -185,7 +190,7 @@ class OpenRouterGateway(AskingGateway):
                 stack.push_async_callback(one.aclose)
 
     def _open(self, book: Book) -> OpenedBook:
-        """Return what works with this book."""
+        """Return the parts that need an open book, made for this one."""
         views = list(self._views)
         reader = build_reader(book, views)
         settings = self.settings
@@ -224,7 +229,7 @@ class OpenRouterGateway(AskingGateway):
         )
 
     def _require_open(self) -> OpenedBook:
-        """Return what works with the book, which a program brought or entering has opened."""
+        """Return the parts that need an open book; entering has made them."""
         if self._opened is None:
             name = type(self).__name__
             raise ConfigurationError(
@@ -236,7 +241,8 @@ class OpenRouterGateway(AskingGateway):
     def with_book(self, book: Book) -> Self:
         """Return a view of this open gateway whose calls are booked in another book.
 
-        It shares everything else, and is closed with this one.
+        It shares everything else, and is closed with this one. Reports and idempotency keys stay
+        those of this gateway's book.
 
         Raises:
             ConfigurationError: the gateway has not been entered.
@@ -253,7 +259,7 @@ class OpenRouterGateway(AskingGateway):
 
     @property
     def pipeline(self) -> Pipeline:
-        """The pipeline of every call.
+        """The pipeline of every chat request.
 
         Raises:
             ConfigurationError: the gateway has not been entered.
@@ -272,19 +278,37 @@ class OpenRouterGateway(AskingGateway):
     async def refresh_catalogue(self) -> tuple[CatalogueChange, ...]:
         """Fetch OpenRouter's list of models into the shared catalogue; return what has changed.
 
+        With a key, the scores of models are fetched as well; `catalogue.evidence.last_error` says
+        why they were not, and choices go on with those known.
+
         Raises:
             DevFlowError: the list could not be fetched, and the old one stays in use.
-            ConfigurationError: the new list is in use but could not be saved.
+            ConfigurationError: the list holds no model, and the old one stays in use; or the new
+                one is in use but could not be saved.
         """
-        return await self.catalogue.refresh(self._fetch_models)
+        changes = await self.catalogue.refresh(self._fetch_models)
+        with contextlib.suppress(DevFlowError):
+            await self.catalogue.evidence.refresh(self._fetch_evidence)
+        return changes
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
-        """Renew the list of models until cancelled; `on_error` is called with every failure."""
+        """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
         await self.catalogue.run(self._fetch_models, on_error=on_error)
 
     async def follow_learned(self, interval_s: float) -> None:
         """Use every table that is learned or undone in the data folder, until cancelled."""
         await follow_learned(self.settings, self.router, interval_s)
+
+    async def keep_evidence_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
+        """Renew the scores of models daily until cancelled; needs a key.
+
+        Args:
+            on_error: called when that fails for another reason than the time before.
+        """
+        await self.catalogue.evidence.run(self._fetch_evidence, on_error=on_error)
+
+    async def _fetch_evidence(self) -> JsonObject:
+        return await fetch_evidence(self.api, self.keys.keys)
 
     async def _fetch_models(self) -> JsonObject:
         return await fetch_document(self.api, self.catalogue.current)
@@ -308,11 +332,11 @@ class OpenRouterGateway(AskingGateway):
         With a durable ledger the rating is kept for `devflow routing train` as well.
 
         Args:
-            entry_id: the id of a recent request of this gateway.
+            entry_id: the id of one of this gateway's last 1,000 requests.
             score: 0 (bad) to 1 (good).
 
         Raises:
-            NotFound: the gateway does not remember such a request.
+            NotFound: none of them has this id.
             ValueError: the score is not within 0..1.
             ConfigurationError: the rating cannot be written.
         """
@@ -335,10 +359,11 @@ class OpenRouterGateway(AskingGateway):
         Args:
             by: what the rows are (`model`, `task`, `session`, `day`…), or an outer and an inner
                 dimension: `("project", "model")`.
-            since: inclusive, UTC.
-            until: exclusive, UTC.
+            since: inclusive, UTC; None: from the first entry.
+            until: exclusive, UTC; None: to the last.
 
         Raises:
+            ConfigurationError: the gateway has not been entered.
             InvalidRequest: `by` names no dimension, or not one or two different ones.
             StoreError: the ledger cannot be read.
         """
@@ -351,5 +376,5 @@ class OpenRouterGateway(AskingGateway):
 
     @property
     def recent_entries(self) -> tuple[LedgerEntry, ...]:
-        """The entries of this gateway's latest requests, oldest first."""
+        """The entries of this gateway's latest requests, at most 1,000, oldest first."""
         return tuple(self._recent.entries)

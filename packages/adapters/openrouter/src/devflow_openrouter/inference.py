@@ -1,8 +1,9 @@
 """Provides three functions over a gateway, for programs that only need a reply.
 
-Each is called as `(model_name, system_prompt, user_prompt)`, or with one prompt and keywords. Each
-takes an open gateway; without one, a gateway is built from the environment for the call, which
-fails at once if there is no key.
+The two for text are called as `(model_name, system_prompt, user_prompt)`, the one for JSON with an
+object that has these three; each also takes one prompt and keywords. Each takes an open gateway;
+without one, a gateway is built from the environment for the call, which fails at once if there is
+no key.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class StreamEvent(TypedDict):
 
 
 class LlmRequest(Protocol):
-    """Anything with the three texts of a request; an empty system prompt is none."""
+    """Anything with the three texts of a request; an empty system prompt is left out."""
 
     system_prompt: str | None
     user_prompt: str
@@ -61,18 +62,17 @@ async def invoke_llm_for_raw_json(
 
     Args:
         request: an object (or mapping) with `system_prompt`, `user_prompt` and `model_name`: the
-            result is a JSON object, or None if the model answers with something else. Or a prompt:
-            the result is any JSON value that is valid.
-        prompt: what is asked, in place of `request`.
-        model: the model, or `auto`.
-        system: a system prompt.
-        schema: a JSON schema; None: any object is accepted.
+            result is None if the second reply is not valid either. Or a prompt: that is an error.
+        prompt: what is asked, if there is no `request`.
+        model: the model for a prompt, or `auto`.
+        system: the system prompt for a prompt.
+        schema: a JSON schema that the value has to match; None: it has to be an object.
         gateway: an open gateway; None: one is built for this call.
 
     Raises:
         InvalidRequest: the schema is invalid; nothing was sent.
         StructuredOutputInvalid: a prompt was given, and the second reply is not valid either.
-        ConfigurationError: there is no key.
+        ConfigurationError: there is no key, a setting is wrong, or the gateway is not open.
         DevFlowError: no model answered, or the reply broke off.
         TypeError: there is no prompt.
     """
@@ -112,7 +112,7 @@ async def get_llm_text_response(  # noqa: PLR0913 - two ways to call it
     """Return the text of the reply.
 
     Args:
-        model_name: the model; alone, it is the prompt.
+        model_name: the model, empty for `auto`; alone, it is the prompt.
         system_prompt: a system prompt; empty: none.
         user_prompt: what is asked.
         prompt: what is asked, with `model` and `system` in place of the first three.
@@ -121,9 +121,9 @@ async def get_llm_text_response(  # noqa: PLR0913 - two ways to call it
         gateway: an open gateway; None: one is built for this call.
 
     Raises:
-        ConfigurationError: there is no key.
+        ConfigurationError: there is no key, a setting is wrong, or the gateway is not open.
         DevFlowError: no model answered, or the reply broke off.
-        TypeError: there is no prompt.
+        TypeError: there is no prompt, or the two ways to call are mixed.
     """
     texts = (model_name, system_prompt, user_prompt)
     request = _make_request(texts, prompt=prompt, model=model, system=system)
@@ -146,7 +146,7 @@ def stream_llm_response(  # noqa: PLR0913 - two ways to call it
     A failed call raises nothing: its last event is `error`.
 
     Args:
-        model_name: the model; alone, it is the prompt.
+        model_name: the model, empty for `auto`; alone, it is the prompt.
         system_prompt: a system prompt; empty: none.
         user_prompt: what is asked.
         prompt: what is asked, with `model` and `system` in place of the first three.
@@ -155,8 +155,8 @@ def stream_llm_response(  # noqa: PLR0913 - two ways to call it
         gateway: an open gateway; None: one is built for this call, and closed at its end.
 
     Raises:
-        ConfigurationError: there is no key; raised at once.
-        TypeError: there is no prompt.
+        ConfigurationError: there is no key, or a setting is wrong; raised at once.
+        TypeError: there is no prompt, or the two ways to call are mixed; raised at once.
     """
     texts = (model_name, system_prompt, user_prompt)
     request = _make_request(texts, prompt=prompt, model=model, system=system)
@@ -168,8 +168,8 @@ class LlmStream:
     """The events of one reply, as an asynchronous generator.
 
     `message_chunk` holds a piece of text as `chunk`, `final_response` all of it as `response`.
-    `usage` holds `usage` (tokens), `model`, `provider`, `id` and `cost_usd`. A failure comes as
-    `error` with `error`, `message` (the same) and `code`, and is then the last event; the code is
+    `usage` holds `usage` (tokens), `model`, `provider`, `id` and `cost_usd` (text). A failure is an
+    `error` with `error`, `message` (the same) and `code`, which is then the last event; the code is
     `OPENROUTER_SYSTEM_KEY_EXHAUSTED` if the gateway's own keys are spent or refused.
     """
 
@@ -199,7 +199,7 @@ class LlmStream:
 
 
 def error_event_data(error: DevFlowError) -> dict[str, str]:
-    """Return the data of an `error` event; the request was not paid with a caller's own key."""
+    """Return the data of an `error` event, for a request with the gateway's own keys."""
     code = SYSTEM_KEY_EXHAUSTED if _is_system_key_exhausted(error) else error.code
     return {"error": error.message, "code": code, "message": error.message}
 

@@ -1,4 +1,4 @@
-"""Joins an open book with the parts of a gateway: what can ask and report, once there is one."""
+"""Joins an open book with the parts of a gateway that need one: to ask, and to report."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from devflow_store.keyed_replies import KeyedReplies
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenedBook:
-    """What works with an open book."""
+    """The parts of a gateway that need an open book."""
 
     book: Book
     reader: LedgerReader
@@ -37,7 +37,11 @@ class OpenedBook:
         entry_id: str | None = None,
         key: str | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
-        """Open a reply, once per idempotency key if there is one; see `Pipeline.stream`."""
+        """Open a reply, once per idempotency key if there is one; see `Pipeline.stream`.
+
+        Raises:
+            InvalidRequest: both an entry id and a key are given.
+        """
         if key is None:
             return self.pipeline.stream(request, session=session, entry_id=entry_id)
         if entry_id is not None:
@@ -71,7 +75,7 @@ class OpenedBook:
 
 
 def inject_now(request: ChatRequest, session: ContextInjector) -> ChatRequest:
-    """Return the request with a session's context, outside of any event loop.
+    """Return the request with a session's context, without an event loop.
 
     Raises:
         InvalidRequest: the session waits for something, such as the network.

@@ -10,11 +10,17 @@ from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import Book, Ledger
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.ports import Router as RouterPort
-from devflow_core.routing import SelectionCriteria
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import to_pico
-from devflow_routing import LearnedFolder, LearnedTable, LiveCatalogue, Router, RoutingPolicy
+from devflow_routing import (
+    LearnedFolder,
+    LearnedTable,
+    LiveCatalogue,
+    Router,
+    RoutingPolicy,
+    Weights,
+)
 from devflow_upstream.provider import ModelRows
 
 from devflow_openrouter.models.catalogue import make_catalogue, open_catalogue
@@ -30,11 +36,12 @@ def opens_ledger(book: Book | None, ledger: Ledger | Literal["memory"] | None) -
 def choose_catalogue(
     settings: Settings, *, is_durable: bool, rows: ModelRows | None = None
 ) -> LiveCatalogue:
-    """Return the list last fetched into the data folder, or the shipped one, kept in memory.
+    """Return the catalogue of the data folder, or one that is kept in memory.
 
     Args:
         settings: the data folder and the corrections.
-        is_durable: whether the data folder is used.
+        is_durable: whether the list last fetched into the data folder is used, and the next ones
+            are saved there; otherwise the catalogue begins with the shipped list.
         rows: applied to every list instead of the settings' corrections, which they include.
 
     Raises:
@@ -47,7 +54,9 @@ def choose_catalogue(
 def build_router(
     settings: Settings, catalogue: LiveCatalogue, *, is_durable: bool = True
 ) -> Router:
-    """Return a router with the settings' names and weights, which gets every new list of models.
+    """Return a router with the settings' names and weights.
+
+    It gets every new list of models, and all new scores.
 
     Args:
         settings: names, weights, and the data folder.
@@ -61,16 +70,25 @@ def build_router(
         fallback_models=settings.fallback_models,
         nodes=settings.nodes,
         learn_quality=settings.learn_quality,
-        criteria=SelectionCriteria(
+        weights=Weights(
             cost_priority=settings.cost_priority,
             performance_priority=settings.performance_priority,
         ),
+        quality_floor=settings.quality_floor,
+        allow_free=settings.allow_free,
         # if a budget applies, the book refuses an unknown price as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    learned = load_learned(settings) if is_durable else None
-    router = Router(catalogue.current, policy=policy, learned=learned)
+    router = Router(
+        catalogue.current,
+        policy=policy,
+        evidence=catalogue.evidence.current,
+        learned=load_learned(settings) if is_durable else None,
+    )
     catalogue.subscribe(router.set_catalogue)
+    if missing := [name for name, model in router.preferred.items() if model is None]:
+        _log.warning("preferred_models_unknown", names=missing)
+    catalogue.evidence.subscribe(router.set_evidence)
     return router
 
 
@@ -109,7 +127,7 @@ async def follow_learned(settings: Settings, router: RouterPort, interval_s: flo
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:
-    """Return a book that lives as long as the process, with the settings' budget as its limit."""
+    """Return a new book in memory, with the settings' budget as the limit of its whole life."""
     budget = settings.cost_budget_usd
     return MemoryBook(
         limit_pico=None if budget is None else to_pico(budget),
@@ -118,11 +136,11 @@ def build_memory_book(settings: Settings) -> MemoryBook:
 
 
 def build_reader(book: Book, views: list[Ledger]) -> LedgerReader:
-    """Return the source of reports: the book if it can add up, otherwise entries from now on.
+    """Return the source of reports: the book if it can add up, otherwise the entries in memory.
 
     Args:
         book: where the entries become durable.
-        views: gets one more view, if the book cannot be read.
+        views: gets one more view if the book cannot be read; reports then begin with this call.
     """
     if isinstance(book, LedgerReader):
         return book

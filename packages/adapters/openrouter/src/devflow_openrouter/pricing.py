@@ -12,11 +12,15 @@ _ZERO = Decimal(0)
 
 
 def parse_price(pricing: Mapping[str, Any], *, version: str = "") -> Price | None:
-    """Return the price of a `pricing` object; None if prompt or completion is missing or negative.
+    """Return the price of a `pricing` object.
 
-    Routers (`openrouter/auto`…) are listed at -1: unknown before the call. Time windows in
-    `overrides` (`utc_start`) are left out of the tiers, since only the provider's clock at the call
-    decides them; the reported cost then differs from our estimate, and the reported one is booked.
+    None if prompt or completion is missing, not a number or negative. Routers (`openrouter/auto`…)
+    are listed at -1: unknown before the call. Time windows in `overrides` (`utc_start`) are left
+    out of the tiers, since only the provider's clock at the call decides them; the reported cost
+    then differs from our estimate, and the reported one is booked.
+
+    Raises:
+        AttributeError, OverflowError, TypeError, ValueError: an override is malformed.
     """
     prompt, completion = (
         parse_amount(pricing.get("prompt")),

@@ -23,7 +23,7 @@ _MAX_MESSAGE_CHARS = 200
 async def complete_structured(
     ask: Callable[[ChatRequest, int], Awaitable[Completion]], request: ChatRequest, repairs: int
 ) -> Completion:
-    """Return the first whole reply that has the request's format, if it has one.
+    """Return the first whole reply that has the request's format; any, if none is requested.
 
     Args:
         ask: asks once; it is given the number of repairs so far.
@@ -31,7 +31,8 @@ async def complete_structured(
         repairs: how often a reply that fails the check is asked for again.
 
     Raises:
-        InvalidRequest: the schema of the format is invalid; nothing was asked.
+        InvalidRequest: the schema of the format is invalid, or `repairs` is below 0 and there is a
+            format; nothing was asked.
         StructuredOutputInvalid: the last reply does not match the format.
         DevFlowError: any error that `ask` raises.
     """

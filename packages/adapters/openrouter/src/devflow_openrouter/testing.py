@@ -65,7 +65,7 @@ class ScriptedUpstream:
         self.request_received = asyncio.Event()
         """Set when the first request has come."""
         self.client_disconnected = asyncio.Event()
-        """Set when a client has left before its script was over."""
+        """Set when a client has left before its request or its script was over."""
         self._scripts: list[tuple[UpstreamStep, ...]] = []
         self._open_writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -75,7 +75,7 @@ class ScriptedUpstream:
         return f"http://127.0.0.1:{self.port}/api/v1"
 
     def add_script(self, *steps: UpstreamStep) -> ScriptedUpstream:
-        """Append the script for the next request; return this upstream."""
+        """Append the script for the next request that has none; return this upstream."""
         self._scripts.append(steps)
         return self
 
@@ -292,7 +292,7 @@ class GatewayHarness:
         return RequestOutcome(completion=completion, error=error, entry=entry)
 
     def check_invariants(self, entry: LedgerEntry, written: str = "") -> None:
-        """Check the invariants of the book.
+        """Check the invariants of an entry, and of the whole book.
 
         Args:
             entry: the entry to check.

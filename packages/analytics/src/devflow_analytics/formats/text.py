@@ -59,8 +59,8 @@ def to_table(report: Report) -> Table:
 def to_csv(report: Report) -> str:
     """Return one CSV line per group, with the names and exact figures of the JSON form.
 
-    Cells that a spreadsheet would run as a formula get a leading apostrophe; numbers stay as they
-    are, even negative ones. There is no total row: a sum over the column gives it.
+    Keys that a spreadsheet would run as a formula get a leading apostrophe; numbers stay as they
+    are, even negative ones. There is no total row: sums over the columns give it.
     """
     document = report.as_json()
     # nested, so it has no column

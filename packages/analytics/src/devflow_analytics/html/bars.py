@@ -22,7 +22,7 @@ from devflow_analytics.html.markup import Markup, element
 from devflow_analytics.report import KEY_SEPARATOR, Report, cache_hit_rate
 
 MAX_BARS = 12
-"""Bars per plot; the table below has all rows."""
+"""The most bars of a plot; the table below has all rows."""
 _QUANTILES = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
 
 

@@ -14,9 +14,9 @@ _BOTTOM, _TOP = 24.0, 10.0
 _CHARACTER = 7.5
 """The width of a character of the scale, in pixels."""
 MAX_TICKS = 5
-"""Steps of a scale at most, besides zero."""
+"""The most steps of a scale, from zero on."""
 MAX_LABELS = 7
-"""Labels below the columns at most; in a window of 500 pixels more would overlap."""
+"""The most labels below the columns; in a window of 500 pixels more would overlap."""
 MAX_COLUMN = 6.0
 """The widest column, in percent of the plot."""
 
@@ -46,9 +46,9 @@ class StackedColumn:
     """One column of a chart over time."""
 
     label: str
-    """Stands below it."""
+    """The text below the column; left out where there is no room."""
     title: str
-    """Shown for all of it."""
+    """Shown before the text of each segment that is pointed at."""
     segments: tuple[BarSegment, ...]
     """From the bottom to the top; values are USD."""
 
@@ -93,7 +93,10 @@ def column_chart(columns: Sequence[StackedColumn]) -> Markup:
 
 
 def make_ticks(max_value: float) -> tuple[float, ...]:
-    """Return round values from 0 to at least `max_value`, in steps of 1, 2 or 5 (times 10ⁿ)."""
+    """Return round values from 0 to at least `max_value`, in steps of 1, 2 or 5 (times 10ⁿ).
+
+    There are at most `MAX_TICKS` steps; one of 1, if `max_value` is 0 or less.
+    """
     if max_value <= 0:
         return (0.0, 1.0)
     power = 10.0 ** math.floor(math.log10(max_value / MAX_TICKS))

@@ -18,9 +18,9 @@ from devflow_analytics.html.markup import Markup, element
 from devflow_analytics.report import Report
 
 MAX_DAYS = 92
-"""Days in the plot over time: the last three months."""
+"""The most days in the plot over time: about the last three months."""
 MIN_DAYS = 14
-"""Days that the plot has at least, so that a single one does not fill it."""
+"""The fewest days in the plot, so that a single one does not fill it."""
 MAX_COLOURS = 6
 """Keys with a colour of their own; the others share one."""
 OTHERS = "others"
@@ -64,7 +64,7 @@ class _Colours:
 
 
 def draw_days(report: Report) -> list[Markup]:
-    """Draw the cost of each day, stacked by what the report is about; nothing without days."""
+    """Draw the cost of each day, stacked by `Report.daily_by`; nothing without days."""
     if not report.daily:
         return []
     colours = _Colours(report.daily)

@@ -29,7 +29,7 @@ _EXACT = {
 }
 """The field of a JSON row with the exact figure of each column; others are sorted as text."""
 _MONEY = frozenset({"cost", "saved"})
-"""Columns that stand first."""
+"""Columns that stand first, after the names."""
 
 
 def draw_figures(report: Report) -> Markup:

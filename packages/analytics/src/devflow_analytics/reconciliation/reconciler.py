@@ -90,7 +90,7 @@ class Reconciler:
         """
         self._notes = {}
         # The order is that of the evidence: look-ups are exact, totals need the rest of a window to
-        # be settled, and observation is final, so it must come last.
+        # be settled, and observation takes what neither can settle, so it must come last.
         confirmed = await self._look_up_in_rounds()
         if await self._read_open_rows():
             await self._sleep_until(await self._totals.told_at())
@@ -108,7 +108,9 @@ class Reconciler:
         )
 
     async def confirm_pending(self) -> tuple[str, ...]:
-        """Look up every unconfirmed row younger than our patience once, without waiting.
+        """Look up every unconfirmed call younger than our patience once, without waiting.
+
+        Only calls with a generation id can be looked up.
 
         Returns:
             The attempts that were settled; the next call tries the others again.
@@ -130,6 +132,7 @@ class Reconciler:
 
         Returns:
             The number of rows settled by each kind of evidence: `generation`, `total`, `observed`.
+            Kinds that settled none are left out.
 
         Raises:
             StoreError: the ledger cannot be read or written.

@@ -17,7 +17,7 @@ class BillingWindow:
     """A period for which the provider reports its total bill."""
 
     name: str
-    """`2026-11-20` for a day in UTC; `2026-11` for a month."""
+    """`2026-11-20` for a day in UTC, `week of 2026-11-16` for a week, `2026-11` for a month."""
     since: datetime
     """The start of the period in UTC, inclusive."""
     until: datetime
@@ -84,7 +84,7 @@ class WindowRows:
     doubted: list[OpenRow] = field(default_factory=list[OpenRow])
     """Rows, open or final, for which the provider reported an impossible cost."""
     is_final: bool = True
-    """Whether the total must include every row, and nothing from outside."""
+    """Whether the provider's total is sure to hold all of these rows, and no others of ours."""
 
     def add(self, row: OpenRow) -> None:
         """Add an attempt that began in the window; ignore any other.
@@ -116,7 +116,7 @@ class WindowSettlement:
 
     window: BillingWindow
     ours_usd: Decimal
-    """Our total after the rows below are settled."""
+    """Our total after the rows below are settled; those that stay open count as estimated."""
     settled: Mapping[str, Decimal] = field(default_factory=dict[str, Decimal])
     """Attempt id → its share of what the provider billed beyond our settled rows."""
     ghosts: tuple[OpenRow, ...] = ()
@@ -126,7 +126,7 @@ class WindowSettlement:
 
     @property
     def difference_usd(self) -> Decimal:
-        """Our total minus the provider's; negative if something was billed that is not ours."""
+        """Our total minus the provider's; negative if more was billed than our rows come to."""
         return self.ours_usd - self.window.theirs_usd
 
 
@@ -136,7 +136,8 @@ def settle_window(window: BillingWindow, rows: WindowRows) -> WindowSettlement:
     What was billed beyond our settled rows must belong to the open ones; each gets a share in
     proportion to the most it may have cost. The total is inconclusive if more was billed than the
     open rows can have cost (someone else used the keys), or less than is settled (the provider's
-    figure lags), or if a row is too young or crosses the window's edge. Then all rows stay open.
+    figure lags), or if a row is too young or crosses the window's edge, or a call still runs. Then
+    all rows stay open.
 
     Args:
         window: with the provider's total.

@@ -25,11 +25,11 @@ class ReconciliationStore(Protocol):
         ...
 
     def latest_start(self) -> datetime | None:
-        """Return when the latest attempt began; None without any."""
+        """Return when the latest attempt began, in UTC; None without any."""
         ...
 
     def under_way_since(self) -> datetime | None:
-        """Return when the oldest attempt still running began; None if all have ended."""
+        """Return when the oldest attempt still running began, in UTC; None if all have ended."""
         ...
 
     async def confirm(
@@ -48,7 +48,7 @@ class ReconciliationStore(Protocol):
         Args:
             attempt_id: the attempt.
             cost_usd: its cost.
-            text: the provider's own decimal text for it; None if the figure is not the provider's.
+            text: the provider's own decimal text for it; None if it gave none for the whole cost.
             usage: the confirmed counts; None keeps the recorded ones.
             provider: the provider that answered; None if the provider does not say.
             source: the evidence: `generation`, `total of …`, `OBSERVED` or `RESERVED`.

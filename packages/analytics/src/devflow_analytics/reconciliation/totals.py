@@ -66,9 +66,9 @@ class Totals:
     async def fetch_windows(self, days: int) -> tuple[list[BillingWindow], str]:
         """Return the windows to close, oldest first, and a note of what was left out.
 
-        They are the last `days` completed days and the current one. If the keys may not ask for
-        completed days, it is the current month alone, and the note says so; otherwise the note
-        is empty.
+        They are the last `days` completed days, at most 30, and the current one. If the keys may
+        not ask for completed days, it is the current month alone, and the note says so; otherwise
+        the note is empty.
 
         Raises:
             UpstreamError: the totals are not available.

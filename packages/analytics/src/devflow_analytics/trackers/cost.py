@@ -20,8 +20,8 @@ OTHER = "other"
 class CostTracker:
     """A `Ledger` that sums costs in total and by model, task, project, key and day.
 
-    It is fed live, and rebuilt by `devflow_core.replay` after a restart; a cost that is confirmed
-    later changes the totals only then. One entry takes a few microseconds.
+    It is fed live, and rebuilt by `devflow_core.replay` after a restart. A cost that is confirmed
+    later changes the totals only when they are rebuilt. One entry takes a few microseconds.
     """
 
     def __init__(self) -> None:

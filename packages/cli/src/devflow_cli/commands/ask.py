@@ -10,6 +10,7 @@ import typer
 
 from devflow_cli.app import app
 from devflow_cli.completion import complete_model, complete_project, complete_session
+from devflow_cli.options import FloorOption
 from devflow_cli.run import Run, command
 
 
@@ -45,6 +46,7 @@ async def ask(
     performance_priority: Annotated[
         float | None, typer.Option(min=0, max=1, help="How much a saved second counts.")
     ] = None,
+    floor: FloorOption = None,
     max_cost: Annotated[
         str | None, typer.Option(help="Refuse a model whose worst case is above this, in USD.")
     ] = None,
@@ -66,7 +68,7 @@ async def ask(
     # before the prompt is read, which may wait for someone to type it
     settings.require_keys()
     request = ChatRequest.from_text(_read_prompt(prompt), model=model)
-    request = apply_options(request, cost_priority, performance_priority, max_cost)
+    request = apply_options(request, cost_priority, performance_priority, max_cost, floor)
     folder, labels = read_project(project)
     request = replace(request, attribution=labels)
     context = find_session(settings, session, folder) if session else None

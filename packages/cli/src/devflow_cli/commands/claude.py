@@ -91,7 +91,7 @@ def claude(
 async def _run_claude(
     settings: Settings, arguments: list[str], model: str | None, sessions: launch.SessionWatch
 ) -> int:
-    """Serve on a free port with a key for this run only, and wait for Claude Code to end."""
+    """Serve on a free port with a key for this run only; return Claude Code's exit status."""
     import asyncio
     import secrets
 

@@ -33,7 +33,7 @@ class View(StrEnum):
 
 
 class Weekday(StrEnum):
-    """The first day of a week."""
+    """A day that weeks may begin on."""
 
     SUNDAY = "sunday"
     MONDAY = "monday"
@@ -54,7 +54,9 @@ def costs(
     since: Annotated[
         str | None, typer.Option(help=f"From then on: {ALLOWED}.", show_default=False)
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Before the beginning of that.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Up to the beginning of the same, exclusive.")
+    ] = None,
     project: Annotated[
         str | None,
         typer.Option(

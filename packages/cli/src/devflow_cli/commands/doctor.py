@@ -145,6 +145,7 @@ def _check_setup(settings: Settings) -> list[dict[str, Any]]:
             "detail": claude or "not on the PATH; only `devflow claude` needs it",
         },
         _check_learned(settings),
+        *_check_preferred(settings),
         *_check_integration(settings),
     ]
 
@@ -166,6 +167,21 @@ def _check_learned(settings: Settings) -> dict[str, Any]:
             f" from {facts.source}; `devflow routing show`"
         )
     return {"name": "learned", "ok": True, "detail": detail}
+
+
+def _check_preferred(settings: Settings) -> list[dict[str, Any]]:
+    """Say which models the names in `preferred_models` stand for; nothing if there are none."""
+    from devflow_gateway import wiring
+
+    preferred = wiring.make_router(settings).preferred
+    if not preferred:
+        return []
+    said = [
+        name if name == model else f"{name} is {model or 'not a model of the catalogue'}"
+        for name, model in preferred.items()
+    ]
+    is_known = None not in preferred.values()
+    return [{"name": "preferred models", "ok": is_known, "detail": ", ".join(said)}]
 
 
 def _check_integration(settings: Settings) -> list[dict[str, Any]]:

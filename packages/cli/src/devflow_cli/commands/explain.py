@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +9,7 @@ import typer
 
 from devflow_cli.app import app
 from devflow_cli.completion import complete_entry, complete_model
-from devflow_cli.options import parse_criteria
+from devflow_cli.options import FloorOption, apply_options
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ async def explain(
     model: Annotated[str, typer.Option(help="See `ask`.", autocompletion=complete_model)] = "auto",
     cost_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
     performance_priority: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    floor: FloorOption = None,
 ) -> None:
     """Show how a model would be chosen, or was: the task, each candidate, the exclusions.
 
@@ -56,9 +56,7 @@ async def explain(
         asked = (
             _read_request(request) if request else ChatRequest.from_text(prompt or "", model=model)
         )
-        criteria = parse_criteria(cost_priority, performance_priority)
-        if criteria is not None:
-            asked = replace(asked, criteria=criteria)
+        asked = apply_options(asked, cost_priority, performance_priority, None, floor)
         async with wiring.open_gateway(settings) as gateway:
             shown = route_as_json(gateway.explain(asked))
     if run.as_json:
@@ -71,7 +69,8 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     """Replay the decision of a ledger entry from its record.
 
     Raises:
-        NotFound: no such entry exists, or it was refused before a model was chosen.
+        NotFound: no such entry exists, or it holds no decision: it ended before a model was chosen,
+            or asked for embeddings.
     """
     from devflow_core.errors import NotFound
     from devflow_gateway import wiring

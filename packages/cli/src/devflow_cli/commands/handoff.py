@@ -8,7 +8,7 @@ import typer
 
 from devflow_cli.app import app
 from devflow_cli.completion import complete_model, complete_session
-from devflow_cli.options import ProjectFolder
+from devflow_cli.options import FloorOption, ProjectFolder
 from devflow_cli.run import Run, command
 
 
@@ -26,6 +26,7 @@ async def handoff(
     to: Annotated[
         str, typer.Option(help="The model that takes over.", autocompletion=complete_model)
     ] = "auto",
+    floor: FloorOption = None,
     prompt: Annotated[
         str | None, typer.Option(help="What to do next; by default, continue where it stopped.")
     ] = None,
@@ -48,6 +49,7 @@ async def handoff(
     from devflow_routing import route_as_json
 
     from devflow_cli.lookup import describe_session, find_session
+    from devflow_cli.options import apply_options
     from devflow_cli.views.lean import lean_completion
     from devflow_cli.views.reply import ask_and_show, completion_document
 
@@ -60,8 +62,9 @@ async def handoff(
         # said before anything of the session is sent
         run.remark(describe_session(found))
         run.remark(prepared.report.describe())
+        request = apply_options(prepared.request, None, None, None, floor)
         reply = await ask_and_show(
-            run, gateway, prepared.request, is_streamed=not (no_stream or run.as_json)
+            run, gateway, request, is_streamed=not (no_stream or run.as_json)
         )
     shown = completion_document(reply, route_as_json(reply.route))
     shown["handoff"] = prepared.report.as_json()

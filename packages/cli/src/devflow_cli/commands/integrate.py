@@ -95,10 +95,11 @@ def _plan(
 
 
 def _resolve_target(file: Path, claude_dir: Path) -> Path:
-    """Return the file to write: links are followed in the user's own folder, refused elsewhere.
+    """Return the file to write; links in Claude Code's own folder are followed.
 
     Raises:
-        ConfigurationError: the file is a link that may have come with the working directory.
+        ConfigurationError: a part of the path below the working directory is a link, which may have
+            come with a repository.
     """
     from devflow_core.private_files import refuse_links_below
 

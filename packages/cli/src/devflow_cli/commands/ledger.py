@@ -22,7 +22,11 @@ app.add_typer(ledger, name="ledger")
 
 
 def _open_store(run: Run) -> Store:
-    """Return the store of a ledger that there is; enter it to write."""
+    """Return the store of the ledger; enter it to write.
+
+    Raises:
+        NotFound: nothing was ever booked.
+    """
     from devflow_gateway import wiring
 
     settings = run.settings()

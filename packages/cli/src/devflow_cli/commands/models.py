@@ -85,7 +85,7 @@ def list_models(
 
 
 def _fold_variants(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out the variants of models in the list, and name them in the rows of those."""
+    """Leave out each variant whose model is in the list, and name it in that model's row."""
     listed = {row["id"] for row in rows}
     named: dict[str, list[str]] = {}
     kept: list[dict[str, Any]] = []

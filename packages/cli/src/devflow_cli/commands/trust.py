@@ -21,9 +21,9 @@ def trust(
     revoke: Annotated[bool, typer.Option("--revoke", help="Forget the decision about it.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> int:
-    """Show what a folder's devflow.toml sets, and trust all of it until the file changes.
+    """Show what a folder's devflow.toml sets, and ask whether to trust it until the file changes.
 
-    The exit status is 1 if the folder is not trusted in the end.
+    The exit status is 1 if the answer is no, or if --revoke finds no decision.
     """
     from devflow_core.settings import find_folder_question, open_trusted_folders
 

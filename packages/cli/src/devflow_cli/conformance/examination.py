@@ -63,9 +63,12 @@ class Examination:
     """The gateway's root URL; it may end in `/v1`."""
     key: str | None = None
     groups: Collection[Group] = ()
-    """The dialects to examine, besides `gateway`; if empty, all that the gateway answers in."""
+    """The dialects to examine, besides `gateway`; if empty, all that the gateway answers in.
+
+    With `only`, empty stands for all dialects.
+    """
     only: Sequence[str] = ()
-    """Names or patterns of the clauses to check; if empty, all clauses of the groups."""
+    """Names or patterns of the clauses to check, with or without the group; if empty, all."""
     model: str | None = None
     """The model to ask in every dialect; None: a cheap one of the dialect's own."""
     limit_usd: Decimal = DEFAULT_LIMIT_USD
@@ -189,7 +192,10 @@ def _choose_model(group: Group, models: Sequence[JsonObject]) -> str:
 async def _find_groups(
     order: Examination, client: httpx.AsyncClient, probes: dict[Group, Probe]
 ) -> Collection[Group]:
-    """Return the groups that were named; without any, those whose path the gateway knows."""
+    """Return the groups that were named; without any, those whose path the gateway knows.
+
+    All groups, if clauses were named instead.
+    """
     if order.groups:
         return order.groups
     # clauses that were named are checked even if their dialect does not seem to answer
@@ -243,7 +249,7 @@ async def _judge(clause: Clause, probe: Probe, before: Sequence[Finding]) -> tup
 
 
 def _find_obstacle(clause: Clause, probe: Probe, before: Sequence[Finding]) -> str | None:
-    """Return why a clause need not be tried; None if it has to be."""
+    """Return why a clause is skipped, for people; None if it is checked."""
     failed = {one.clause.name for one in before if one.outcome == "failed"}
     needed = ["gateway.reachable"] if clause.effort.calls else []
     needed += [f"{clause.group}.{one}" for one in clause.needs]

@@ -118,7 +118,7 @@ class Probe:
         return await record(self.client, path, body, {**self.speech.headers, **named})
 
     async def keep(self, name: str, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """Return the answer to what any clause has asked under this name; otherwise ask now."""
+        """Return the answer that is kept under this name; if there is none, ask now and keep it."""
         if name not in self._kept:
             self._kept[name] = await ask()
         return self._kept[name]
@@ -151,7 +151,7 @@ class Probe:
 
 
 def make_word() -> str:
-    """Return a code word that no model guesses and no cache has seen."""
+    """Return a random code word, one of 8,100: no model guesses it."""
     chosen = random.SystemRandom()
     return f"{chosen.choice(_NAMES)}-{chosen.randrange(100, 1000)}"
 

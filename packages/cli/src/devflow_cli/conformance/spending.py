@@ -29,7 +29,7 @@ class Spending:
     spent_usd: Decimal = field(default=Decimal(0))
 
     def price_of(self, model: str) -> tuple[Decimal, Decimal]:
-        """Return a model's price per token of prompt and reply; else `UNLISTED_PRICE`."""
+        """Return a model's listed USD per token of prompt and reply; else `UNLISTED_PRICE`."""
         return self.prices.get(model, UNLISTED_PRICE)
 
     def worst_case(self, effort: Effort, model: str) -> Decimal:
@@ -43,7 +43,11 @@ class Spending:
         return self.spent_usd + self.worst_case(effort, model) <= self.limit_usd
 
     def add(self, usage: object, model: str, worst: Decimal) -> None:
-        """Book one reply: at the cost that it states, by its tokens, or at the worst case."""
+        """Book one reply: at the cost that it states, else by its tokens, else at the worst case.
+
+        Of its tokens, those read from a cache count only where the dialect includes them in the
+        prompt's.
+        """
         if not isinstance(usage, dict):
             self.spent_usd += worst
             return

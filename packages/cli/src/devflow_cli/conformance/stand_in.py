@@ -37,9 +37,10 @@ class StandIn:
 
     @asynccontextmanager
     async def playing(self, fault: JsonObject, path: str) -> AsyncGenerator[None]:
-        """Apply a fault to streamed replies below a path until the block ends.
+        """Apply a fault to streamed replies of a path until the block ends.
 
-        Afterwards, the previous faults apply again.
+        Afterwards, the previous faults apply again. The path is below the API's root, and may hold
+        `*`.
 
         Raises:
             ClauseNotShown: the stand-in cannot be controlled.

@@ -20,7 +20,7 @@ OTHERS = ("·", "")
 """The glyph of all further series together."""
 MIN_BAR_WIDTH = 10
 MAX_WIDTH = 100
-"""Bars take at most so many columns of a wider terminal: longer ones are hard to compare."""
+"""The most columns of a line with a bar, on wider terminals: longer bars are hard to compare."""
 
 
 def draw_stacked_bars(nested: Mapping[str, Mapping[str, Summary]], width: int) -> Iterator[Text]:

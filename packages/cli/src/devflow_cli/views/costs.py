@@ -34,7 +34,7 @@ def print_groups(run: Run, heading: str, rows: Sequence[dict[str, Any]], with_mo
 
     Args:
         run: where to print.
-        heading: of the first column.
+        heading: that of the first column; `Session` adds the columns of time and project.
         rows: the groups, as `CostGroup.as_json` gives them.
         with_models: whether each model gets a row below its group.
     """
@@ -63,7 +63,7 @@ def _format(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_blocks(run: Run, blocks: Sequence[CostBlock], zone: tzinfo | None) -> None:
-    """Print blocks and the gaps between them; of the one in progress also its rate and end."""
+    """Print blocks and the gaps between them; of the one in progress also rate and projection."""
     columns = {"key": "Block", "state": "State", **_COLUMNS}
     rows: list[dict[str, Any]] = []
     for block in blocks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from devflow_core.usage import format_usd, parse_decimal
@@ -25,6 +26,7 @@ def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
     reasons = "; ".join(task["reasons"])
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
     _print_learned(run, document)
+    _print_choice(run, document)
     candidates: Sequence[Row] = document["candidates"]
     able = [one for one in candidates if one["excluded"] is None]
     for one in able:
@@ -64,6 +66,33 @@ def _print_learned(run: Run, document: Row) -> None:
     else:
         how = "the prompt is unlike your answers; by kind and complexity"
     run.say(f"Learned   table {learned['version']}: {how} (`devflow routing show`)")
+
+
+def _print_choice(run: Run, document: Row) -> None:
+    """Say in three lines why this model, what else it could be, and what would change it."""
+    found: Row | None = document.get("alternatives")
+    chosen: Row = next(one for one in document["candidates"] if one["chosen"])
+    run.say(f"Choice    {chosen['model']}: {chosen['reason']}")
+    if found is None or (terms := chosen["terms"]) is None:
+        return
+    own = {**terms, "cost_usd": parse_decimal(terms["cost_usd"]) or Decimal(0)}
+    sides = (
+        ("better", found["next_better"]),
+        ("cheaper", found["next_cheaper"]),
+    )
+    said = [_compare(side, one, own) for side, one in sides if one]
+    run.say(f"Instead   {'; '.join(said) or 'nothing is better, and nothing is cheaper'}")
+    if turns := found.get("turns"):
+        steps = ", ".join(f"{model} from {priority:g}" for priority, model in turns)
+        run.say(f"Change    by --cost-priority: {steps}")
+
+
+def _compare(side: str, option: Row, own: Row) -> str:
+    """Return what another model would bring and cost, as in `better: a/b, +3 points for $0.01`."""
+    points = 100 * (option["quality"] - own["quality"])
+    more = Decimal(str(option["cost_usd"])) - own["cost_usd"]
+    amount = f"{format_usd(abs(more))} {'more' if more > 0 else 'less'}"
+    return f"{side}: {option['model']}, {points:+.0f} points for {amount}"
 
 
 def _candidate_row(candidate: Row) -> Row:

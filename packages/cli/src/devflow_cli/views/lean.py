@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 MAX_LEAN_CANDIDATES = 5
-"""The chosen model and the next ones: a route asks four at most, one stands for the rest."""
+"""The chosen model and the next ones: an automatic route asks four, one stands for the rest."""
 _FULL_ONLY = ("features", "domains")
-"""What a decision was made from: for replays, and long."""
+"""Keys of what a decision was made from: it is long, and only replays need it."""
 
 
 def lean_route(route: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,6 +23,8 @@ def lean_route(route: Mapping[str, Any]) -> dict[str, Any]:
     near = [one for one in candidates if one["excluded"] is None][:MAX_LEAN_CANDIDATES]
     task = {key: value for key, value in route["task"].items() if key not in _FULL_ONLY}
     rest = {key: value for key, value in route.items() if key not in _FULL_ONLY}
+    if found := route.get("alternatives"):
+        rest["alternatives"] = {key: found[key] for key in ("next_better", "next_cheaper")}
     return {**rest, "task": task, "candidates": near, "left_out": len(candidates) - len(near)}
 
 

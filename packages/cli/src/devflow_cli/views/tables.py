@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 MIN_TEXT_WIDTH = 16
-"""Running text keeps this many columns, or its whole width; before, columns are left out."""
+"""The least width that running text is shortened to; before that, columns are left out."""
 MIN_NAME_WIDTH = 8
 """A name is folded into lines of at least this width."""
 MAX_SENTENCE_WIDTH = 100
@@ -76,7 +76,7 @@ def print_table(  # noqa: PLR0913 - each says one thing of the table
         beside: further names that `--columns` may hold, as another table of the command has them.
 
     Raises:
-        typer.BadParameter: `--columns` names a column that there is not.
+        typer.BadParameter: `--columns` names a column that does not exist.
     """
     chosen = _choose(columns, run.columns, beside)
     made = [_make_column(key, columns[key], rows, total, key in text) for key in chosen]
@@ -131,7 +131,10 @@ def format_money(value: object) -> str:
 def _choose(
     columns: Mapping[str, str], asked: str | None, beside: Collection[str]
 ) -> tuple[str, ...]:
-    """Return the keys of the columns that `--columns` names, by key or heading; None is all."""
+    """Return the keys of the columns that `--columns` names, by key or heading.
+
+    All of them without the option, or if it names only columns of other tables.
+    """
     if asked is None:
         return tuple(columns)
     names = {key: key for key in columns}
@@ -172,7 +175,7 @@ def _align_points(cells: Sequence[str]) -> list[str]:
 def _fit(
     columns: list[LaidColumn], drop: Sequence[str], width: int
 ) -> tuple[list[LaidColumn], list[int]]:
-    """Return the columns that are shown, and their widths, which add up to at most `width`."""
+    """Return the columns that are shown, and their widths; the line fits into `width` if it can."""
     shown = _choose_fitting(columns, drop, width)
     missing = _least_width(shown) - width
     widths = [min(one.width, MIN_TEXT_WIDTH) if one.is_text else one.width for one in shown]

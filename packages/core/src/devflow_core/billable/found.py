@@ -10,7 +10,7 @@ from devflow_core.messages import JsonObject
 
 _MODEL = re.compile(r"[\w.:/@+~\[\]-]{1,200}")
 MAX_COUNT = 1_000
-"""The largest bound that counts as one; a larger number bounds nothing."""
+"""The largest number that is accepted as a bound; a larger one is treated as no bound."""
 
 
 def as_object(value: object) -> JsonObject:

@@ -15,7 +15,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.safe_text import plain_word
 from devflow_core.wire.table import dialect_of
 
-# the names of the three dialects; a body may hold more than one
+# the names of the output limit in the three dialects; a body may hold more than one
 _LIMIT_FIELDS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 _TOOLS_ONLY = frozenset({"tools"})
 
@@ -49,7 +49,7 @@ def _plain(limit: int | None) -> Billable:
 
 
 def _are_client_tools(tools: Any) -> bool:
-    """Return whether all of these tools are run by the client."""
+    """Return whether the type of each tool is one of `CLIENT_TOOLS`; True if there are none."""
     if not tools:
         return True
     free = fields.CLIENT_TOOLS
@@ -75,7 +75,7 @@ def _read_added_tools(found: Found, items: Any) -> None:
 
 
 def _larger_limit(request: ChatRequest, body: JsonObject) -> int | None:
-    """Return the largest limit that the request sets under any of its names."""
+    """Return the largest output limit that the request sets under any name; None if none."""
     limit = request.max_output_tokens
     for name in _LIMIT_FIELDS:
         value = body.get(name)
@@ -208,7 +208,10 @@ _TIERS: Mapping[str, Any] = {
     "fast": "priority",
     "ultrafast": "ultrafast",
 }
-"""Flex is cheaper where it is served, but costs the standard price where it is not."""
+"""The speed whose price each service tier costs at most.
+
+Flex is cheaper where it is served, but costs the standard price where it is not.
+"""
 _READERS: Mapping[str, Callable[[Found, Any, str], None]] = {
     "models": _read_models,
     "fallbacks": _read_models,

@@ -67,9 +67,12 @@ class Billable:
     output_kinds: tuple[str, ...] = ()
     """`image` and `audio`, if the reply may contain them."""
     pdf_engine: Literal["", "free", "ocr"] = ""
-    """The engine that reads files which the model cannot read; empty if the body does not say."""
+    """Whether the named engine that reads PDFs is free or charges; empty if none is named.
+
+    The engine `native` counts as none: it leaves the file to the model.
+    """
     max_output_tokens: int | None = None
-    """The largest of the limits that the body sets, under all of their names."""
+    """The largest of the limits that the body sets, under all of their names; None if none."""
 
     @property
     def is_plain(self) -> bool:
@@ -88,7 +91,10 @@ class Billable:
 
     @property
     def may_be_any(self) -> bool:
-        """Whether the provider may let a model answer that the body does not name."""
+        """Whether a model that the body does not name may answer or be asked.
+
+        A preset and a doubt about the models alone say so; a doubt about both does not.
+        """
         return any(one.model.startswith("@preset/") for one in self.alternates) or any(
             one.concerns == "models" for one in self.doubts
         )

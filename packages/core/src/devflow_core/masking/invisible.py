@@ -19,7 +19,8 @@ def escape_invisible(text: str) -> str:
     """Return the text with control, zero-width, bidirectional and tag characters escaped.
 
     They can hide instructions from the person who looks at a prompt, or move the cursor of a
-    terminal. Joiners (U+200C, U+200D) stay: emoji and several scripts need them.
+    terminal. Tabs and line ends stay, and so do joiners (U+200C, U+200D): emoji and several scripts
+    need them.
     """
     return _INVISIBLE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 

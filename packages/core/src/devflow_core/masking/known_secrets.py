@@ -29,7 +29,10 @@ _MIN_GAP_CHARS = 16
 _TAIL = rf"[\w.~+/=%\\{ZERO_WIDTH}-]*"
 _HIDDEN_GAP = rf"(?:[{ZERO_WIDTH}]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
 _GAP = rf"(?:[\s{ZERO_WIDTH}]|\\[nrt]|\\u(?:00ad|20[0-6][0-9a-f]|feff))*"
-"""Matches what may separate two characters: zero-width ones and, in long secrets, line ends."""
+"""What may separate two characters of a long secret: white space and zero-width characters.
+
+In a short secret only the zero-width ones are looked for (`_HIDDEN_GAP`).
+"""
 _ESCAPE = re.compile(r"\\(?:u([0-9a-f]{4})|x([0-9a-f]{2}))", re.IGNORECASE)
 
 
@@ -53,7 +56,7 @@ class SecretForms:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """A pattern for all forms; compiling it takes milliseconds, so only a found needle does."""
+        """A pattern for all forms; compiled (in milliseconds) only once a needle has been found."""
         bare, gap = (
             ("".join(self.value.split()), _GAP) if self._is_long else (self.value, _HIDDEN_GAP)
         )
@@ -70,11 +73,18 @@ class SecretForms:
         return any(needle in text for needle in self.needles)
 
     def is_hidden_in(self, views: tuple[str, str]) -> bool:
-        """Return whether escapes and gaps hide one of the needles; `views` come from `_undress`."""
+        """Return whether a needle is in a text without its escapes and gaps.
+
+        Args:
+            views: the text as `_undress` returns it.
+        """
         return self.is_in(views[1 if self._is_long else 0])
 
     def mask(self, text: str) -> tuple[str, int]:
-        """Return the text without this secret, and the number of times it was found."""
+        """Return the text without this secret, and the number of times it was found.
+
+        The whole text is replaced if it holds the secret in a form that no pattern describes.
+        """
         count = text.count(self.value)
         if count:
             text = text.replace(self.value, KEY_IN_USE)
@@ -188,7 +198,7 @@ def forms_of(value: str) -> SecretForms:
 
 
 def holds_secret(text: str, secret: str | None) -> bool:
-    """Return whether a plain text, such as a name, holds this secret in any encoding.
+    """Return whether a text without escapes, such as a name, holds this secret in any encoding.
 
     False if there is no secret, or if the secret or the text has fewer than 8 characters.
     """

@@ -75,7 +75,7 @@ def _is_maker_key(value: str) -> bool:
 
 
 def _is_assigned_value(value: str) -> bool:
-    """Return whether a value is a secret, not an attribute path or a name of usual words."""
+    """Return whether a value is a secret, not a name or an attribute path made of usual words."""
     is_name = _NAME.fullmatch(value) is not None
     return not is_name or _is_random(value) or not _ORDINARY.search(value.lower())
 

@@ -115,7 +115,10 @@ def _require_object(parsed: object, data: bytes) -> dict[str, Any]:
 
 
 def _load_repaired(data: bytes) -> object:
-    """Parse invalid JSON that providers send: bad UTF-8, halves of surrogate pairs, NaN."""
+    """Parse invalid JSON that providers send: bad UTF-8, halves of surrogate pairs, NaN.
+
+    None if it is invalid in any other way.
+    """
     try:
         # NaN and Infinity become null
         found = json.loads(data.decode(errors="replace"), parse_constant=lambda _: None)
@@ -133,7 +136,7 @@ def _dump_repaired(value: object) -> bytes:
 
 
 def _has_more_values(body: bytes, most: int) -> bool:
-    """Return whether a JSON text has more values; mostly, counting separators suffices."""
+    """Return whether a JSON text has more values than `most`; the size mostly settles it."""
     if len(body) <= 2 * most or _count_separators(body) < most:
         return False
     return count_values(body, most) > most

@@ -100,7 +100,8 @@ _TOO_LONG = re.compile(
 _UNPAID = re.compile(r"\b(?:insufficient (?:funds|credits?|balance)|payment required)\b", re.I)
 """Words that report an unpaid account, at any status.
 
-A provider behind the router may use them about its own account, so they count only without one.
+A provider behind the router may use them about its own account, so they count only if the failure
+names no such provider.
 """
 _KEY_LIMIT = re.compile(r"\bkey limit exceeded", re.I)
 _REQUESTED = re.compile(r"(?:requested about|resulted in|too long:|requested)\s+([0-9]{1,12})\b")

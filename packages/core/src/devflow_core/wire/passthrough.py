@@ -38,7 +38,7 @@ class Passthrough:
 
 
 def is_usage(event: Event) -> bool:
-    """Return whether an event reports the usage and nothing that the hub can express."""
+    """Return whether an event is an `Opaque` that reports the usage."""
     return isinstance(event, Opaque) and event.kind == "usage"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import get_args
@@ -11,9 +11,10 @@ import numpy as np
 import orjson
 from devflow_core.errors import ConfigurationError
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Complexity, Task, TaskType
+from devflow_core.routing import SelectionCriteria, Task, TaskType
 from numpy.typing import NDArray
 
+from devflow_routing.classifier.difficulty import MIDDLES, band_of, rate_difficulty
 from devflow_routing.classifier.evidence import describe_evidence, name_phrases
 from devflow_routing.classifier.features import (
     BUCKETS,
@@ -24,6 +25,8 @@ from devflow_routing.classifier.features import (
 )
 from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.classifier.prompt_text import extract_human_prompt
+from devflow_routing.classifier.shape import RequestShape, read_shape
+from devflow_routing.classifier.side_calls import SideCall, find_side_call
 
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
 SCORE_WEIGHT = 6.0
@@ -39,12 +42,6 @@ TOOLS_WEIGHT = 1.0
 
 _SMALL_MODEL = "small_model"
 """The name of the learned score for how well a small model would answer."""
-_SMALL_MODEL_MEAN, _SMALL_MODEL_STD = 0.52, 0.16
-"""Mean and deviation of that score over the training prompts."""
-_LENGTH_MEAN, _LENGTH_STD = 4.6, 1.6
-"""Mean and deviation of log(1 + characters) of people's prompts."""
-_COMPLEXITY_BANDS = (-0.45, 0.55)
-"""The borders between low, medium and high complexity, on the scale of `_rate_complexity`."""
 
 _UNTRAINED_SCRIPT_WEIGHT = 0.3
 """The weight of the learned model for scripts with little training text.
@@ -60,9 +57,10 @@ Floats = NDArray[np.float32]
 @dataclass(frozen=True, slots=True)
 class _Classification:
     task_type: TaskType
-    complexity: Complexity
     confidence: float
-    reasons: tuple[str, ...]
+    difficulty: float
+    """The chance that a small model fails, by the words alone."""
+    reason: str
     domains: tuple[tuple[str, float], ...]
 
 
@@ -104,22 +102,33 @@ class TaskClassifier:
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
     def classify(self, request: ChatRequest, /) -> Task:
-        """Return the task; takes about 80 µs for 2,000 characters, 2 µs for a repeated prompt."""
-        text = extract_human_prompt(request)
-        found = self._classify_cached(text, bool(request.tools))
+        """Return the task; takes about 80 µs for 2,000 characters, 5 µs for a repeated prompt."""
+        side_call = find_side_call(request)
+        found = (
+            _side_task(side_call, extract_human_prompt(request))
+            if side_call
+            else self._human_task(request)
+        )
         criteria = request.criteria
-        kind = criteria.task_type if criteria else None
-        complexity = criteria.complexity if criteria else None
+        if criteria is None or (criteria.task_type is None and criteria.complexity is None):
+            return found
+        return _with_criteria(found, criteria)
+
+    def _human_task(self, request: ChatRequest) -> Task:
+        text, shape = extract_human_prompt(request), read_shape(request)
+        words = self._classify_cached(text, shape.has_coding_tools)
+        difficulty = rate_difficulty(words.difficulty, shape)
         return Task(
-            type=kind or found.task_type,
-            complexity=complexity or found.complexity,
-            confidence=1.0 if kind else found.confidence,
-            reasons=("given by the caller",) if kind else found.reasons,
-            domains=((kind, 1.0),) if kind else found.domains,
+            type=words.task_type,
+            complexity=band_of(difficulty),
+            confidence=words.confidence,
+            difficulty=difficulty,
+            reasons=(words.reason, _describe_difficulty(difficulty, shape)),
+            domains=words.domains,
             text=text,
         )
 
-    def _classify(self, text: str, has_tools: bool) -> _Classification:
+    def _classify(self, text: str, has_coding_tools: bool) -> _Classification:
         features = extract_features(text)
         rows = self._table.take(features.words, axis=0)
         sums = np.ones(len(rows), dtype=np.float32) @ rows
@@ -130,18 +139,15 @@ class TaskClassifier:
             known, hits = known * (0.0 if hits.any() else _UNTRAINED_SCRIPT_WEIGHT), hits * 3
         else:
             hits = hits * self._rule_factors
-        shares = np.exp(combine_scores(known, hits, has_tools=has_tools))
+        shares = np.exp(combine_scores(known, hits, has_tools=has_coding_tools))
         shares /= shares.sum()
         order: list[int] = np.argsort(-shares, kind="stable")[:3].tolist()
         best, small = order[0], float(scores[self._small_model])
         return _Classification(
             task_type=TASK_TYPES[best],
-            complexity=_rate_complexity(small, len(text)),
             confidence=round(float(shares[best]), 4),
-            reasons=(
-                self._describe(features, rows, best),
-                f"a small model would answer {max(0.0, min(1.0, small)):.0%} of such well",
-            ),
+            difficulty=1 - max(0.0, min(1.0, small)),
+            reason=self._describe(features, rows, best),
             domains=tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order),
         )
 
@@ -168,22 +174,35 @@ def combine_scores(scores: Floats, hits: Floats, *, has_tools: bool) -> Floats:
     return (votes + scores * SCORE_WEIGHT).astype(np.float32)
 
 
-def _rate_complexity(small_model: float, chars: int) -> Complexity:
-    """Rate how hard a prompt is by the two signs of a small model's failure: its score and length.
-
-    Outside the domains of the training prompts, the score predicts almost nothing and the length a
-    little (Spearman 0.00 and 0.25 with recorded failures), so both count.
-    """
-    hardness = (_SMALL_MODEL_MEAN - small_model) / _SMALL_MODEL_STD
-    length = (float(np.log1p(chars)) - _LENGTH_MEAN) / _LENGTH_STD
-    value = 0.6 * hardness + 0.4 * length
-    return (
-        "low"
-        if value < _COMPLEXITY_BANDS[0]
-        else "medium"
-        if value < _COMPLEXITY_BANDS[1]
-        else "high"
+def _side_task(call: SideCall, text: str) -> Task:
+    """Return the task of a call that a harness makes for itself."""
+    return Task(
+        type="background",
+        complexity=band_of(call.difficulty),
+        confidence=1.0,
+        difficulty=call.difficulty,
+        reasons=(f"background: {call.purpose}",),
+        domains=(("background", 1.0),),
+        text=text,
     )
+
+
+def _with_criteria(found: Task, criteria: SelectionCriteria) -> Task:
+    """Return the task with what the caller has said of it."""
+    kind, complexity = criteria.task_type, criteria.complexity
+    if complexity is not None and complexity != found.complexity:
+        found = replace(found, complexity=complexity, difficulty=MIDDLES[complexity])
+    if kind is None:
+        return found
+    reasons = ("given by the caller",)
+    return replace(found, type=kind, confidence=1.0, domains=((kind, 1.0),), reasons=reasons)
+
+
+def _describe_difficulty(difficulty: float, shape: RequestShape) -> str:
+    """Return how hard the request is, and what besides its words makes it so."""
+    because = shape.describe()
+    tail = f" ({because})" if because else ""
+    return f"a small model would fail at {difficulty:.0%} of such{tail}"
 
 
 def _find_small_model(names: tuple[str, ...]) -> int:

@@ -84,7 +84,7 @@ class NamedModelStrategy:
             task=inputs.task,
             requested=inputs.requested,
             excluded=tuple(left_out),
-            criteria=inputs.criteria,
+            criteria=inputs.as_criteria(),
             features=inputs.as_json(),
             snapshot=snapshot,
         )

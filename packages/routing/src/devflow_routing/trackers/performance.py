@@ -9,30 +9,61 @@ from datetime import datetime
 from devflow_core.ledger import Attempt, LedgerEntry
 
 HALF_LIFE_S = 6 * 3600.0
-"""The age at which an observation counts half."""
+"""The age at which an observation of speed counts half."""
+RELIABILITY_HALF_LIFE_S = 3600.0
+"""The age at which a success or a failure counts half; providers recover within the hour."""
+MAX_REST_S = 600.0
+"""The longest that a failing model rests before the next request tries it again."""
+_FIRST_REST_S = 30.0
+"""The rest after a first failure; it doubles with each further failure in a row."""
+_MAX_RUN = 8
+"""The most failures whose times are kept: as many as make a rest as long as it gets, and more."""
+_USUAL_RATE, _USUAL_WEIGHT = 0.98, 50.0
+"""The success rate of a model that is not known yet, and the answers that it counts as.
+
+With fewer, one failure would weigh more than the differences between good models do.
+"""
+_MAX_WAIT_S = 60.0
+"""A caller who leaves after waiting longer for a first word says that the model is slow."""
 _BUCKETS_PER_DOUBLING = 4
 """Times to the first event are counted in logarithmic buckets, each 19 % wide."""
-_NEUTRAL_ERRORS = frozenset(
-    {"cancelled", "budget_exceeded", "unknown_price", "circuit_open", "machine_exhausted"}
+PROVIDER_FAULTS = frozenset(
+    {
+        "rate_limited",
+        "structured_output_invalid",
+        "upstream_incomplete",
+        "upstream_model_unavailable",
+        "upstream_overloaded",
+        "upstream_protocol_error",
+        "upstream_reply_too_large",
+        "upstream_timeout",
+        "upstream_unavailable",
+    }
 )
-"""Errors of an attempt that say nothing about the model's performance."""
+"""Errors of an attempt that are the doing of the model's provider, and so speak against the model.
+
+A refused key, a spent account, a request that is refused, moderation, and a connection that fails
+(all models share it) do not.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performance:
-    """A model's recent performance, with a half-life of six hours."""
+    """A model's recent performance: its speed over hours, its reliability over the last hour."""
 
     model: str
     weight: float
     """The number of observations, each discounted by its age."""
     success_rate: float
-    """0..1, pulled towards 0.98 while there are few observations."""
+    """0..1, pulled towards 0.98 while there are few observations; one failure alone is forgiven."""
     ttft_p50_s: float | None
     """The median of the seconds from sending to the first event; None if none was measured."""
     ttft_p95_s: float | None
     """The 95th percentile of the same."""
     output_tokens_per_s: float | None
     """Tokens per second of replies, from the first event on; None if none was measured."""
+    is_resting: bool = False
+    """Whether it has just failed: it is asked last until its rest is over, then tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +80,9 @@ class _ModelStats:
     updated_s: float
     successes: float = 0.0
     failures: float = 0.0
+    last_success_s: float = -math.inf
+    failed_at_s: list[float] = field(default_factory=list[float])
+    """The times of the latest failures, in any order."""
     speed_log_sum: float = 0.0
     speed_weight: float = 0.0
     ttft: dict[int, float] = field(default_factory=dict[int, float])
@@ -59,13 +93,31 @@ class _ModelStats:
         """Discount all observations up to this time."""
         if at_s <= self.updated_s:
             return
-        decay = 0.5 ** ((at_s - self.updated_s) / HALF_LIFE_S)
+        age_s = at_s - self.updated_s
         self.updated_s = at_s
-        self.successes *= decay
-        self.failures *= decay
+        self.successes *= 0.5 ** (age_s / RELIABILITY_HALF_LIFE_S)
+        self.failures *= 0.5 ** (age_s / RELIABILITY_HALF_LIFE_S)
+        decay = 0.5 ** (age_s / HALF_LIFE_S)
         self.speed_log_sum *= decay
         self.speed_weight *= decay
         self.ttft = {bucket: mass * decay for bucket, mass in self.ttft.items() if mass > 1e-4}
+
+    def add_failure(self, at_s: float, weight: float) -> None:
+        """Count a failure, and remember its time for the model's rest."""
+        self.failures += weight
+        self.failed_at_s = sorted((*self.failed_at_s, at_s))[-_MAX_RUN:]
+
+    def is_resting(self, now_s: float) -> bool:
+        """Return whether the model rests at this time after the failures since its last success."""
+        run = [one for one in self.failed_at_s if one > self.last_success_s]
+        if not run:
+            return False
+        return now_s < run[-1] + min(_FIRST_REST_S * 2.0 ** (len(run) - 1), MAX_REST_S)
+
+    def add_wait(self, seconds: float, weight: float) -> None:
+        """Count a time to the first event."""
+        bucket = round(math.log2(seconds) * _BUCKETS_PER_DOUBLING)
+        self.ttft[bucket] = self.ttft.get(bucket, 0.0) + weight
 
 
 class PerformanceTracker:
@@ -100,11 +152,8 @@ class PerformanceTracker:
         stats = self._stats.get(model)
         if stats is None:
             return None
-        decay = (
-            1.0
-            if as_of is None
-            else 0.5 ** (max(0.0, as_of.timestamp() - stats.updated_s) / HALF_LIFE_S)
-        )
+        now_s = stats.updated_s if as_of is None else as_of.timestamp()
+        decay = 0.5 ** (max(0.0, now_s - stats.updated_s) / RELIABILITY_HALF_LIFE_S)
         good, bad = stats.successes * decay, stats.failures * decay
         typical = stats.typical
         if typical is None:
@@ -112,14 +161,19 @@ class PerformanceTracker:
         return Performance(
             model=model,
             weight=good + bad,
-            success_rate=(good + 9.8) / (good + bad + 10.0),
+            success_rate=(good + _USUAL_RATE * _USUAL_WEIGHT)
+            / (good + max(0.0, bad - 1.0) + _USUAL_WEIGHT),
             ttft_p50_s=typical.ttft_p50_s,
             ttft_p95_s=typical.ttft_p95_s,
             output_tokens_per_s=typical.output_tokens_per_s,
+            is_resting=as_of is not None and stats.is_resting(now_s),
         )
 
     def _record_attempt(self, attempt: Attempt) -> None:
-        if attempt.outcome == "cancelled" or attempt.error_code in _NEUTRAL_ERRORS:
+        is_left = attempt.outcome == "cancelled"
+        if is_left and (attempt.ttft_s is not None or attempt.total_s < _MAX_WAIT_S):
+            return
+        if attempt.outcome == "failed" and attempt.error_code not in PROVIDER_FAULTS:
             return
         at_s = attempt.started_at.timestamp()
         stats = self._stats.get(attempt.model)
@@ -127,19 +181,27 @@ class PerformanceTracker:
             stats = self._stats[attempt.model] = _ModelStats(updated_s=at_s)
         stats.typical = None
         stats.decay_to(at_s)
-        weight = 0.5 ** ((stats.updated_s - at_s) / HALF_LIFE_S)
-        if attempt.outcome == "failed":
-            stats.failures += weight
-            return
-        stats.successes += weight
-        if attempt.ttft_s is not None and attempt.ttft_s > 0:
-            bucket = round(math.log2(attempt.ttft_s) * _BUCKETS_PER_DOUBLING)
-            stats.ttft[bucket] = stats.ttft.get(bucket, 0.0) + weight
-            streaming_s = attempt.total_s - attempt.ttft_s
-            if streaming_s > 0 and attempt.usage.completion_tokens >= 16:
-                speed = attempt.usage.completion_tokens / streaming_s
-                stats.speed_log_sum += weight * math.log(speed)
-                stats.speed_weight += weight
+        age_s = stats.updated_s - at_s
+        weight = 0.5 ** (age_s / HALF_LIFE_S)
+        if is_left:
+            stats.add_wait(attempt.total_s, weight)
+        elif attempt.outcome == "failed":
+            stats.add_failure(at_s, 0.5 ** (age_s / RELIABILITY_HALF_LIFE_S))
+        else:
+            stats.successes += 0.5 ** (age_s / RELIABILITY_HALF_LIFE_S)
+            stats.last_success_s = max(stats.last_success_s, at_s)
+            _record_speed(stats, attempt, weight)
+
+
+def _record_speed(stats: _ModelStats, attempt: Attempt, weight: float) -> None:
+    if attempt.ttft_s is None or attempt.ttft_s <= 0:
+        return
+    stats.add_wait(attempt.ttft_s, weight)
+    streaming_s = attempt.total_s - attempt.ttft_s
+    if streaming_s > 0 and attempt.usage.completion_tokens >= 16:
+        speed = attempt.usage.completion_tokens / streaming_s
+        stats.speed_log_sum += weight * math.log(speed)
+        stats.speed_weight += weight
 
 
 def _summarize(stats: _ModelStats) -> _TypicalFigures:

@@ -10,6 +10,11 @@ from devflow_core.ledger import LedgerEntry
 
 CACHE_TTL_S = 300.0
 """Seconds that an unused prompt cache is kept: five minutes at Anthropic, OpenAI and Google."""
+BACKGROUND_KINDS = frozenset({"background"})
+"""Kinds of calls that harnesses make for themselves, such as titles; they say nothing of a session.
+"""
+MAIN_AGENT = "main"
+"""The name of a Claude Code session's main thread among its agents."""
 _MAX_SESSIONS = 10_000
 
 
@@ -21,6 +26,8 @@ class SessionAffinity:
     last_used_at: datetime
     cached_tokens: int
     """The tokens of prompt and reply, which the model's cache can hold."""
+    first_model: str
+    """The model that answered first, by which the session's floor of quality is measured."""
 
     def warm_tokens(self, now: datetime) -> int:
         """Return the number of tokens that are still in the cache at this time."""
@@ -37,9 +44,15 @@ class SessionTracker:
         session, final = entry.attribution.session_id, entry.final_attempt
         if session is None or final is None or entry.outcome != "succeeded" or entry.is_cache_hit:
             return
+        if entry.task_type in BACKGROUND_KINDS:
+            return
         key = (session, entry.attribution.agent)
+        known = self._affinities.get(key)
         self._affinities[key] = SessionAffinity(
-            model=final.model, last_used_at=final.started_at, cached_tokens=final.usage.total_tokens
+            model=final.model,
+            last_used_at=final.started_at,
+            cached_tokens=final.usage.total_tokens,
+            first_model=known.first_model if known else final.model,
         )
         self._affinities.move_to_end(key)
         if len(self._affinities) > _MAX_SESSIONS:
@@ -48,13 +61,14 @@ class SessionTracker:
     def find_affinity(
         self, session_id: str | None, agent: str | None = None
     ) -> SessionAffinity | None:
-        """Return the session's model; None if it has none.
+        """Return the model that answered this agent of the session last; None if none did."""
+        return None if session_id is None else self._affinities.get((session_id, agent))
 
-        A sub-agent that has no answer yet has the main agent's.
-        """
+    def find_first_model(self, session_id: str | None) -> str | None:
+        """Return the model that the session's main thread began with; None if it is not known."""
         if session_id is None:
             return None
-        for key in ((session_id, agent), (session_id, "main"), (session_id, None)):
-            if key in self._affinities:
-                return self._affinities[key]
+        for agent in (MAIN_AGENT, None):
+            if (found := self._affinities.get((session_id, agent))) is not None:
+                return found.first_model
         return None

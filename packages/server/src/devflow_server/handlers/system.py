@@ -34,6 +34,7 @@ NODE_SCHEMA = {
         "model": {"type": ["string", "null"], "minLength": 1},
         "cost_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
         "performance_priority": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+        "quality_floor": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
     },
 }
 """JSON Schema of the changes to a node."""

@@ -51,6 +51,15 @@ async def renew_catalogue(gateway: AsyncGateway) -> None:
     await gateway.keep_catalogue_fresh(on_error)
 
 
+async def renew_evidence(gateway: AsyncGateway) -> None:
+    """Keep the scores of models fresh, until cancelled; each cause of failure is logged once."""
+
+    def on_error(error: DevFlowError) -> None:
+        _log().warning("evidence_not_renewed", error=error.message)
+
+    await gateway.keep_evidence_fresh(on_error)
+
+
 async def learn_limits(gateway: AsyncGateway) -> None:
     """Ask the provider once for the keys' limits; if that fails, they are learned from refusals."""
     try:

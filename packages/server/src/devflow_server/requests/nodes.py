@@ -16,7 +16,7 @@ BUILT_IN_NODES = {
     "subagent": "Claude Code's sub-agents",
 }
 """The nodes that exist without any setting, with their descriptions."""
-_WEIGHTS = ("cost_priority", "performance_priority")
+_WEIGHTS = ("cost_priority", "performance_priority", "quality_floor")
 
 
 class NodeStore(Protocol):
@@ -51,6 +51,8 @@ class Node:
     """The weight from 0 to 1; None keeps the request's own."""
     performance_priority: float | None = None
     """The weight from 0 to 1; None keeps the request's own."""
+    quality_floor: float | None = None
+    """The least quality, from 0 to 1, as a share of the session's model's; None: the request's."""
 
     def as_json(self) -> dict[str, object]:
         """Return the node's fields as a JSON object; unset ones are null."""
@@ -60,6 +62,7 @@ class Node:
             "model": self.model,
             "cost_priority": self.cost_priority,
             "performance_priority": self.performance_priority,
+            "quality_floor": self.quality_floor,
         }
 
 
@@ -130,11 +133,10 @@ class NodeTable:
             return request
         if node.model is not None:
             request = replace(request, model=node.model)
-        if node.cost_priority is None and node.performance_priority is None:
+        weights = {one: getattr(node, one) for one in _WEIGHTS}
+        if all(one is None for one in weights.values()):
             return request
-        criteria = request.criteria or SelectionCriteria()
-        weights = {one: getattr(node, one) for one in _WEIGHTS if getattr(node, one) is not None}
-        return replace(request, criteria=replace(criteria, **weights))
+        return replace(request, criteria=SelectionCriteria(**weights).over(request.criteria))
 
 
 def apply_changes(node: Node, config: Mapping[str, Any]) -> Node:

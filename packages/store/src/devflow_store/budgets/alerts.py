@@ -233,7 +233,7 @@ class AlertDispatcher:
                 self._queue.task_done()
 
     async def drain(self) -> None:
-        """Wait until all queued alerts are delivered, at most `TIMEOUT_S`; log how many are not."""
+        """Wait at most `TIMEOUT_S` for queued alerts to be delivered; log how many still wait."""
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._queue.join()

@@ -62,7 +62,7 @@ class Budget:
             ZoneInfo(self.timezone)
         except (KeyError, OSError, ValueError) as error:
             raise InvalidRequest(
-                f"{self.timezone!r} is no time zone; use an IANA name such as Europe/Berlin."
+                f"{self.timezone!r} is not a time zone; use an IANA name such as Europe/Berlin."
             ) from error
         if not self.id:
             name = ":".join(part for part in (self.scope, self.value, self.window) if part)

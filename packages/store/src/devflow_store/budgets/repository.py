@@ -84,8 +84,8 @@ class BudgetRepository:
 def read_budget_states(source: Source, now: datetime) -> Iterator[BudgetState]:
     """Yield the states of all budgets in the window of `now`: one for each subject with an account.
 
-    A budget without an account gives one state with nothing spent; its subject is empty if the
-    budget applies to each one separately.
+    A budget without an account gives one state with nothing spent. Its subject is empty if the
+    budget is global, limits each subject separately (`*`), or limits single requests.
     """
     for (body,) in source.execute("SELECT body FROM budgets ORDER BY id"):
         budget = BUDGET_ADAPTER.validate_json(body)

@@ -80,7 +80,8 @@ class BudgetReservations:
             at_us: when it starts, in microseconds since 1970; decides the windows.
 
         Raises:
-            BudgetExceeded: a budget has less left than the worst case; nothing is reserved.
+            BudgetExceeded: a budget has less left than the worst case, or the worst case is unknown
+                and another such call is in flight; nothing is reserved.
             UnknownPrice: the worst case is unknown, which a budget does not allow; nothing is
                 reserved.
             StoreError: the budgets cannot be read.
@@ -103,7 +104,7 @@ class BudgetReservations:
             self._write_hold(tx, start.entry_id, hold)
 
     def release_unused(self, tx: Transaction, entry_id: str, ended: tuple[Attempt, ...]) -> None:
-        """Reduce the holds of ended attempts to their cost, while their request continues."""
+        """Set the holds of ended attempts to their cost, while their request continues."""
         self.sync(tx)
         if not self._budgets:
             return

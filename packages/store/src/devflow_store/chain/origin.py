@@ -17,11 +17,11 @@ from devflow_store.chain.transaction import Transaction
 from devflow_store.database.engine import Rows, SqlValue
 
 SANDBOX_KEY_ID = "9ad2e2f7ee1b"
-"""The fingerprint of the key of `devflow sandbox`; it tells its calls in ledgers without a note."""
+"""The fingerprint of `devflow sandbox`'s key, which marks its calls in ledgers without a note."""
 ELSEWHERE = "another upstream"
-"""The name of an upstream that the rows of a ledger without a note do not say."""
+"""Stands for the upstream of a ledger without a note whose rows show only that it is not ours."""
 MAX_KEYS_READ = 100
-"""Calls of a ledger without a note whose keys are looked at, the latest first."""
+"""The most calls of a ledger without a note whose keys are looked at, the latest first."""
 Execute = Callable[[str, Sequence[SqlValue]], Rows]
 """Runs a statement; `Transaction.execute` and `Session.execute`."""
 
@@ -60,7 +60,7 @@ class LedgerOrigin:
 def describe_upstream(name: str) -> str:
     """Return an upstream's name for people."""
     if name == LOOPBACK_UPSTREAM:
-        return "a server on this machine, as `devflow sandbox` is one"
+        return "a server on this machine, such as `devflow sandbox`"
     return name
 
 
@@ -71,11 +71,11 @@ def read_origin(execute: Execute) -> str | None:
 
 
 def find_origin(execute: Execute, ours: LedgerOrigin) -> str:
-    """Return the upstream of a ledger, which its rows tell if it has no note.
+    """Return the upstream of a ledger, inferred from its rows if it has no note.
 
-    Ledgers of before have none. They are taken for our own upstream's, unless all their latest
-    calls were made with the stand-in's key, or we call this machine and they were made with keys
-    that are neither ours nor the stand-in's.
+    Ledgers of earlier versions have none. Such a ledger is taken for our own upstream's, unless all
+    its latest calls were made with the stand-in's key, or we call this machine and some were made
+    with a key that is neither ours nor the stand-in's.
     """
     noted = read_origin(execute)
     if noted is not None:
@@ -109,7 +109,7 @@ class OriginGuard:
         """The transaction that holds our note; it may fail to be committed."""
 
     def check(self, tx: Transaction) -> None:
-        """Refuse a call that belongs into another ledger.
+        """Refuse a call that belongs in another ledger.
 
         Raises:
             OtherUpstream: the ledger is another upstream's; nothing was written.

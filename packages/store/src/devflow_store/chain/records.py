@@ -32,7 +32,7 @@ class RowKind(IntEnum):
     ERASURE = 5
     """The numbers of rows whose bodies were erased."""
     CHANGE = 6
-    """A budget, a client key or a node was set or removed."""
+    """A budget, a client key, a node or the ledger's upstream was set, or one was removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Correction:
     attempt_id: str
     cost_usd: Decimal
     cost_text: str | None = None
-    """The provider's own decimal text."""
+    """The provider's own decimal text; None if there is none."""
     usage: Usage | None = None
     """The confirmed counts; None keeps the earlier ones."""
     provider: str | None = None
@@ -59,7 +59,7 @@ class Correction:
     generation_id: str | None = None
     """The provider's id of the call; None keeps what is known."""
     source: str = "generation"
-    """The origin of the figure: `generation`, `total of 2026-11-30`, `observed` or `reserved`.
+    """The origin of the figure: `generation`, `total of` a date, `observed` or `reserved`.
 
     A person who confirms a cost may name any other source.
     """

@@ -160,7 +160,10 @@ class LedgerWriter:
             self._fail_pending(group)
 
     def _next_group(self) -> tuple[list[_QueuedJob], bool]:
-        """Return at least one job and those waiting behind it, and whether it is the last group."""
+        """Wait for a job; return it with those behind it, and whether the writer ends after them.
+
+        There is no job if the writer is asked to end and none waits.
+        """
         group: list[_QueuedJob] = []
         item = self._queue.get()
         while item is not None:

@@ -138,7 +138,7 @@ class PostgresSession:
         except psycopg.Error as error:
             raise _translate_error(error) from error
         except UnicodeEncodeError as error:
-            raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
+            raise StoreError("A text for the ledger is not Unicode; it was not written.") from error
 
     def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
         """Stream the rows through a server-side cursor."""

@@ -74,7 +74,7 @@ class SqliteSession:
         except apsw.Error as error:
             raise self._translate(error) from error
         except UnicodeEncodeError as error:
-            raise StoreError("A text for the ledger is no Unicode; nothing was written.") from error
+            raise StoreError("A text for the ledger is not Unicode; it was not written.") from error
 
     def stream(self, sql: str, values: Sequence[SqlValue] = (), /) -> Iterable[tuple[Any, ...]]:
         try:
@@ -123,9 +123,11 @@ class SqliteSession:
             raise
 
     def _folds_log_back(self, files: OpenFiles) -> bool:
-        """Put a deleted log back for other processes to continue with; return whether it failed.
+        """Put a deleted log back for other processes to continue with.
 
-        Where it failed and no other process has the log open, SQLite folds it back at the close.
+        Returns:
+            Whether SQLite should fold the log into the file at the close instead: it could not be
+            put back, and holds everything that other processes have written.
         """
         try:
             if not self._connection.in_transaction:
@@ -252,7 +254,7 @@ def translate_error(error: apsw.Error, path: Path, system_errno: int = 0) -> Sto
 
 
 def explain_failure(error: Exception, path: Path, system_errno: int) -> LedgerUnavailable:
-    """Return the error for a system error number."""
+    """Return the error for a file that could not be used, by the system's error number."""
     if system_errno in _FULL_ERRNOS:
         return _full(path)
     if system_errno in _READ_ONLY_ERRNOS or _is_disk_read_only(path):

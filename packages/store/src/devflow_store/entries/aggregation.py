@@ -71,7 +71,8 @@ def aggregate(
     """
     unknown = [name for name in by if name not in _GROUP_COLUMNS]
     if unknown or not by:
-        raise InvalidRequest(f"{unknown} is no grouping; use some of {', '.join(_GROUP_COLUMNS)}.")
+        given = ", ".join(unknown) or "An empty list"
+        raise InvalidRequest(f"{given} is not a grouping; use some of {', '.join(_GROUP_COLUMNS)}.")
     where, values = _where(period)
     found: dict[GroupKey, Summary] = {}
     for row in source.execute(_sums_sql(by, where), values):

@@ -1,4 +1,4 @@
-"""Makes the alerts about impossible costs that a provider has reported."""
+"""Makes the alerts about doubted costs, which a provider has reported or which exceed a reserve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devflow_core.ledger import Attempt, CostDoubt, CostStatus, LedgerEntry
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostDoubtAlert:
-    """An alert that the provider reported an impossible cost."""
+    """An alert that the cost of an attempt is doubted."""
 
     doubt: CostDoubt
     entry_id: str

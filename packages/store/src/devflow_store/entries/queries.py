@@ -176,7 +176,10 @@ def read_latest_start(source: Source) -> datetime | None:
 
 
 def read_running(source: Source, limit: int) -> list[AttemptStart]:
-    """Return the latest attempt of each request that is not closed, the oldest request first."""
+    """Return the latest attempt of each request that is not closed, the oldest request first.
+
+    Only the `limit` oldest attempts of such requests are looked at.
+    """
     rows = source.execute(
         "SELECT c.body FROM open_attempts a JOIN chain c ON c.seq = a.seq ORDER BY a.seq LIMIT ?",
         (limit,),
@@ -187,7 +190,7 @@ def read_running(source: Source, limit: int) -> list[AttemptStart]:
 
 
 def read_under_way_since(source: Source) -> datetime | None:
-    """Return when the oldest attempt still running began, in UTC; None if all have ended."""
+    """Return when the oldest attempt of an open request began, in UTC; None if all are closed."""
     ((at_us,),) = source.execute(
         "SELECT MIN(c.at_us) FROM open_attempts a JOIN chain c ON c.seq = a.seq"
     )

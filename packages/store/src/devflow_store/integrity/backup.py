@@ -55,7 +55,11 @@ class HeadFile:
             return  # a full disk, a link made since: what was committed stays so without a head
 
     def read(self) -> str | None:
-        """Return the head noted last as `number:hash`; None if there is none, or it was cut."""
+        """Return the head noted last as `number:hash`; None if there is none, or it was cut.
+
+        Raises:
+            ConfigurationError: the file is a link, or not a regular file.
+        """
         try:
             text = read_private_file(self.path).decode().strip()
         except (OSError, UnicodeDecodeError):

@@ -162,7 +162,7 @@ class _Extraction:
         ]
 
     def _exchange(self) -> list[Fact]:
-        """Return the last prompt and the last reply to it."""
+        """Return the last prompt, unless it is the only one, and the last reply to it."""
         if not self.prompts:
             return []
         line, prompt = self.prompts[-1]

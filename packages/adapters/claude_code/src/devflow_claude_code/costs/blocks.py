@@ -40,13 +40,13 @@ class CostBlock:
 
     starts_at: datetime
     ends_at: datetime
-    """Of a gap, the first reply after it."""
+    """The end; of a gap, the first reply after it."""
     group: CostGroup
     is_gap: bool = False
     is_active: bool = False
     """Whether it has not ended, and the last reply is less than five hours old."""
     burn_rate: BurnRate | None = None
-    """Of an active block with replies over some time."""
+    """The rate of an active block; None for others, and while all its replies have one time."""
     projection: Projection | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -73,10 +73,10 @@ class CostBlock:
 
 
 def find_blocks(items: Sequence[CostItem], now: datetime) -> list[CostBlock]:
-    """Return the blocks, and the gaps of more than five hours between them, in order of time.
+    """Return the blocks, and the gaps that pauses of more than five hours leave, in order of time.
 
-    A block begins at the full hour (UTC) before its first reply. It ends after five hours; a
-    pause of more than five hours ends it, too.
+    A block begins at the full hour (UTC) before its first reply and lasts five hours. A gap begins
+    five hours after the last reply, and ends with the next one.
 
     Args:
         items: in order of time.

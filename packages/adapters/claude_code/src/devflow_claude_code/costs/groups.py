@@ -56,7 +56,7 @@ class CostGroup:
     first_at: datetime | None = None
     last_at: datetime | None = None
     project: str | None = None
-    """Of the reply that came last."""
+    """The project of the reply that was added last; None if it is unknown."""
 
     def add(self, item: CostItem, parts: Sequence[CostPart]) -> None:
         """Add a reply, or some of its parts."""

@@ -44,7 +44,7 @@ class CostItem:
     """The folder of the project's repository, as in the ledger; None if it is unknown."""
     branch: str | None
     agent: str
-    """`main`, or the id of a sub-agent."""
+    """`main`, the id of a sub-agent, or `SIDECHAIN` or `WARM_UP`."""
     parts: tuple[CostPart, ...]
     """By model; several if other models took part, or attempts failed."""
     cost: KnownCost
@@ -61,7 +61,8 @@ def price_sessions(
     A reply that went through the gateway stands in both: its row names the ledger's entry as its
     request id, or the provider's id of the reply as its message id. It counts once, at the cost
     that was booked. Booked requests of these sessions that no reply names are added: titles,
-    compactions and aborted calls leave no rows, and sub-agents' files may be gone.
+    compactions and aborted calls leave no rows, and sub-agents' files may be gone. Replies of
+    sessions without any time are left out.
 
     Args:
         digests: the sessions; those that may hold copies of their replies have to be among them.

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from devflow_core.errors import ContextTooLong
 from devflow_core.messages import Message, Text
 from devflow_core.request import ChatRequest, Tool, ToolChoice
+from devflow_core.routing import SelectionCriteria
 from devflow_core.tokens import TextSize, estimate_input_tokens, family_of
 
 from devflow_claude_code.context.injector import inject_context
@@ -16,6 +17,7 @@ from devflow_claude_code.context.session_context import SessionContext
 from devflow_claude_code.handoff.history import HistoryBuilder
 from devflow_claude_code.reading.content import as_json
 from devflow_claude_code.reading.damage import Damage
+from devflow_claude_code.reading.session_cost import SYNTHETIC
 from devflow_claude_code.session import ClaudeCodeSession
 
 HandoffMode = Literal["full", "brief"]
@@ -88,9 +90,9 @@ class HandoffReport:
     def describe(self) -> str:
         """Return the report as a few sentences for people."""
         what = (
-            f"The full history ({self.messages} messages, about {self.tokens} tokens) was sent."
+            f"The full history ({self.messages} messages, about {self.tokens} tokens) is sent."
             if self.mode == "full"
-            else f"A brief of about {self.tokens} tokens was sent, since the history does not fit"
+            else f"A brief of about {self.tokens} tokens is sent, since the history does not fit"
             f" a window of {self.window_tokens}."
         )
         left = f" Left out: {'; '.join(self.left_out)}." if self.left_out else ""
@@ -160,13 +162,25 @@ def hand_off(
             masked=context.masked,
         )
     report = replace(report, damage=session.damage)
+    if (model := _last_model(session)) is not None:
+        # whoever is cut off from a good model wants one that is nearly as good
+        request = replace(request, criteria=SelectionCriteria(floor_model=model))
     return Handoff(request=request, report=report, prompt=prompt, context=context)
+
+
+def _last_model(session: ClaudeCodeSession) -> str | None:
+    """Return the model that the session's main thread ran on last; None if no row names one."""
+    named = (row.model for row in reversed(session.branch) if not row.is_sidechain)
+    return next((model for model in named if model and model != SYNTHETIC), None)
 
 
 def _full_request(
     session: ClaudeCodeSession, model: str, messages: tuple[Message, ...], tools: tuple[str, ...]
 ) -> ChatRequest:
-    """Declare the tools the history mentions, as providers require, and forbid calling them."""
+    """Return the request with the full history.
+
+    It declares the tools that the history mentions, as providers require, and forbids their use.
+    """
     return ChatRequest(
         model=model,
         messages=messages,

@@ -93,8 +93,8 @@ def write_back(
     """Write a new session: the active branch of the old one, the prompt and the reply.
 
     Reasoning of the reply is dropped, and its tool calls without a result become text. The file
-    is stored beside the old one, or, if that lies elsewhere, in the folder of its project below
-    `config_dir` (default: Claude Code's own). It appears complete or not at all, with mode 0600.
+    is stored beside the old one if that lies below `config_dir`, otherwise in the folder of its
+    project there. It appears complete or not at all, with mode 0600.
 
     Args:
         session: the old session; it is never changed.

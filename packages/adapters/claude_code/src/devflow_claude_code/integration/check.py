@@ -45,7 +45,7 @@ class IntegrationFinding:
     """The result of checking one of DevFlow's entries."""
 
     name: str
-    """`hooks`, `statusline` or `mcp`; `integration` where nothing is installed."""
+    """`hooks`, `statusline` or `mcp`; `integration` if none is installed or the file is damaged."""
     is_ok: bool
     detail: str
     """The finding in words; for a fault, also what to do."""
@@ -74,8 +74,9 @@ def check_integration(
 ) -> list[IntegrationFinding]:
     """Check the hooks and status line of the user's settings, and the project's MCP server.
 
-    Hook and status line are run once each. Nothing is written. If nothing is installed, the only
-    finding says so.
+    The status line and every different hook are run once; a program other than this one is asked
+    for its version. Nothing is written. If nothing is installed, or the user's settings are
+    damaged, the only finding says so.
 
     Args:
         config_dir: Claude Code's folder.

@@ -42,7 +42,7 @@ class SettingsChange:
 
     @property
     def is_needed(self) -> bool:
-        """Whether anything changes."""
+        """Whether the file changes."""
         return self.before != self.after
 
     @property

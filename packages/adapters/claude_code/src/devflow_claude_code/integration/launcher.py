@@ -1,4 +1,4 @@
-"""`devflow claude`: runs the real Claude Code against the gateway, for one run."""
+"""Plans how `devflow claude` starts the real Claude Code against the gateway, for one run."""
 
 from __future__ import annotations
 

@@ -108,7 +108,8 @@ class McpServer:
     def receive(self, line: bytes, group: asyncio.TaskGroup) -> None:
         """Answer one message; tool calls run as tasks of the group.
 
-        A message that is not valid gets an error as its answer; a notification gets none.
+        A line that is not a JSON object, an unknown method and wrong arguments get an error as
+        their answer; a notification gets none.
         """
         message = decode_line(line)
         if message is None:

@@ -104,7 +104,7 @@ def _insert_preserved(
 
 
 def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[TranscriptRow]:
-    """Insert the other rows of responses with parallel calls, and their results."""
+    """Yield the chain with the other rows of responses with parallel calls, and their results."""
     replies = find_replies(graph)
     strays = _stray_results(graph, {row.uuid for row in chain}, replies.values())
     emitted: set[str | None] = set()
@@ -126,7 +126,7 @@ def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[Tr
 def _stray_results(
     graph: RowGraph, chain: Collection[str | None], replies: Iterable[RecordedReply]
 ) -> dict[str | None, list[TranscriptRow]]:
-    """Return results beside the chain whose call was lost, by the row they follow."""
+    """Return results beside the chain whose call was lost, by the uuid of the row they follow."""
     strays: dict[str | None, list[TranscriptRow]] = {}
     orphans = [row for row in graph.orphans if row.tool_results and row.uuid not in chain]
     if orphans:

@@ -62,7 +62,8 @@ def human_text(row: TranscriptRow, body: Json) -> str:
 def flatten_text(content: object) -> str:
     """Return the content of a result or prompt as text; '' for None.
 
-    Images and blocks of other kinds are named in brackets.
+    Images, documents and blocks of unknown kinds are named in brackets; blocks of a server's tools
+    are described.
     """
     if isinstance(content, str):
         return content

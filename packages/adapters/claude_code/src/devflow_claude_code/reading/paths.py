@@ -99,7 +99,8 @@ def find_transcript(config_dir: Path, session_id: str) -> Path:
     """Return the transcript of a session, given its id or a unique beginning of it.
 
     Raises:
-        SessionError: the text is not an id, or matches no session or several.
+        SessionError: the text is not an id, or matches no session, several, or only a link that
+            leads out of the projects folder.
     """
     root = projects_dir(config_dir)
     if not _SESSION_ID_PREFIX.fullmatch(session_id):

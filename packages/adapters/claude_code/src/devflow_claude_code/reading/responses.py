@@ -25,9 +25,9 @@ def responses_by_session(
 ) -> list[dict[ResponseKey, TranscriptRow]]:
     """Return the row that counts for each response, session by session in the order given.
 
-    A copied response has the same key in all of them.
-    A response is written once per content block, again when a session is forked, and with fewer
-    tokens while it streams. The row with the most tokens counts; rows of the main chain come first.
+    A copied response has the same key in all of them. A response is written once per content block,
+    again when a session is forked, and with fewer tokens while it streams. The row with the most
+    tokens counts; rows of the main chain come first.
     """
     every = [list(rows) for rows in sessions]
     namer = _ResponseNamer(row for rows in every for row in rows)

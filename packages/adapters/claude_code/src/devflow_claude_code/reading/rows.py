@@ -33,7 +33,7 @@ class TranscriptRow(NamedTuple):
     length: int
     """The line's length in bytes, including its end."""
     type: str
-    """Claude Code's `type`; empty for a blank line, `?` for one that is not a JSON object."""
+    """Claude Code's `type`, else `untyped`; empty for a blank line, `?` for an unreadable one."""
     subtype: str
     """The subtype of a `system` row, or the type of an attachment."""
     uuid: str | None
@@ -56,7 +56,7 @@ class TranscriptRow(NamedTuple):
     tool_results: tuple[tuple[str, bool], ...]
     """Answers to tool calls in this row: id, and whether it is an error."""
     has_text: bool
-    """Whether it holds text of a person or of the model, not only tool traffic or thinking."""
+    """Whether it holds text or an image, and not only tool traffic or thinking."""
     tokens: TranscriptTokens | None
     """The tokens of the whole reply, not only of this block; None for rows without usage."""
     refers_to: str | None

@@ -45,9 +45,9 @@ class PricedCall(NamedTuple):
     """The other model that was asked; None for the reply's own."""
 
     def cost(self, price_of: PriceOf) -> KnownCost:
-        """Return the cost of the call at today's prices; without tokens, it is zero.
+        """Return the cost of the call at today's prices.
 
-        If the price is unknown, the cost is zero and `missing` says why.
+        If the price is unknown, the cost is zero, and `missing` says why if there are any tokens.
         """
         price = None if self.name == UNKNOWN_MODEL else price_of(self.name)
         if price is not None:
@@ -160,7 +160,11 @@ def spend_of(rows: Iterable[TranscriptRow]) -> Spend:
 
 
 def read_response(row: TranscriptRow) -> Response | None:
-    """Return what a row was billed for; None without usage, or if the client made it itself."""
+    """Return what a row was billed for.
+
+    None without usage, and for a row that names no model and used nothing, such as those that the
+    client makes itself.
+    """
     if row.tokens is None:
         return None
     model = None if row.model == SYNTHETIC else row.model

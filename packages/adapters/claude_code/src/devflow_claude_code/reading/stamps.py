@@ -21,7 +21,7 @@ from devflow_claude_code.reading.rows import decode_line
 from devflow_claude_code.reading.transcript import open_regular_file
 
 MAX_FIRST_ROW_BYTES = 65_536
-"""The session's id stands among the first fields of a row."""
+"""The most bytes that are read of a first row: the session's id is among its first fields."""
 
 OwnerOf = Callable[[Path, str], str | None]
 """Returns the id of the session that a sub-agent's file of Claude Code 2.0 belongs to, given the
@@ -58,7 +58,7 @@ def find_session_files(
 ) -> Iterator[SessionFiles]:
     """Yield the files of every session below the configuration folder, of one project or all.
 
-    Links that lead out of the projects folder are skipped. No file is opened.
+    Links that lead out of the projects folder are skipped. Only `owner_of` may open a file.
     """
     root = projects_dir(config_dir)
     for folder in project_places(config_dir, project):
@@ -66,7 +66,11 @@ def find_session_files(
 
 
 def read_owner(path: Path) -> str | None:
-    """Return the id of the session that a sub-agent's file names in its first row; else None."""
+    """Return the id of the session that a sub-agent's file names in its first row; else None.
+
+    Raises:
+        SessionError: the file cannot be read.
+    """
     with open_regular_file(path) as file:
         first = decode_line(file.readline(MAX_FIRST_ROW_BYTES)) or {}
     owner = first.get("sessionId")

@@ -23,7 +23,7 @@ from devflow_claude_code.reading.rows import Json, RowReader, TranscriptRow, dec
 from devflow_claude_code.reading.salvage import find_records, is_filler
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
-"""The longest line that is read; longer ones are skipped and reported.
+"""The bytes of a line, without its end, from which on it is skipped and reported.
 
 Anthropic's API takes requests of at most 32 MB, so the client itself could not send such a line
 back (Claude Code's longest lines hold images and have a few MB).
@@ -93,8 +93,8 @@ class Transcript:
         """Read what was added to the file, and return whether anything was.
 
         A last line without a line end is accepted if it is complete, and read again when the file
-        has grown. A file that has shrunk or been replaced is read from its start. Lines over
-        `MAX_LINE_BYTES` are skipped without being held in memory.
+        has grown. A file that has shrunk or been replaced is read from its start. Lines of
+        `MAX_LINE_BYTES` or more are skipped without being held in memory.
 
         Raises:
             SessionError: the file is missing, unreadable, or not a regular file.

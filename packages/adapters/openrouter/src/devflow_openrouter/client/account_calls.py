@@ -25,11 +25,11 @@ class AccountCalls(JsonCalls):
         return await self.get("/credits", key=key)
 
     async def activity(self, key: UpstreamKey, date: str | None = None) -> JsonObject:
-        """Return usage by day, model and provider over 30 completed UTC days, as the list `data`.
+        """Return usage by day, model and provider, as the list `data`.
 
         Args:
             key: a management key.
-            date: one day, `YYYY-MM-DD`; None: all 30.
+            date: one completed UTC day, `YYYY-MM-DD`; None: the last 30.
         """
         return await self.get("/activity", {"date": date}, key=key)
 

@@ -21,7 +21,7 @@ from devflow_openrouter.client.json_calls import AppIdentity
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 _MAX_SESSION_CHARS = 256
-"""The longest `x-session-id` (OpenRouter's description of 2026-08-22)."""
+"""The longest `x-session-id` (OpenRouter's description of 2026-08-22); longer ones are not sent."""
 
 
 class ApiClient(InferenceCalls, CatalogueCalls, AccountCalls):
@@ -37,8 +37,8 @@ class ApiClient(InferenceCalls, CatalogueCalls, AccountCalls):
     Args:
         transport: closed by its creator.
         deadlines: the deadlines of streamed replies.
-        app: sent with every call.
-        timeout_s: for a JSON call, in total.
+        app: sent with every call; None: the title `DevFlow` without an address.
+        timeout_s: seconds for one attempt at a JSON call, in total.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class ApiClient(InferenceCalls, CatalogueCalls, AccountCalls):
         self._deadlines = deadlines or Deadlines()
 
     def open(self, call: Call, /) -> EventStream:
-        """Send the call once, with the key it carries; no policy is applied."""
+        """Return the reply to one attempt, sent on entry with the call's key, without policies."""
         request, candidate = call.request, call.candidate
         dialect = dialect_of(request)
         encoded = dialect.encode_request(request, candidate.model, _body_overrides(call, dialect))
@@ -72,10 +72,13 @@ class ApiClient(InferenceCalls, CatalogueCalls, AccountCalls):
 
 
 def _body_overrides(call: Call, dialect: Dialect) -> JsonObject | None:
-    """Return the fields set besides the request: provider preferences and a limit on the reply."""
+    """Return the fields set besides the request: provider preferences and a limit on the reply.
+
+    None if there are none.
+    """
     request, candidate = call.request, call.candidate
     overrides: dict[str, Any] = {}
-    # the candidate's preferences, then the caller's
+    # the caller knows more than the route does, so their preferences win
     preferences = {**(candidate.provider or {}), **_provider_preferences(request)}
     if request.response_format and request.response_format.kind == "json_schema":
         # otherwise OpenRouter may choose a provider that ignores the schema

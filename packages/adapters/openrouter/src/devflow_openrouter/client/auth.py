@@ -16,7 +16,7 @@ _LIMITS = LimitRules(
     of_key=frozenset({LIMIT_BY_ADDRESS}),
     of_models={"openrouter_free_tier_per_minute": lambda model: model.endswith(":free")},
 )
-"""OpenRouter limits each model ("different rate limits for different models"), or all free ones.
+"""What OpenRouter's limits apply to: one model ("different rate limits"), or all free ones.
 
 What a key or an account may spend is reported as 402 or 403, and keeps the key from all models.
 """
@@ -26,7 +26,11 @@ _NO_KEY_MESSAGE = "There is no OpenRouter key. Set OPENROUTER_API_KEY, or send a
 
 
 def build_key_pool(settings: Settings) -> KeyPool:
-    """Return the pool of the gateway's own keys, in rotation; it may be empty."""
+    """Return the pool of the gateway's own keys; it may be empty.
+
+    `api_keys` rotate. The single key, or the one stored by `devflow init`, is used when none of
+    them can be.
+    """
     pool = [key.get_secret_value() for key in settings.api_keys]
     return KeyPool(
         pool,

@@ -1,6 +1,7 @@
 """Declares the calls to models with JSON in and JSON or bytes out.
 
-They are neither retried nor booked: `OpenRouterGateway` does both.
+They are not booked, and those that cost something are not retried. `OpenRouterGateway` does both
+for chats and embeddings.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ class InferenceCalls(JsonCalls):
     """One method for each operation that asks a model; bodies are those of OpenRouter's API."""
 
     async def chat_completions(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return a whole chat completion; a stream is `open`."""
+        """Return a whole chat completion; `open` streams one."""
         return await self.post("/chat/completions", {**body, "stream": False}, key=key)
 
     async def messages(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return a whole reply in Anthropic's dialect; a stream is `open`."""
+        """Return a whole reply in Anthropic's dialect; `open` streams one."""
         return await self.post("/messages", {**body, "stream": False}, key=key)
 
     async def responses(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Return a whole reply in the dialect of OpenAI's responses; a stream is `open`."""
+        """Return a whole reply in the dialect of OpenAI's responses; `open` streams one."""
         return await self.post("/responses", {**body, "stream": False}, key=key)
 
     async def embeddings(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
@@ -47,7 +48,7 @@ class InferenceCalls(JsonCalls):
         return await self.fetch_bytes("POST", "/audio/speech", body, key)
 
     async def create_video(self, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Begin to make a video; return its job, which `video` asks for."""
+        """Begin to make a video; return its job, whose state `video` returns."""
         return await self.post("/videos", body, key=key)
 
     async def video(self, job_id: str, key: UpstreamKey) -> JsonObject:

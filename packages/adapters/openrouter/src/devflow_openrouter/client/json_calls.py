@@ -1,4 +1,4 @@
-"""Makes plain HTTP calls to OpenRouter, once each: JSON or bytes in, JSON or bytes out."""
+"""Makes plain HTTP calls to OpenRouter, without policies: JSON or bytes in, JSON or bytes out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class AppIdentity:
     """The name under which OpenRouter shows this program in its statistics."""
 
     url: str = ""
-    """Empty: none is sent."""
+    """The program's address; empty: none is sent."""
     title: str = "DevFlow"
 
 
@@ -34,8 +34,8 @@ class JsonCalls:
 
     Args:
         transport: closed by its creator.
-        app: sent with every call.
-        timeout_s: for a call, in total.
+        app: sent with every call; None: the title `DevFlow` without an address.
+        timeout_s: seconds for one attempt, in total; `get` may make two.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class JsonCalls:
 
         Raises:
             UpstreamError: OpenRouter refused or failed; `UpstreamTimeout` after `timeout_s`.
-            ReplyTooLarge: it is over the limit of the transport.
+            ReplyTooLarge: the body is over the limit of the transport.
         """
         content = b"" if body is None else orjson.dumps(body)
         headers = {**self._build_headers(key), "Accept": "*/*"}
@@ -144,7 +144,12 @@ class JsonCalls:
     async def _exchange(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body of one exchange."""
+        """Return status, headers and body of one exchange.
+
+        Raises:
+            UpstreamTimeout: it was not over after `timeout_s`.
+            DevFlowError: any error of the transport.
+        """
         request = HttpRequest(method=method, path=path, headers=headers, body=body)
         deadline_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
@@ -187,7 +192,7 @@ def path_of(template: str, **values: str) -> str:
 
 
 def _decode_object(name: str, status: int, body: bytes, headers: Mapping[str, str]) -> JsonObject:
-    """Return the JSON object of a reply; raise its error, including one inside a 200."""
+    """Return the JSON object of a reply; raise its error, also one in a 200 without `data`."""
     if status >= 400:
         raise error_from_body(status, body, headers)
     try:

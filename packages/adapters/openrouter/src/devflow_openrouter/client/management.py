@@ -1,4 +1,4 @@
-"""Makes calls that need a management key: keys, guardrails, workspaces, members, statements."""
+"""Makes calls that need a management key: keys, guardrails, workspaces, members, usage."""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ class Authorization:
             code: as the callback received it, or as the user copied it.
 
         Raises:
-            UpstreamError: the code is wrong, used or over ten minutes old.
+            UpstreamError: the code is wrong, used or over ten minutes old, or OpenRouter does not
+                answer.
             ProtocolError: the reply holds no key.
         """
         body = {"code": code, "code_verifier": self.verifier, "code_challenge_method": "S256"}

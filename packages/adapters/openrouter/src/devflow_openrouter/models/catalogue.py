@@ -17,12 +17,14 @@ from devflow_core.messages import JsonObject
 from devflow_core.settings import Settings
 from devflow_core.wire import json_lenient as lenient
 from devflow_routing.catalogue import Catalogue, NamingRules
-from devflow_routing.catalogue_file import CatalogueFile
+from devflow_routing.fetched_file import FetchedFile
 from devflow_routing.live_catalogue import LiveCatalogue
+from devflow_routing.live_evidence import LiveEvidence
 from devflow_routing.model_config import ModelConfig
 from devflow_upstream.provider import ModelRows
 from pydantic import ValidationError
 
+from devflow_openrouter.models.evidence import make_evidence, open_evidence
 from devflow_openrouter.models.model_config import model_from_row
 from devflow_openrouter.pricing import parse_price
 
@@ -68,7 +70,7 @@ def make_catalogue(settings: Settings, *, rows: ModelRows | None = None) -> Live
     Raises:
         ConfigurationError: a correction is wrong.
     """
-    return _build_catalogue(settings.models if rows is None else rows, None)
+    return _build_catalogue(settings.models if rows is None else rows, None, make_evidence())
 
 
 def open_catalogue(
@@ -81,24 +83,30 @@ def open_catalogue(
     Args:
         settings: the folder and the corrections.
         rows: applied to every list instead of the settings' corrections, which they include.
-        tolerates_damage: for a refresh, which replaces the saved file.
+        tolerates_damage: whether a damaged saved list counts as missing; for a refresh, which
+            replaces it.
 
     Raises:
-        ConfigurationError: the saved list is damaged, or a correction is wrong.
+        ConfigurationError: the saved list cannot be read or is damaged, or a correction is wrong.
     """
     is_loopback = settings.upstream == LOOPBACK_UPSTREAM
     path = settings.data_dir / (LOOPBACK_CATALOGUE_FILE if is_loopback else CATALOGUE_FILE)
-    file = CatalogueFile(path, tolerates_damage=tolerates_damage)
-    return _build_catalogue(settings.models if rows is None else rows, file)
+    file = FetchedFile(path, tolerates_damage=tolerates_damage)
+    return _build_catalogue(
+        settings.models if rows is None else rows, file, open_evidence(settings)
+    )
 
 
-def _build_catalogue(rows: ModelRows, file: CatalogueFile | None) -> LiveCatalogue:
+def _build_catalogue(
+    rows: ModelRows, file: FetchedFile | None, evidence: LiveEvidence
+) -> LiveCatalogue:
     return LiveCatalogue(
         load_shipped_catalogue,
         decode_document,
         file=file,
         overrides=rows,
         unlisted=load_unlisted_prices,
+        evidence=evidence,
     )
 
 
@@ -110,13 +118,13 @@ async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
 
     Args:
         api: the client; no key is needed.
-        former: the catalogue in use.
+        former: the catalogue in use, which has the former answer.
 
     Returns:
         A document for `decode_document`.
 
     Raises:
-        DevFlowError: OpenRouter does not answer, or sends something else.
+        DevFlowError: OpenRouter does not answer the first request, or not with a JSON object.
     """
     fetched_at = datetime.now(UTC)
     body = await api.models()
@@ -137,7 +145,7 @@ def decode_document(document: JsonObject) -> Catalogue:
 
     Raises:
         ConfigurationError: it holds no model.
-        KeyError, TypeError, ValueError: it is not such a document.
+        AttributeError, KeyError, TypeError, ValueError: it is not such a document.
     """
     fetched_at = datetime.fromisoformat(document["fetched_at"])
     catalogue = parse_catalogue(document["body"], fetched_at=fetched_at)
@@ -203,7 +211,7 @@ def parse_catalogue(body: Mapping[str, Any], *, fetched_at: datetime) -> Catalog
     for row in rows:
         try:
             models.append(model_from_row(row, price_version=version))
-        except (ValidationError, ValueError, TypeError):
+        except (ValidationError, AttributeError, OverflowError, TypeError, ValueError):
             skipped.append(str(row.get("id", "?")) if isinstance(row, dict) else "?")  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     if not models:
         raise ConfigurationError("The list of models is empty or not what OpenRouter sends.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -54,13 +55,16 @@ class _ModelRow(BaseModel):
 
 
 _MODEL_ROW = TypeAdapter(_ModelRow)
+_THINKER = re.compile(r"/o[134]\b|\bthinking\b|\br1\b|\breason(?:er|ing)\b|\bqwq\b|\bmagistral\b")
+"""Names of models that reason: OpenAI's o-series, DeepSeek's R1, "-thinking", "-reasoning"."""
 
 
 def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig:
-    """Return a model from one object of `GET /models`; its price is None if it is not credible.
+    """Return a model from one object of `GET /models`; its price is None if none is credible.
 
     Raises:
         pydantic.ValidationError: the row does not match OpenRouter's description.
+        AttributeError, OverflowError, TypeError, ValueError: an override of a price is malformed.
     """
     parsed = _MODEL_ROW.validate_python(row)
     thinking = parsed.reasoning
@@ -80,7 +84,9 @@ def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig
             is_reasoning_mandatory=is_mandatory,
         ),
         writes_text=parsed.architecture.output_modalities == ("text",),
-        reasons_by_default=is_mandatory or bool(thinking and thinking.default_enabled),
+        reasons_by_default=is_mandatory
+        or bool(thinking and thinking.default_enabled)
+        or ((thinking is None or thinking.default_enabled is None) and _names_thinker(parsed.id)),
         created=parsed.created,
         expires_on=parsed.expiration_date,
         alias_of=parsed.alias_target.slug if parsed.alias_target else None,
@@ -88,8 +94,13 @@ def model_from_row(row: Mapping[str, Any], *, price_version: str) -> ModelConfig
     )
 
 
+def _names_thinker(model: str) -> bool:
+    """Return whether a model's name says that it reasons, where its row says nothing about that."""
+    return _THINKER.search(model) is not None
+
+
 def _listed_price(model: str, pricing: Mapping[str, Any], version: str) -> Price | None:
-    """Return the price, or None if the listed one is not credible.
+    """Return the price; None if there is none, or if it is not credible.
 
     Two prices of zero are a price only for a `:free` variant: OpenRouter also lists zeros where it
     charges in another unit (`google/lyria-3-pro-preview`) or does not know the price yet.

@@ -11,7 +11,7 @@ from devflow_openrouter.service.errors import OpenRouterServiceError
 from devflow_openrouter.service.options import AlertCallback, ServiceAlert
 
 MAX_ALERT_S = 5.0
-"""A hook that takes longer is cancelled: the caller waits for its error."""
+"""Seconds after which a hook that awaits is cancelled: the caller waits for its error."""
 _NOT_ALERTED = frozenset({408, 429})
 """Statuses that time heals, without a person."""
 _log = structlog.get_logger("devflow.service")

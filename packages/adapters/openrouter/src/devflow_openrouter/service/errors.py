@@ -26,7 +26,7 @@ from devflow_openrouter.service import user_messages
 from devflow_openrouter.service.user_messages import Language, Sentence, find_language
 
 _OURS = (InvalidRequest, ContextTooLong, PayloadTooLarge, BudgetExceeded, NoCandidate, UnknownModel)
-"""Refusals of the gateway's own, before anything is sent."""
+"""Refusals that the gateway makes itself, before anything is sent; OpenRouter makes some, too."""
 
 
 class OpenRouterServiceError(DevFlowError):
@@ -77,7 +77,7 @@ class OpenRouterSchemaError(OpenRouterServiceError, StructuredOutputInvalid):
 
 
 class OpenRouterTimeoutError(OpenRouterServiceError):
-    """No attempt was answered in time."""
+    """The last attempt was not answered in time, or not to its end."""
 
     code = "upstream_timeout"
     status_hint = 504
@@ -85,7 +85,7 @@ class OpenRouterTimeoutError(OpenRouterServiceError):
 
 
 class OpenRouterRateLimitError(OpenRouterServiceError):
-    """Every attempt was answered with 429; try again after `retry_after_s`."""
+    """The last attempt met a rate limit (429); try again after `retry_after_s`."""
 
     code = "rate_limited"
     status_hint = 503
@@ -95,7 +95,8 @@ class OpenRouterRateLimitError(OpenRouterServiceError):
 class OpenRouterRejectedError(OpenRouterServiceError):
     """OpenRouter, or the gateway before it, refuses the request; `status_hint` is its status.
 
-    401 and 403: the key or a policy; 402: no money is left; other 4xx: the request itself.
+    401 and 403: the key or a policy; 402: the account or a budget has not enough left; other 4xx:
+    the request itself, or its model.
     """
 
     code = "upstream_rejected"
@@ -104,7 +105,7 @@ class OpenRouterRejectedError(OpenRouterServiceError):
 
 
 class OpenRouterUnavailableError(OpenRouterServiceError):
-    """OpenRouter failed, could not be reached, or broke its reply off."""
+    """OpenRouter failed, could not be reached or broke its reply off; or the gateway failed."""
 
     code = "upstream_unavailable"
     status_hint = 502
@@ -127,7 +128,10 @@ class OpenRouterPromptRefused(OpenRouterServiceError):
 
 
 def to_service_error(error: DevFlowError, language: Language) -> OpenRouterServiceError:
-    """Return the service's error for the gateway's, which the caller makes its cause."""
+    """Return the service's error for the gateway's, which the caller makes its cause.
+
+    Of the errors of several candidates, the last one counts.
+    """
     if isinstance(error, AllCandidatesFailed) and error.errors:
         error = error.errors[-1]  # an application can answer only one status
     if isinstance(error, OpenRouterServiceError):

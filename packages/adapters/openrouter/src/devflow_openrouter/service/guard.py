@@ -18,11 +18,11 @@ from devflow_core.safe_text import clean_name
 
 _log = structlog.get_logger("devflow.service")
 MAX_CHECK_S = 10.0
-"""A check that takes longer counts as one that failed."""
+"""Seconds after which a check that awaits counts as one that failed."""
 MAX_GUARDED_CHARS = 200_000
-"""Of a prompt, the first and the last half of this many characters are searched."""
+"""The most characters that are searched: of a longer text, its first and its last half of them."""
 MAX_FINDINGS = 8
-"""Further findings are not recorded."""
+"""The most findings recorded for one request."""
 CHECK_FAILED = "check-failed"
 """The finding of a check that raised or took too long: it refuses in mode `refuse`."""
 
@@ -63,15 +63,15 @@ GUARD_RULES: Mapping[str, re.Pattern[str]] = {
         r"|\b(?:ignora|dimentica)\b[^.\n]{0,30}\b(?:istruzioni|regole)\b[^.\n]{0,20}\bprecedenti\b"
     ),
 }
-"""Rules for phrases that only attacks use, in English, Polish and Italian."""
+"""Rules for phrases that are typical of attacks, in English, Polish and Italian."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardFinding:
-    """What the guard has found in one prompt."""
+    """What the guard has found in one request."""
 
     names: tuple[str, ...]
-    """The names of the rules that matched, then those that the check returned; each once."""
+    """The rules that matched, then what the check returned; each once, `MAX_FINDINGS` at most."""
     is_refused: bool
     """Whether the request must not be sent."""
 
@@ -88,7 +88,7 @@ class PromptGuard:
     rules: Mapping[str, re.Pattern[str]] = field(default_factory=lambda: dict(GUARD_RULES))
     """Names and patterns; a name is what logs and the ledger show."""
     check: GuardCheck | None = None
-    """Called with the same text; None: only rules apply. If it fails, `check-failed` is found."""
+    """Gets the text that is searched; None: rules alone. If it fails, `check-failed` is found."""
 
     async def inspect(self, messages: Sequence[Mapping[str, Any]]) -> GuardFinding | None:
         """Return what was found in a conversation; None if nothing was.

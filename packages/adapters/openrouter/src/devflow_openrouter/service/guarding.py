@@ -16,7 +16,7 @@ from devflow_openrouter.service.guard import PromptGuard
 GUARD_TAG = "guard"
 """The tag of a ledger entry that names what the guard found, separated by commas."""
 _MAX_TAG_CHARS = 128
-"""As of every tag's value."""
+"""The longest value that any tag may have."""
 _log = structlog.get_logger("devflow.service")
 
 
@@ -25,7 +25,7 @@ class GuardedRequest:
     """A request that the guard has seen."""
 
     request: ChatRequest
-    """Labelled with what was found."""
+    """The request, labelled with what was found."""
     refusal: ContextInjector | None = None
     """Refuses the request once it has its entry; None: it may be sent."""
 
@@ -33,7 +33,7 @@ class GuardedRequest:
 async def guard_request(
     request: ChatRequest, messages: Sequence[Mapping[str, Any]], guard: PromptGuard | None
 ) -> GuardedRequest:
-    """Return the request with what the guard found in its messages; None guards nothing."""
+    """Return the request with what the guard found in its messages; without a guard, as it is."""
     finding = await guard.inspect(messages) if guard is not None else None
     if finding is None:
         return GuardedRequest(request=request)

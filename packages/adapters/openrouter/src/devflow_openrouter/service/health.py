@@ -17,11 +17,15 @@ from devflow_openrouter.service.transports import (
 )
 
 MAX_HEALTH_S = 5.0
-"""The longest time that a probe waits."""
+"""The longest time that a probe waits for the answer, in seconds."""
 
 
 async def ping(settings: Settings, client: HttpClient | None, timeout_s: float) -> bool:
-    """Return whether OpenRouter answers with a list of models; over connections of its own."""
+    """Return whether OpenRouter answers a request for models with a JSON object.
+
+    It waits for the shorter of `timeout_s` and `MAX_HEALTH_S`. Without a client, it opens
+    connections of its own, and closes them.
+    """
     within_s = min(MAX_HEALTH_S, timeout_s)
     transport = make_transport(settings, client, within_s)
     try:
@@ -37,9 +41,10 @@ async def ping(settings: Settings, client: HttpClient | None, timeout_s: float) 
 
 
 def ping_apart(settings: Settings, client: HttpClient | None, timeout_s: float) -> bool:
-    """Return what `ping` does, from a thread with a loop of its own: it works in a running loop.
+    """Return what `ping` returns, from a thread with a loop of its own: it works in a running loop.
 
-    A client whose connections belong to another loop is not asked; our own connections are used.
+    A client whose connections belong to another loop is not used; our own connections are. False
+    also if the thread has no answer a second after `MAX_HEALTH_S`.
     """
     outcome: list[bool] = []
     usable = None if has_pooled_connections(client) else client

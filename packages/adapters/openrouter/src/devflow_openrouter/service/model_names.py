@@ -1,4 +1,4 @@
-"""Understands the names that applications write for a model: with a router and a provider before.
+"""Understands model names as applications write them: with a router and a provider before.
 
 `openrouter/azure/gpt-4o` is a model of OpenAI's that only Azure may serve. Other names, retired
 ones too, are left to the gateway's router.
@@ -25,7 +25,7 @@ PROVIDER_SLUGS = frozenset({
     "sambanova", "seed", "siliconflow", "sourceful", "stealth", "stepfun", "streamlake",
     "switchpoint", "together", "upstage", "venice", "wandb", "xai", "xiaomi", "z-ai",
 })  # fmt: skip
-"""The providers behind OpenRouter (its `GET /providers` of 2026-05-22; facts)."""
+"""The providers behind OpenRouter (its `GET /providers` of 2026-05-22)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class AskedModel:
     """What a name asks for."""
 
     model: str
-    """The id to ask for, as the catalogue has it, or the name as it was given."""
+    """The id to ask for: the catalogue's, or the name as given without router and provider."""
     provider: str | None = None
     """The only provider that may serve it; None: any may."""
 
@@ -43,8 +43,8 @@ def read_model_name(name: str, catalogue: Catalogue) -> AskedModel:
     """Return what a name asks for.
 
     Args:
-        name: `auto`, an id of the catalogue, or either form with `openrouter/` or a provider before
-            it.
+        name: `auto`, or an id of the catalogue, which may have `openrouter/` and a provider before
+            it. A provider that also makes models (`openai`) is read as the maker.
         catalogue: the models that are known.
     """
     if name.startswith(_ROUTER) and name.count("/") >= 2:

@@ -31,16 +31,16 @@ AlertCallback = Callable[[ServiceAlert], Awaitable[None] | None]
 
 @dataclass(slots=True, kw_only=True)
 class ServiceOptions:
-    """What a service does besides answering; every field may be set at any time but `ledger`."""
+    """What a service does besides answering; all fields but `ledger` may be set at any time."""
 
     on_alert: AlertCallback | None = None
-    """Called when OpenRouter refuses a request with 401, 403 or another 4xx; None: nobody is."""
+    """Called when OpenRouter refuses a request with a 4xx other than 408 and 429; None: no call."""
     guard: PromptGuard | None = None
     """Looks at every prompt before it is sent; None: nothing is looked at."""
     language: Language = "en"
     """The language of `user_message` in errors."""
     logs_excerpts: bool = False
-    """Whether the beginnings of prompt and reply are logged: together fewer than 512 characters."""
+    """Whether the beginnings of the last message and the reply are logged: below 512 characters."""
     ledger: Literal["durable", "memory"] | Book = "durable"
-    """Where calls are booked: the ledger of the settings, none that outlives the process, or an
-    open book, which its opener closes. It has to be set before the first call."""
+    """Where calls are booked: the ledger of the settings, one in memory that ends when the service
+    is closed, or an open book, which its opener closes. It has to be set before the first call."""

@@ -1,4 +1,4 @@
-"""Waits and repeats as the service object promises: exactly, and with its own factor."""
+"""Decides when the service object repeats a call: its waits have no jitter, and its own factor."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from devflow_core.statuses import Disposition
 from devflow_upstream.policies.retry import RetryPolicy, count_failed_attempts
 
 MAX_BACKOFF_S = 30.0
-"""The longest wait that is not asked for by a Retry-After."""
+"""The longest wait in seconds, unless a Retry-After asks for a longer one."""
 _ALWAYS_REPEATED = (UpstreamTimeout, RateLimited, Overloaded, ProviderUnavailable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRetryPolicy(RetryPolicy):
-    """Waits `factor` to the power of the failures so far, and repeats timeouts as well."""
+    """Waits `factor` to the power of the failures so far, and repeats timeouts more than once."""
 
     factor: float = 2.0
     """Seconds after the first failure; squared after the second, and so on."""

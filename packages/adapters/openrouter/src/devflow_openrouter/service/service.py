@@ -34,7 +34,7 @@ DEFAULT_BASE_URL = "https://openrouter.ai/api/v1"
 DEFAULT_MODEL = "openrouter/azure/gpt-4o"
 """GPT-4o of OpenAI, served by Azure only."""
 _MAX_EXCERPT_CHARS = 240
-"""Of a prompt and of a reply, in a log that was asked for; both together stay below 512."""
+"""The most logged characters of a prompt, and of a reply; both together stay below 512."""
 _log = structlog.get_logger("devflow.service")
 
 
@@ -52,7 +52,7 @@ class OpenRouterService:
         max_retries: attempts in total, the first included.
         backoff_factor: the wait after n failures is this to the power of n, in seconds, at most 30;
             a longer Retry-After is obeyed.
-        default_system_prompt: put before messages that have no system message.
+        default_system_prompt: put before messages without one of the role `system` or `developer`.
         default_response_format: OpenAI's `response_format`, for calls that set none.
         http_client: an `httpx.AsyncClient`, or an object with its `post`, `stream` and `get`, which
             carries the calls; its owner closes it.
@@ -122,15 +122,17 @@ class OpenRouterService:
     ) -> dict[str, Any]:
         """Return the reply to messages, parsed, in the shape of OpenAI's chat completions.
 
-        Its field `devflow` holds the id of the ledger's entry, the attempts and the cost.
+        Its field `devflow` holds the id of the ledger's entry, model and provider, the number of
+        attempts, and the cost in USD as text.
 
         Args:
             messages: in OpenAI's form.
             model_params: `model`, `temperature`, `max_tokens`, or any other field of the API.
-            response_format: OpenAI's; None: the service's default.
+            response_format: OpenAI's; None: that of `model_params`, or the service's default.
 
         Raises:
-            OpenRouterRejectedError: a message or field is malformed, or OpenRouter refuses (4xx).
+            OpenRouterRejectedError: a message or field is malformed, a budget has not enough left,
+                or OpenRouter refuses (4xx).
             OpenRouterSchemaError: the reply does not match the requested format.
             OpenRouterPromptRefused: the guard refuses the prompt.
             OpenRouterServiceError: any other failure; every one has `user_message`.
@@ -151,7 +153,7 @@ class OpenRouterService:
         return _as_openai(completion, guarded.request)
 
     async def generate_completion(self, prompt: str, **kwargs: Any) -> str:
-        """Return the text of the reply to one prompt.
+        """Return the text of the reply to one prompt; empty if the reply has none.
 
         Args:
             prompt: what is asked.
@@ -174,9 +176,9 @@ class OpenRouterService:
     def health_check(self) -> bool:
         """Return whether OpenRouter answers; for probes and views without an event loop.
 
-        It asks for a part of the list of models, waits for at most five seconds, costs nothing,
-        opens no ledger and raises nothing. Inside a running event loop it blocks that loop
-        meanwhile: use `ahealth_check` there.
+        It asks for a part of the list of models, waits for an answer for at most five seconds (or
+        `timeout`, if that is shorter), costs nothing, opens no ledger and raises nothing. Inside a
+        running event loop it blocks that loop meanwhile: use `ahealth_check` there.
         """
         return ping_apart(self._settings, self._http_client, self._timeout_s)
 
@@ -285,7 +287,10 @@ async def _complete(gateway: OpenRouterGateway, guarded: GuardedRequest) -> Comp
 
 
 def _has_system(messages: object) -> bool:
-    """Return whether there is a system message; what is malformed is refused when it is decoded."""
+    """Return whether a message is the system's or developer's; True if there is no list to read.
+
+    Malformed messages are refused when they are decoded.
+    """
     if not isinstance(messages, list):
         return True
     roles = ("system", "developer")
@@ -296,7 +301,7 @@ def _has_system(messages: object) -> bool:
 
 
 def _prefer(provider: str, preferences: object) -> object:
-    """Return the preferences of a call, with the provider that its model names; they win."""
+    """Return the preferences of a call and the provider that its model names; a call's own win."""
     if not isinstance(preferences, Mapping):
         return preferences or {"only": [provider]}
     return {"only": [provider], **cast("Mapping[str, object]", preferences)}

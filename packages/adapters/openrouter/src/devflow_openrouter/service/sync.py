@@ -19,7 +19,7 @@ from devflow_openrouter.service.transports import HttpClient
 
 _T = TypeVar("_T")
 MAX_END_S = 30.0
-"""How long closing may take."""
+"""Seconds that closing the service may take, and then again the end of its thread."""
 
 
 class SyncOpenRouterService:
@@ -35,8 +35,8 @@ class SyncOpenRouterService:
         base_url: the base URL of OpenRouter's API.
         timeout: seconds to connect, and the longest silence between bytes of one attempt.
         max_retries: attempts in total, the first included.
-        backoff_factor: the wait after n failures is this to the power of n, in seconds.
-        default_system_prompt: put before messages that have no system message.
+        backoff_factor: the wait after n failures is this to the power of n, in seconds, at most 30.
+        default_system_prompt: put before messages without one of the role `system` or `developer`.
         default_response_format: OpenAI's `response_format`, for calls that set none.
         http_client: an asynchronous client, used in the background thread only.
 
@@ -103,7 +103,11 @@ class SyncOpenRouterService:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and the ledger and end the thread; a later call starts again."""
+        """Close the connections and the ledger and end the thread; a later call starts again.
+
+        Raises:
+            TimeoutError: the service was not closed within `MAX_END_S`.
+        """
         with self._starting:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is None or thread is None:

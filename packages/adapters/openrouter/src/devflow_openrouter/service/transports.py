@@ -19,8 +19,8 @@ class HttpClient(Protocol):
     """What the service needs of a program's own HTTP client; `httpx.AsyncClient` has it.
 
     A client that is not httpx's is asked by `post(url, headers=…, json=…, timeout=…)` and
-    `get(url, headers=…, timeout=…)`, or by `stream` where it has no `post`. Both return a response
-    as httpx's: `status_code`, `headers`, and `content` or `json()`.
+    `get(url, headers=…, timeout=…)`; by `stream` in place of a missing `post`. Each answers with a
+    response as httpx's: `status_code`, `headers`, and `content` or `json()`.
     """
 
     @property
@@ -43,7 +43,7 @@ def make_transport(settings: Settings, client: HttpClient | None, timeout_s: flo
     """Return a transport on which every byte counts as progress; the caller closes it.
 
     Args:
-        settings: the base URL, and the proxy if there is one.
+        settings: the base URL, the longest time in total, and the proxy of our own connections.
         client: the program's own client, which its owner closes; None: our own connections.
         timeout_s: seconds to connect, and the longest silence.
     """
@@ -158,7 +158,7 @@ def _whole(response: Any, deadline_s: float) -> _WholeExchange:
     """Return a response that has been read, as an exchange.
 
     Raises:
-        ProtocolError: it has no status or no body.
+        ProtocolError: it has no status.
     """
     status, content = getattr(response, "status_code", None), getattr(response, "content", None)
     if not isinstance(status, int):
@@ -173,7 +173,7 @@ def _whole(response: Any, deadline_s: float) -> _WholeExchange:
 
 
 class _WholeExchange:
-    """A reply that has come."""
+    """An exchange whose reply has been read whole."""
 
     def __init__(
         self, status: int, headers: Mapping[str, str], content: bytes, deadline_s: float

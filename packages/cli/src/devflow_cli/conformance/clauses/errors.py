@@ -16,7 +16,7 @@ _ID_HEADER = re.compile(r"(request|call|generation|trace)-?id$|^cf-ray$")
 
 
 async def error_status(probe: Probe) -> str:
-    """A faulty request gets a status of 400 to 499, by which SDKs raise their errors."""
+    """A faulty request gets a status of 400 to 499, or an error event once a stream has begun."""
     found = await _hear_refusals(probe)
     for name, one in found.items():
         has_event = any(probe.speech.find_error(event.json) for event in one.events)

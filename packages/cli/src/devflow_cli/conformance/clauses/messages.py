@@ -28,7 +28,7 @@ _COUNT = "/v1/messages/count_tokens?beta=true"
 
 
 async def system_prompt(probe: Probe) -> str:
-    """The system prompt reaches the model, as one text and as several blocks with all of them."""
+    """The system prompt reaches the model whole, as one text and as several blocks."""
     seen = await prompts.system_prompt(probe)
     first, second = make_word(), make_word()
     blocks = [

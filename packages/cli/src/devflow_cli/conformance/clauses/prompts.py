@@ -49,8 +49,9 @@ async def repeat_words(probe: Probe, inquiry: Inquiry, told: Mapping[str, str], 
         why: what breaks for clients if a word is lost.
 
     Raises:
-        ClauseBroken: the model repeats some of the words, but not all; or see `Probe.ask`.
-        ClauseNotShown: it repeats none; or see `Probe.ask`.
+        ClauseBroken: the model repeats some of the words, or the question's alone, but not all; or
+            see `Probe.ask`.
+        ClauseNotShown: it repeats none, not even the question's; or see `Probe.ask`.
     """
     missing = list(told)
     is_heard = False
@@ -99,7 +100,7 @@ async def tool_results(probe: Probe) -> str:
 
 
 async def image(probe: Probe) -> str:
-    """A picture reaches the model: the prompt is longer by its tokens."""
+    """A picture reaches the model: the prompt is longer by its tokens, or its colour is named."""
     question = "Which colour is the picture? Reply with one word."
     without = await probe.ask(Inquiry(question=question, max_tokens=256))
     with_it = await probe.ask(Inquiry(question=question, max_tokens=256, has_picture=True))

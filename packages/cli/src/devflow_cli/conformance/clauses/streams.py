@@ -37,7 +37,7 @@ async def answers(probe: Probe) -> str:
 
 
 async def usage(probe: Probe) -> str:
-    """The usage adds up, and is the same for a reply as a whole and as a stream."""
+    """The usage adds up, and a prompt counts about the same in a whole reply and in a stream."""
     whole = probe.understand(await hear_hello(probe, stream=False))
     streamed = probe.understand(await hear_hello(probe, stream=True))
     for name, said in (("whole reply", whole), ("stream", streamed)):
@@ -102,7 +102,7 @@ async def cancel(probe: Probe) -> str:
 
 
 async def broken_stream(probe: Probe) -> str:
-    """A stream that fails upstream ends in an error event, and never looks whole."""
+    """A stream that fails upstream is refused or ends in an error event; it never looks whole."""
     if probe.stand_in is None:
         raise ClauseSkipped(_NO_STAND_IN)
     inquiry = Inquiry(question=_COUNTING.format(count=40), stream=True)
@@ -117,7 +117,7 @@ async def broken_stream(probe: Probe) -> str:
 
 
 async def hear_hello(probe: Probe, *, stream: bool) -> Recording:
-    """Return the answer to the smallest question, which a probe asks once for all its clauses."""
+    """Return the answer to the smallest question, which a probe asks once whole, once streamed."""
     inquiry = Inquiry(question="Reply with exactly: ok", stream=stream)
     return await probe.keep(f"hello {stream}", lambda: probe.send(inquiry))
 

@@ -62,7 +62,7 @@ class Utterance:
     output_tokens: int
     cached_tokens: int
     total_tokens: int | None
-    """Prompt and reply together, as the reply states it; None if the dialect has no such field."""
+    """Prompt and reply together, as the reply states it, else 0; None: the dialect has no field."""
     reply: JsonObject
     """The whole reply, in the dialect's own shape."""
 
@@ -89,7 +89,7 @@ class Speech(Protocol):
         ...
 
     def assemble(self, events: Sequence[TimedEvent]) -> JsonObject:
-        """Return the whole reply that the events of a stream add up to, even in a wrong order.
+        """Return the whole reply that the events of a stream add up to, even if out of order.
 
         Raises:
             LookupError, TypeError, ValueError, AttributeError: an event is not shaped as the

@@ -75,7 +75,11 @@ class MessagesEncoder:
                 return b""
 
     def _forward(self, event: Event, frame: bytes) -> bytes:
-        """Return a frame unchanged, unless it holds reasoning that another vendor has signed."""
+        """Return a frame as the client needs it, nearly always unchanged.
+
+        The first one may need our estimate of the input; reasoning of another vendor is sealed or,
+        in a resumable reply, dropped.
+        """
         if self._resumable is not None and frame:
             frame = self._resumable.rewrite(event, frame)
             return self._fill_usage(frame) if isinstance(event, Started) else frame
@@ -95,7 +99,7 @@ class MessagesEncoder:
         return _encode_event("error", error_body(error, request_id))
 
     def _fill_usage(self, frame: bytes) -> bytes:
-        """Return the first frame, with our estimate if the provider reports 0 input tokens.
+        """Return the first frame, with our estimate if the provider reports no input at all.
 
         Claude Code 2.1.50 records only this figure; routers send 0 for most models.
         """

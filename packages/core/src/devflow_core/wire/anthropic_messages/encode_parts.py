@@ -65,7 +65,7 @@ def _encode_input(arguments: str, omitted: Omissions) -> dict[str, Any]:
         parsed = None
     if isinstance(parsed, dict):
         return cast("dict[str, Any]", parsed)
-    omitted.add("the form of arguments that are no JSON object")
+    omitted.add("the form of arguments that are not a JSON object")
     return {"arguments": arguments}
 
 

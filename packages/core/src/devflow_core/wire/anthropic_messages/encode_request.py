@@ -80,7 +80,7 @@ def _filter_message(message: JsonObject, model: str, omitted: Omissions) -> Json
 
 
 def _filter_block(block: JsonObject, model: str) -> JsonObject | None:
-    """Return the block with the signature of the model's own vendor; None if it is foreign."""
+    """Return the block as this model takes it; None if it is reasoning that the model refuses."""
     key = _SIGNATURE_KEYS.get(block["type"])
     if key is None:
         return block
@@ -94,7 +94,7 @@ def _filter_block(block: JsonObject, model: str) -> JsonObject | None:
 
 
 def _open_block(block: JsonObject, key: str, sealed: str, model: str) -> JsonObject | None:
-    """Return a block that we sealed as its vendor sent it; None if it is foreign."""
+    """Return a block that we sealed as its vendor sent it; None if the model cannot take it."""
     original = open_seal(sealed, model)
     if original is None:
         return None

@@ -149,7 +149,10 @@ def _is_worth_repeating(error: DevFlowError) -> bool:
 
 
 def _error_message(error: DevFlowError) -> str:
-    """Return the provider's own words if it refused the request, since clients match them."""
+    """Return the message: the provider's own words if it rejected the request.
+
+    Clients match those words, and the wordings for a long prompt and for blocked content.
+    """
     if isinstance(error, ContextTooLong) and "prompt is too long" not in error.message:
         return f"prompt is too long: {error.message}"
     if isinstance(error, Refused):

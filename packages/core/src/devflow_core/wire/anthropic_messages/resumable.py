@@ -140,7 +140,7 @@ def _is_signed(part: Reasoning) -> bool:
 
 
 def filter_blocks(blocks: Sequence[JsonObject], model: str | None) -> list[JsonObject]:
-    """Return the blocks of a reply, filtered as by `filter_parts` and with cleaned call ids."""
+    """Return a reply's blocks with clean call ids; thinking stays if the model is Anthropic's."""
     is_own = is_signed_by_anthropic(model)
     return [
         {**one, "id": clean_tool_id(str(one.get("id")))} if one.get("type") == "tool_use" else one
@@ -150,7 +150,7 @@ def filter_blocks(blocks: Sequence[JsonObject], model: str | None) -> list[JsonO
 
 
 def reasoning_by_call(parts: Sequence[Part], model: str) -> dict[str, tuple[Reasoning, ...]]:
-    """Return the reasoning that a reply's client was not given, by the id of the call after it.
+    """Return a reply's reasoning, which its client was not given, by the id of the next call.
 
     Each piece is marked with its model, so that other vendors' models do not get it. Reasoning that
     no call follows is left out.

@@ -58,7 +58,7 @@ class ChunkRepair:
         return encode_repaired(chunk, frame) if raw is None else raw
 
     def _repair_role(self, choice: JsonObject, raw: bytes | None) -> bytes | None:
-        """Return the bytes with the role that the delta should have; None if they are unknown."""
+        """Give the delta the role it should have; return its bytes, or None to encode it anew."""
         delta: Any = choice.get("delta")
         if not isinstance(delta, dict):
             return raw

@@ -29,7 +29,7 @@ _FRAME_EVENTS = frozenset(
     {"response.created", "response.queued", "response.in_progress", "response.content_part.added",
      "response.reasoning_summary_part.added", "ping", "keepalive"}
 )  # fmt: skip
-"""Events that are sent before a reply has any content."""
+"""Events that carry no content; the reply has not begun while only these have come."""
 
 
 class ResponsesDecoder(FrameDecoder):

@@ -137,11 +137,11 @@ class ItemWriter:
                 self._omitted.add_part(part)
                 return None
             case Reasoning():
-                self._omitted.add("thinking without a signature of this wire")
+                self._omitted.add("thinking without a signature of this dialect")
                 return None
             case _:
                 raise strict.invalid_value(
-                    "messages", f"a {type(part).__name__} cannot be sent by this wire"
+                    "messages", f"a {type(part).__name__} cannot be sent in this dialect"
                 )
 
 

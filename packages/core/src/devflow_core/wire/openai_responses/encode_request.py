@@ -30,7 +30,7 @@ def encode_request(
 ) -> EncodedRequest:
     """Return the body for an upstream, which always asks for a stream, and what was left out.
 
-    A client's `store: true` is sent as false, and counts as left out.
+    A client's `store: true` is sent as false, and counts as left out if its body is sent.
 
     Raises:
         InvalidRequest: the request holds something that this dialect cannot express and that must

@@ -1,30 +1,34 @@
-"""Stores the list of models that was last fetched: a private file that several processes share."""
+"""Stores what was last fetched from the provider: a private file that several processes share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import orjson
 from devflow_core.errors import ConfigurationError, DevFlowError
 from devflow_core.messages import JsonObject
 from devflow_core.private_files import ensure_private_folder, read_private_file, replace_file
 
-from devflow_routing.catalogue import Catalogue
-
+T = TypeVar("T")
 _Stamp = tuple[int, int, int]
 
 
-class CatalogueFile:
-    """Reads and replaces the file; the last writer has the newest list.
+class FetchedFile:
+    """Reads and replaces the file; the last writer has the newest state.
 
     Args:
-        path: the file; its folder is created when a list is saved.
+        path: the file; its folder is created when something is saved.
+        content: what is in it, for messages: "list of models".
         tolerates_damage: whether a damaged file counts as missing, because it will be replaced.
     """
 
-    def __init__(self, path: Path, *, tolerates_damage: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, content: str = "list of models", tolerates_damage: bool = False
+    ) -> None:
         self.path = path
+        self._content = content
         self._tolerates_damage = tolerates_damage
         self._known: _Stamp | None = None
 
@@ -36,11 +40,11 @@ class CatalogueFile:
         stamp = self._stamp()
         return stamp is not None and stamp != self._known
 
-    def read(self, decode: Callable[[JsonObject], Catalogue]) -> Catalogue | None:
-        """Return the list that was saved; None if there is none, or a damaged one is tolerated.
+    def read(self, decode: Callable[[JsonObject], T]) -> T | None:
+        """Return what was saved; None if there is nothing, or something damaged is tolerated.
 
         Args:
-            decode: turns a saved document into a catalogue; an error it raises means damage.
+            decode: reads a saved document; an error it raises means damage.
 
         Raises:
             ConfigurationError: the file cannot be read, is a link, or is damaged.
@@ -58,8 +62,8 @@ class CatalogueFile:
             if self._tolerates_damage:
                 return None
         raise ConfigurationError(
-            f"{self.path} is damaged. Fetch the list anew with `devflow models refresh`, or delete"
-            " it."
+            f"{self.path} is damaged. Fetch the {self._content} anew with `devflow models refresh`,"
+            " or delete it."
         )
 
     def save(self, document: JsonObject) -> None:
@@ -73,7 +77,7 @@ class CatalogueFile:
             replace_file(self.path, orjson.dumps(document))
         except OSError as error:
             raise ConfigurationError(
-                f"{self.path} cannot be written: {error.strerror}. The new list of models is used,"
+                f"{self.path} cannot be written: {error.strerror}. The new {self._content} is used,"
                 " and is lost when this process ends."
             ) from None
         self._known = self._stamp()

@@ -1,0 +1,42 @@
+"""Holds the settings of the choice of a model, which `Settings` inherits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from devflow_core.folder_trust import Taste
+
+
+class ChoiceSettings(BaseModel):
+    """The user's wishes for the choice of a model; a folder that is not trusted may set most."""
+
+    preferred_models: Annotated[tuple[str, ...], Taste()] = ()
+    """Models that are tried first if they are able."""
+    cost_priority: Annotated[float, Taste()] = Field(default=0.5, ge=0, le=1)
+    """The weight of a saved dollar against expected quality, from 0 to 1."""
+    performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
+    """The weight of a saved second against expected quality, from 0 to 1."""
+    quality_floor: Annotated[float, Taste()] = Field(default=0.9, ge=0, le=1)
+    """The least quality in a session, as a share of that of the model that it began with."""
+    allow_free: bool = False
+    """Whether `auto` may choose `:free` models; they share a daily limit, and some keep prompts."""
+    fallback_models: Annotated[tuple[str, ...], Taste()] = ()
+    """Models that are tried last if the request names a model, after its own fallbacks."""
+    fallbacks: Annotated[Mapping[str, tuple[str, ...]], Taste()] = {}
+    """Fallbacks by model id or pattern."""
+    aliases: Annotated[Mapping[str, str], Taste()] = {}
+    """Names for models; `*` and `?` match as in file names."""
+    nodes: Annotated[
+        Mapping[str, Mapping[str, Any]],
+        Taste(columns=("model", "cost_priority", "performance_priority", "quality_floor")),
+    ] = {}
+    """Named tasks, each with the model and the weights that it uses."""
+    models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
+    """Corrections to the catalogue by model id: prices, windows, quality."""
+    baseline_model: Annotated[str, Taste()] = "anthropic/claude-sonnet-4.5"
+    """The model that savings are computed against."""
+    learn_quality: bool = False
+    """Whether feedback changes the expected quality."""

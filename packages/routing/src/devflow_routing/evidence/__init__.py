@@ -1,0 +1,1 @@
+"""Scores of models in public benchmarks, and the abilities that they speak for."""

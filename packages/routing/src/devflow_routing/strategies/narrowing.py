@@ -1,0 +1,190 @@
+"""Narrows the models of a catalogue down to those that may be chosen for a request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+from devflow_core.errors import (
+    BudgetExceeded,
+    ContextTooLong,
+    NoCandidate,
+    UnknownModel,
+    UnknownPrice,
+)
+from devflow_core.scope import (
+    OUT_OF_SCOPE,
+    is_in_scope,
+    out_of_scope_error,
+    unknown_price_message,
+)
+
+from devflow_routing.cost_optimizer import ModelEstimates
+from devflow_routing.decision_inputs import DecisionInputs
+from devflow_routing.model_selector import (
+    REPLY_RESERVE_TOKENS,
+    Exclusions,
+    Floats,
+    ModelSelector,
+    Selection,
+)
+from devflow_routing.policy import MODES, RoutingPolicy
+from devflow_routing.strategies.ordering import Ordering
+from devflow_routing.worst_case import TokenBounds, WorstCases
+
+
+class Narrowing:
+    """The filters of the automatic choice, in the order in which they are applied.
+
+    Args:
+        selector: decides which models can take a request.
+        policy: the user's settings.
+        preferred: the indices of the models that the settings prefer; quality never excludes them.
+    """
+
+    def __init__(
+        self,
+        selector: ModelSelector,
+        policy: RoutingPolicy,
+        preferred: tuple[int, ...],
+    ) -> None:
+        self._selector = selector
+        self._policy = policy
+        self._preferred = preferred
+
+    def by_needs(self, inputs: DecisionInputs, target: str) -> Selection:
+        """Return the models that can take the request, match the pattern and are within the scope.
+
+        Raises:
+            NoCandidate: no model can take the request.
+            UnknownModel: the pattern matches no model.
+            ContextTooLong: the prompt is longer than every window.
+            Forbidden: no eligible model is within the scope of the client key.
+        """
+        selection = self._selector.select(
+            inputs.needs, today=inputs.decided_at.date(), allow_free=inputs.allow_free
+        )
+        if target not in MODES:
+            models = self._selector.models
+            fits = np.array([fnmatchcase(model.id, target) for model in models], dtype=np.bool_)
+            if not fits.any():
+                raise UnknownModel(f"No model fits the pattern {target!r}.", model=target)
+            selection = selection.with_filter(f"does not fit {target!r}", fits)
+        scoped = self._by_scope(selection, inputs.allowed_models)
+        if scoped.eligible.any():
+            return scoped
+        too_long = self._context_error(inputs, scoped)
+        if too_long is None and inputs.allowed_models is not None and selection.eligible.any():
+            raise out_of_scope_error(inputs.allowed_models, inputs.requested)
+        raise too_long or NoCandidate(_no_candidate_message(scoped, target))
+
+    def by_quality(
+        self,
+        selection: Selection,
+        inputs: DecisionInputs,
+        estimates: ModelEstimates,
+        ordering: Ordering,
+    ) -> Selection:
+        """Exclude the models from which a good reply is unlikely, whatever they cost.
+
+        Preferred models, and the one that the session uses, are always kept.
+        """
+        able = ordering.find_able(estimates, selection.eligible)
+        able[self._kept(inputs)] = True
+        return selection.with_filter(ordering.unable, able)
+
+    def by_floor(self, selection: Selection, inputs: DecisionInputs, quality: Floats) -> Selection:
+        """Exclude the models below the floor; the best of the able ones always stays.
+
+        Args:
+            selection: the models that are left.
+            inputs: the floor, and the model that it is measured by.
+            quality: the lower end of what is expected of each model, whatever happened lately.
+        """
+        floor, best = inputs.quality_floor, float(quality[selection.eligible].max())
+        if floor is None:
+            return selection
+        index = None if inputs.floor_model is None else self._find(inputs.floor_model)
+        level, name = (best, "the best one") if index is None else (float(quality[index]), "")
+        fits = quality >= min(floor * level, best)
+        fits[self._kept(inputs)] = True
+        name = name or self._selector.models[index or 0].id
+        return selection.with_filter(f"is below {floor:.0%} of what {name} is expected to do", fits)
+
+    def by_cost(
+        self, selection: Selection, inputs: DecisionInputs, limits: Floats, costs: WorstCases
+    ) -> Selection:
+        """Exclude the models whose exact worst case is unknown or over the request's ceiling.
+
+        Raises:
+            BudgetExceeded: none is left, as all may cost more than the ceiling.
+            UnknownPrice: none is left, since the worst case is unknown.
+        """
+        ceiling = inputs.max_cost_usd
+        if ceiling is None and (self._policy.allow_unknown_price or inputs.billable.is_plain):
+            return selection
+        fits, reason = selection.eligible.copy(), ""
+        for index in np.flatnonzero(selection.eligible).tolist():
+            bounds = TokenBounds(int(selection.upper_tokens[index]), int(limits[index]))
+            worst = costs.of_call(self._selector.models[index], bounds)
+            fits[index] = worst.usd is not None and (ceiling is None or worst.usd <= ceiling)
+            reason = worst.reason or reason
+        left_out = "its worst case is unknown"
+        if ceiling is not None:
+            left_out = f"may cost more than the limit of {ceiling:f} USD"
+        narrowed = selection.with_filter(left_out, fits)
+        if narrowed.eligible.any():
+            return narrowed
+        if reason:
+            raise UnknownPrice(unknown_price_message(reason))
+        raise BudgetExceeded(
+            f"No able model is sure to stay under {ceiling:f} USD. Lower max_tokens, shorten "
+            "the request, or raise the limit."
+        )
+
+    def _kept(self, inputs: DecisionInputs) -> list[int]:
+        """Return the models that quality never excludes: the preferred, and the session's own."""
+        session = inputs.session and self._selector.index.get(inputs.session.model)
+        return [*self._preferred, *([] if session is None else [session])]
+
+    def _find(self, name: str) -> int | None:
+        """Return the index of a model by any of its names; None if the catalogue has none such."""
+        try:
+            return self._selector.index.get(self._selector.catalogue.find_or_newest(name).id)
+        except UnknownModel:
+            return None
+
+    def _by_scope(self, selection: Selection, scope: tuple[str, ...] | None) -> Selection:
+        """Return the selection without models that the client key may not use."""
+        if scope is None:
+            return selection
+        fits = np.array(
+            [is_in_scope(scope, one.id) for one in self._selector.models], dtype=np.bool_
+        )
+        return selection.with_filter(OUT_OF_SCOPE, fits)
+
+    def _context_error(self, inputs: DecisionInputs, selection: Selection) -> ContextTooLong | None:
+        """Return the error if the prompt is longer than every window; None for any other cause."""
+        needs = replace(inputs.needs, input_tokens=1)
+        eligible = self._selector.select(needs, today=inputs.decided_at.date()).eligible
+        for _reason, mask in selection.filters:
+            eligible = eligible & mask
+        if not eligible.any():
+            return None
+        reserve = inputs.needs.max_output_tokens or REPLY_RESERVE_TOKENS
+        window = int(self._selector.windows[eligible].max())
+        tokens = int(selection.upper_tokens[eligible].min()) + reserve
+        return ContextTooLong(
+            # Claude Code knows by this wording that compaction helps
+            f"prompt is too long: {tokens} tokens > {window} maximum of every able model, "
+            f"{reserve} for the reply included. Shorten the request or ask for a shorter reply."
+        )
+
+
+def _no_candidate_message(selection: Selection, target: str) -> str:
+    """Return why no model is left, with the most common reasons."""
+    counts = Counter(one.reason for one in Exclusions(selection))
+    common = "; ".join(f"{count}: {reason}" for reason, count in counts.most_common(3))
+    return f"No model can take this request as {target!r}. {common}. Name a model, or ask for less."

@@ -1,0 +1,130 @@
+"""Orders the eligible models for each mode: which are able, and what makes one worth more.
+
+| mode | who is able | who comes first |
+| --- | --- | --- |
+| `auto`, a pattern | all that a good reply may be expected of | most quality for money and time |
+| `auto:best` | all | the best evidence for this kind of task |
+| `auto:cheap` | whoever was measured, and is not far below the best | the cheapest |
+| `auto:fast` | whoever was measured, and is not far below the best | the one that is done soonest |
+
+Quality is the lower end of what is expected, so that a guess does not beat evidence to save a
+fraction of a cent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, ModelEstimates
+from devflow_routing.model_selector import Flags, Floats
+from devflow_routing.policy import Weights
+
+_MIN_SHARE = 0.5
+"""The share of the best eligible quality below which no model is chosen automatically."""
+_MIN_SHARE_OF_ABLE = 0.85
+"""The same for modes that look for one thing besides quality, and for evidence."""
+_MOST_PER_DOUBLING = 0.3
+"""The quality that a priority of 1 gives up for each halving of cost, or of time."""
+_LEAST_RATIO = 0.01
+"""What a priority near 0 gives up, as a share of what 1 does.
+
+In between, equal steps of the priority multiply it by equal factors, since prices of models lie in
+equal ratios as well; each step of 0.1 is then about as far along the frontier as any other.
+"""
+_GUESS_MARGIN = 0.03
+"""How much more a model that nobody has measured has to be worth: its error is a guess as well."""
+_MAX_STAKES = 1.6
+"""The weight of money for the easiest task; it falls to 0.4 for the hardest.
+
+A failed reply to a hard question costs its reader far more than the call did.
+"""
+_DEARNESS_IN_A_HURRY = 0.15
+"""The doublings of time that a doubling of cost is worth even in a hurry."""
+_TIE = 1e-6
+"""The weight of cost, or of quality, among models that are equal in what the mode looks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """How one mode orders the models."""
+
+    score: Callable[[ModelEstimates, Weights, float], Floats]
+    """Gives each model its score, by what is expected, the weights and the task's difficulty.
+
+    The highest comes first, NaN last.
+    """
+    reason: str
+    """Why the first one is first, as text for people."""
+    min_share: float = _MIN_SHARE
+    """The share of the best eligible quality below which a model is left out."""
+    needs_evidence: bool = False
+    """Whether models that nobody has measured are left out."""
+
+    @property
+    def unable(self) -> str:
+        """Why a model is left out that is not able, as text for people."""
+        if not self.needs_evidence:
+            return "a good reply is too unlikely"
+        return f"nobody has measured it, or it is below {self.min_share:.0%} of the best"
+
+    def find_able(self, estimates: ModelEstimates, eligible: Flags) -> Flags:
+        """Return which models are able; all that are good enough if none has evidence."""
+        good = estimates.quality >= self.min_share * float(estimates.quality[eligible].max())
+        if not self.needs_evidence:
+            return good
+        measured = good & estimates.has_evidence
+        return measured if (measured & eligible).any() else good
+
+
+def weigh(priority: float) -> float:
+    """Return the quality given up for each doubling of cost or time, by the caller's priority."""
+    share = (_LEAST_RATIO ** (1.0 - priority) - _LEAST_RATIO) / (1.0 - _LEAST_RATIO)
+    return _MOST_PER_DOUBLING * share
+
+
+def _dearness(estimates: ModelEstimates) -> Floats:
+    """Return each model's cost, in doublings of what is next to nothing."""
+    return np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+
+
+def _value(estimates: ModelEstimates, weights: Weights, difficulty: float) -> Floats:
+    stakes = _MAX_STAKES - (_MAX_STAKES - 0.4) * difficulty
+    cost = stakes * weigh(weights.cost_priority) * _dearness(estimates)
+    time = weigh(weights.performance_priority) * np.log2(1.0 + estimates.latency_s)
+    return estimates.quality - cost - time - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
+
+
+def _quality(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
+    known = estimates.quality - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
+    return known - _TIE * _dearness(estimates)
+
+
+def _cheapness(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
+    return _TIE * estimates.quality - estimates.total_usd
+
+
+def _speed(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
+    time = np.log2(1.0 + estimates.latency_s)
+    return -time - _DEARNESS_IN_A_HURRY * _dearness(estimates)
+
+
+BALANCE = Ordering(_value, "the best use of the money")
+ORDERINGS = {
+    "auto:best": Ordering(_quality, "the best expected for this kind of task"),
+    "auto:cheap": Ordering(
+        _cheapness,
+        "the cheapest that is known to be able",
+        min_share=_MIN_SHARE_OF_ABLE,
+        needs_evidence=True,
+    ),
+    "auto:fast": Ordering(
+        _speed,
+        "the soonest done that is known to be able",
+        min_share=_MIN_SHARE_OF_ABLE,
+        needs_evidence=True,
+    ),
+}
+"""The modes that order differently from `BALANCE`."""
