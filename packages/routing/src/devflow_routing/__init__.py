@@ -4,8 +4,8 @@ from devflow_routing.capabilities import Capability, Needs, needs_of
 from devflow_routing.catalogue import Catalogue, CatalogueChange
 from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.decision import encode_route, route_as_json
-from devflow_routing.learned import LearnedFolder, LearnedTable, Ratings
 from devflow_routing.fetched_file import FetchedFile
+from devflow_routing.learned import LearnedFolder, LearnedTable, Ratings
 from devflow_routing.live_catalogue import LiveCatalogue
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
@@ -19,9 +19,9 @@ __all__ = [
     "Catalogue",
     "CatalogueChange",
     "Exclusions",
+    "FetchedFile",
     "LearnedFolder",
     "LearnedTable",
-    "FetchedFile",
     "LiveCatalogue",
     "ModelConfig",
     "ModelSelector",

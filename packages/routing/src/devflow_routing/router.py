@@ -51,7 +51,7 @@ class Router(RouterPort):
         clock: the time of decisions, in UTC.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that a choice depends on
         self,
         catalogue: Catalogue,
         *,

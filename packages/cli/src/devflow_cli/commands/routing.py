@@ -40,7 +40,7 @@ def train(
     from devflow_routing.training.train import train as learn
 
     settings = run.settings()
-    examples = _read_source(settings, source)
+    examples = _name_models(run, settings, _read_source(settings, source), keeps_unlisted=False)
     with run.progress.status(f"Learning from {len(examples)} examples …"):
         table = learn(
             examples,
@@ -74,7 +74,7 @@ def evaluate(
     from devflow_routing.training.examples import read_examples
 
     settings = run.settings()
-    examples = read_examples(file)
+    examples = _name_models(run, settings, read_examples(file), keeps_unlisted=True)
     with run.progress.status(f"Judging {len(examples)} prompts …"):
         shown = _evaluate(settings, examples, folds)
     if run.as_json:
@@ -170,6 +170,21 @@ def _read_source(settings: Settings, source: str) -> list[Example]:
     labels = read_labels(entries, Ratings(settings.data_dir).read())
     labels.require_enough()
     return list(labels.examples)
+
+
+def _name_models(
+    run: Run, settings: Settings, examples: list[Example], *, keeps_unlisted: bool
+) -> list[Example]:
+    """Return the examples with models named as in the catalogue; say which ones it lacks."""
+    from devflow_gateway import wiring
+    from devflow_routing.training.examples import name_as_listed
+
+    catalogue = wiring.open_catalogue(settings).current
+    named, unlisted = name_as_listed(examples, catalogue, keeps_unlisted=keeps_unlisted)
+    if unlisted:
+        what = "priced by what they did cost" if keeps_unlisted else "left out"
+        run.remark(f"Not in the list of models, and {what}: {', '.join(unlisted)}.")
+    return named
 
 
 def _evaluate(settings: Settings, examples: list[Example], folds: int) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import numpy as np
 from devflow_core.request import ChatRequest
+from devflow_core.routing import SelectionCriteria
 from devflow_core.usage import Price
 from numpy.typing import NDArray
 
@@ -53,7 +54,7 @@ def judge_router(
     learned: LearnedTable | None,
     best: str,
     catalogue: Catalogue | None = None,
-    target: str = "auto",
+    criteria: SelectionCriteria | None = None,
 ) -> Judgement:
     """Ask a router for a model for every prompt, and look up what that model scored and cost.
 
@@ -62,15 +63,19 @@ def judge_router(
         learned: the router's learned table, if any.
         best: the single model to compare with, one of the answers' models.
         catalogue: lists the models; others of the answers are priced by their recorded costs.
-        target: the mode that is asked for.
+        criteria: the weights that every request brings, if any.
     """
     router = Router(
         build_catalogue(answers, catalogue), learned=learned, policy=RoutingPolicy(chain_length=1)
     )
     columns = {name: column for column, name in enumerate(answers.models)}
-    names = [
-        router.route(ChatRequest.from_text(task.text or "?", model=target), task).chosen.model
+    requests = (
+        replace(ChatRequest.from_text(task.text or "?", model="auto"), criteria=criteria)
         for task in answers.tasks
+    )
+    names = [
+        router.route(request, task).chosen.model
+        for request, task in zip(requests, answers.tasks, strict=True)
     ]
     chosen = np.array([columns[name] for name in names], dtype=np.int64)
     return judge_choices(answers, chosen, best)

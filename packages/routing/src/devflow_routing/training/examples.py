@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
 import orjson
 from devflow_core.errors import InvalidRequest
 from devflow_core.routing import Complexity, TaskType
+
+from devflow_routing.catalogue import Catalogue
 
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """The largest file of examples that is read."""
@@ -69,13 +71,40 @@ def join_examples(examples: Iterable[Example]) -> list[Example]:
         elif known is None:
             joined[one.prompt] = one
         else:
-            joined[one.prompt] = Example(
-                prompt=one.prompt,
+            joined[one.prompt] = replace(
+                known,
                 scores={**known.scores, **one.scores},
                 costs_usd={**known.costs_usd, **one.costs_usd},
                 domain=known.domain or one.domain,
             )
     return [*joined.values(), *others]
+
+
+def name_as_listed(
+    examples: Iterable[Example], catalogue: Catalogue, *, keeps_unlisted: bool
+) -> tuple[list[Example], tuple[str, ...]]:
+    """Return the examples with models named as in a catalogue, and the names that it lacks.
+
+    Args:
+        examples: recorded answers.
+        catalogue: the models that can be chosen.
+        keeps_unlisted: whether answers of models that it lacks are kept.
+    """
+    examples = list(examples)
+    names = sorted({name for one in examples for name in one.scores})
+    ids = {name: model.id for name in names if (model := catalogue.lookup(name)) is not None}
+    unlisted = tuple(name for name in names if name not in ids)
+    if keeps_unlisted:
+        ids |= {name: name for name in unlisted}
+    renamed = [
+        replace(
+            one,
+            scores={ids[name]: score for name, score in one.scores.items() if name in ids},
+            costs_usd={ids[name]: cost for name, cost in one.costs_usd.items() if name in ids},
+        )
+        for one in examples
+    ]
+    return [one for one in renamed if one.scores], unlisted
 
 
 def _parse_lines(lines: Iterable[bytes], path: Path) -> Iterator[Example]:
