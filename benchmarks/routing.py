@@ -9,14 +9,14 @@ that were learned from alone.
 
 Without `--data`: cross-validated over the public prompts in `benchmarks/data/routing` (five folds,
 ten for RouteLLM; with `--quick` one fold), and each domain in turn left out of everything. That
-takes ten minutes; `--worlds` takes some of the worlds. With `--data`: learned from all the public
-prompts, judged on the rows in DIR (`*.jsonl`, `*.jsonl.gz`, same form) that are not among them. Rows
-with `ood` are judged apart, SWE-bench's only under `simulated`. Nothing in DIR is learned from, and
-no set in it is dropped without being named.
+takes ten minutes on a free core; `--worlds` takes some of the worlds. With `--data`: learned from
+all the public prompts, judged on the rows in DIR (`*.jsonl`, `*.jsonl.gz`, same form) that are not
+among them. Rows with `ood` are judged apart, SWE-bench's only under `simulated`. Nothing in DIR is
+learned from, and no set in it is dropped without being named.
 
-Per world, in % of the best single model as the learned examples name it: `quality` and `saved`, with
-intervals of 95 %. `apgr`, `cpt50`, `cpt80`: RouteLLM's metric, by the expected gain of the strong
-model in `Router.explain`.
+Per world, in % of the best single model as the learned examples name it: `quality` and `saved`,
+with intervals of 95 %. `apgr`, `cpt50`, `cpt80`: RouteLLM's metric, by the expected gain of the
+strong model in `Router.explain`.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ CHEAP_PRIORITY = 0.8
 """The cost priority of the first pick, where a check stands behind it."""
 SWE_CHAIN = ("deepseek v3.2", "gpt-5 mini", "gemini 3 pro", "4.5 sonnet")
 """Words in the names of the models that are asked one after the other."""
+SWE_REFERENCE = "4.5 opus"
+"""Words in the name of the model that published chains are compared with."""
 
 
 def check_then_best(judgement: Judgement) -> Judgement:
@@ -53,22 +55,29 @@ def run_chain(scores: Floats, costs_usd: Floats) -> tuple[Floats, Floats]:
 
 
 def judge_swe_bench(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return quality and saving of the chain, against the best single model of these rows."""
+    """Return quality and saving of the chain, against Opus 4.5 and the best model of these rows."""
     names: list[str] = sorted(set[str].intersection(*(set(row["results"]) for row in rows)))
     chain = [_find(names, words) for words in SWE_CHAIN]
-    if None in chain:
+    reference = _find(names, SWE_REFERENCE)
+    if None in chain or reference is None:
         return {}
     scores = np.array([[row["results"][one]["s"] for one in names] for row in rows])
     costs = np.array([[row["results"][one]["c"] or 0.0 for one in names] for row in rows])
     columns = [names.index(one) for one in chain if one is not None]
     quality, paid = run_chain(scores[:, columns], costs[:, columns])
+
+    def compare(column: int) -> dict[str, float]:
+        kept = 100 * float(quality.sum() / scores[:, column].sum())
+        saved = 100 * (1 - float(paid.sum() / costs[:, column].sum()))
+        return {"quality": round(kept, 2), "saved": round(saved, 2)}
+
     best = int(scores.mean(axis=0).argmax())
     return {
         "prompts": len(rows),
         "chain": chain,
-        "best": names[best],
-        "quality": round(100 * float(quality.sum() / scores[:, best].sum()), 2),
-        "saved": round(100 * (1 - float(paid.sum() / costs[:, best].sum())), 2),
+        "against": reference,
+        **compare(names.index(reference)),
+        "best_single": {"model": names[best], **compare(best)},
     }
 
 

@@ -19,7 +19,7 @@ def file(home: Path) -> Path:
         bill = f"Add up the bill for {number} pieces of {noun} from the shop list."
         lemma = f"Prove the lemma {number} on the topology of a {noun} manifold."
         for prompt, cheap, domain in ((bill, 1.0, "bills"), (lemma, 0.0, "lemmas")):
-            dear = 0.0 if domain == "bills" and number == 0 else 1.0
+            dear = 0.0 if domain == "bills" and number % 6 == 0 else 1.0
             for model, score, cost in ((DEAR, dear, 0.02), (CHEAP, cheap, 0.001)):
                 row = {"prompt": prompt, "model": model, "score": score}
                 lines.append(json.dumps({**row, "cost_usd": cost, "domain": domain}))

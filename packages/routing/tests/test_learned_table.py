@@ -15,7 +15,6 @@ from devflow_routing import (
     Router,
     TaskClassifier,
     encode_route,
-    route_as_json,
 )
 from devflow_routing.classifier.features import extract_features
 from devflow_routing.learned.table_file import pack_table, unpack_table

@@ -30,10 +30,11 @@ class WordHeads:
 
     def apply(self, features: Features) -> Floats:
         """Return the score of each head for a text."""
-        rows = self.words.take(features.words, axis=0).astype(np.float32)
+        words = features.words
+        rows = self.words.take(words, axis=0).astype(np.float32)
         # whole numbers below 2²⁴, so their order of addition does not matter
         sums = np.ones(len(rows), dtype=np.float32) @ rows
-        norm = float(np.sqrt(self.squared_idf[features.words].sum())) or 1.0
+        norm = float(np.sqrt(self.squared_idf[words].sum())) or 1.0
         scores = sums * (self.scale / norm) + features.dense @ self.dense + self.bias
         return scores.astype(np.float64)
 

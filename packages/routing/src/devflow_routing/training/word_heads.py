@@ -28,6 +28,8 @@ TABLE_WEIGHT = 10.0
 """Answers that a model's overall mean counts as in its mean of a domain."""
 UNLIKE_SHARE = 0.05
 """The share of the prompts learned from that count as unlike all domains."""
+UNLIKE_SHARE_OF_ONE = 0.5
+"""The same where all prompts are of one domain, so that nothing tells what others are like."""
 _FEW = 5.0
 """Prompts that the usual likeness of all counts as in that of a domain."""
 _BLOCK = 1_000
@@ -133,7 +135,8 @@ def _fit_gate(memberships: Floats, centres: Floats) -> tuple[Gate, Floats]:
         spreads[domain] = np.sqrt(squares / (len(own) + _FEW) + 1e-9)
     gate = Gate(means=means, spreads=spreads, threshold=-np.inf)
     likeness = gate.likeness(memberships, centres)[1]
-    threshold = float(np.quantile(likeness, UNLIKE_SHARE))
+    share = UNLIKE_SHARE if len(means) > 1 else UNLIKE_SHARE_OF_ONE
+    threshold = float(np.quantile(likeness, share))
     return Gate(means=means, spreads=spreads, threshold=threshold), likeness
 
 
