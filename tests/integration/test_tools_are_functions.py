@@ -149,10 +149,12 @@ async def test_results_keep_their_form() -> None:
 def test_what_cannot_be_told_to_a_model_is_refused() -> None:
     def many(*cities: str) -> None: ...
     def locked(lock: threading.Thread) -> None: ...
+    def called(back: Callable[[int], int]) -> None: ...
 
     cases: list[tuple[Callable[..., Any], str]] = [
         (many, "by name"),
         (locked, "type"),
+        (called, "type"),
         (lambda: 1, "name"),
     ]
     for function, words in cases:

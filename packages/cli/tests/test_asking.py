@@ -74,6 +74,18 @@ def test_a_claude_to_come_is_answered_by_the_newest_of_its_family(
     assert handed.status == 0
 
 
+def test_a_session_is_handed_to_an_alias(
+    online: Devflow, transcript: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "DEVFLOW_ALIASES", '{"my": "anthropic/claude-haiku-4.5", "any": "auto:cheap"}'
+    )
+    done = online("handoff", str(transcript), "--to", "my", "--json")
+    assert (done.status, done.document["model"]) == (0, "anthropic/claude-haiku-4.5")
+    assert done.document["handoff"]["window_tokens"] == 200_000
+    assert online("handoff", str(transcript), "--to", "any").status == 0
+
+
 def test_a_failing_upstream_is_status_5(online: Devflow, openrouter_sandbox: Sandbox) -> None:
     then = {"kind": "status", "status": 400, "error_type": "invalid_request"}
     openrouter_sandbox.set_faults({"faults": [{"then": then}]})

@@ -96,6 +96,26 @@ def test_every_body_that_was_seen_is_understood(sample: dict[str, Any]) -> None:
     assert "it gave no reason" not in error.message
 
 
+@pytest.mark.parametrize("status", [400, 403])
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("", "it gave no reason."),
+        ("no", "no."),
+        ("No such plan.", "No such plan."),
+        ("Why me?", "Why me?"),
+        ("See a.. b", "See a.. b."),
+    ],
+)
+@pytest.mark.parametrize("is_json", [True, False])
+def test_the_providers_words_end_as_a_sentence(
+    status: int, words: str, sentence: str, is_json: bool
+) -> None:
+    body = json.dumps({"error": {"message": words}}) if is_json else words
+    error = error_from_body(status, body.encode())
+    assert f": {sentence} " in error.message
+
+
 @pytest.mark.parametrize("status", [403, 405, 406, 410, 451])
 @pytest.mark.parametrize("body", [b"", b"error code: 1020", b"<html>Attention Required!</html>"])
 def test_a_page_in_place_of_the_api_is_no_answer(status: int, body: bytes) -> None:

@@ -36,7 +36,7 @@ def test_a_ledger_that_hangs_counts_as_gone() -> None:
     health = LedgerHealth(clock=lambda: now_s)
     readiness = Readiness(health)
     health.start_step(COMMIT)
-    now_s = COMMIT.told_after_s / 2
+    now_s = COMMIT.reported_after_s / 2
     assert readiness.problem() is None
     now_s = 12.0
     silent = "The ledger has not answered for 12.0 s."

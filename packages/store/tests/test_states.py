@@ -152,7 +152,7 @@ def test_a_wait_is_told_before_it_is_refused(is_locked: bool, state: str) -> Non
     health = LedgerHealth(clock=lambda: now_s)
     health.waits_for_lock = lambda: is_locked
     health.start_step(BEGIN)
-    now_s = BEGIN.told_after_s
+    now_s = BEGIN.reported_after_s
     assert (health.current()[0], health.refusal()) == (state, None)
     now_s = BEGIN.refused_after_s
     refusal = health.refusal()

@@ -47,7 +47,7 @@ def build_mcp_tools(settings: Settings, gateway: AsyncGateway, folder: Path) -> 
         *, session: str = "latest", model: str = "auto", prompt: str = DEFAULT_PROMPT
     ) -> str:
         found = find_project_session(settings, session, folder)
-        target = find_handoff_target(model, gateway.catalogue.current)
+        target = find_handoff_target(model, gateway.catalogue.current, settings.aliases)
         # the request holds the whole conversation, so no session is injected as well
         prepared = hand_off(found, prompt, target=target)
         return _format_reply(await gateway.complete(prepared.request), found)

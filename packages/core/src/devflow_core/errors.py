@@ -50,7 +50,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from devflow_core.masking import mask
-from devflow_core.statuses import Disposition, status_to_tell
+from devflow_core.statuses import Disposition, client_status
 
 
 class DevFlowError(Exception):
@@ -199,7 +199,7 @@ class UpstreamError(DevFlowError):
         super().__init__(message, retry_after_s=retry_after_s, model=model)
         self.status, self.detail = status, detail
         self.error_type, self.provider, self.generation_id = error_type, provider, generation_id
-        self.status_hint = status_to_tell(type(self).__name__, status, self.status_hint)
+        self.status_hint = client_status(type(self).__name__, status, self.status_hint)
 
 
 class NotSent(UpstreamError):

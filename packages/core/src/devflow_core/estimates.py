@@ -145,18 +145,18 @@ class SeenReply:
             input_tokens: our estimate of the input; None counts as 0.
             family: the tokenizer family of the model that answered.
         """
-        told = self.reported.usage or Usage()
+        usage = self.reported.usage or Usage()
         if self.is_counted:
-            return told
-        if told.prompt_tokens == 0:
-            told = replace(told, input_tokens=input_tokens or 0)
+            return usage
+        if usage.prompt_tokens == 0:
+            usage = replace(usage, input_tokens=input_tokens or 0)
         return replace(
-            told,
+            usage,
             output_tokens=max(
-                told.output_tokens,
+                usage.output_tokens,
                 _upper_tokens(self._answer, family) + TOOL_CALL_TOKENS * self._calls,
             ),
-            reasoning_tokens=max(told.reasoning_tokens, _upper_tokens(self._reasoning, family)),
+            reasoning_tokens=max(usage.reasoning_tokens, _upper_tokens(self._reasoning, family)),
         )
 
 

@@ -26,7 +26,7 @@ from devflow_core.shielding import finish_despite_cancel
 from devflow_core.usage import Usage
 
 _log = structlog.get_logger("devflow.pipeline")
-_MAX_TOLD_NAMES = 1_000
+_MAX_LOGGED_NAMES = 1_000
 """The most unknown names that are logged; later ones are not, since callers may send any name."""
 
 
@@ -173,7 +173,7 @@ class Pipeline:
         self._find_served = find_served
         self._label = label
         self._clocks = clocks or Clocks()
-        self._told_names: set[str] = set()
+        self._logged_names: set[str] = set()
 
     def with_book(self, book: Book) -> Pipeline:
         """Return a pipeline with another book that shares everything else with this one."""
@@ -278,8 +278,8 @@ class Pipeline:
 
     def _log_once(self, unknown_name: str, model: str) -> None:
         """Log that a model is asked in place of an unknown name, once for each name."""
-        if unknown_name not in self._told_names and len(self._told_names) < _MAX_TOLD_NAMES:
-            self._told_names.add(unknown_name)
+        if unknown_name not in self._logged_names and len(self._logged_names) < _MAX_LOGGED_NAMES:
+            self._logged_names.add(unknown_name)
             _log.warning("model.substituted", requested=unknown_name, model=model)
 
     async def _relay_events(

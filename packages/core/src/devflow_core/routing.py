@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, Literal
@@ -195,8 +195,15 @@ class Route:
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
     """Versions of the catalogue, the prices, the quality model and the performance data."""
-    alternatives: Alternatives | None = None
-    """The models around the chosen one; None if the caller named the model."""
+    find_alternatives: Callable[[], Alternatives] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Finds `alternatives`; later, since no request has to wait for them."""
+
+    @property
+    def alternatives(self) -> Alternatives | None:
+        """The models around the chosen one; None if the caller named the model."""
+        return None if self.find_alternatives is None else self.find_alternatives()
 
     @property
     def chosen(self) -> Candidate:

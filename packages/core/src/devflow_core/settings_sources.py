@@ -153,9 +153,9 @@ def describe_error(
         return describe_unknown(name)
     value = values[name]
     shown = hide_user_info(value) if isinstance(value, str) else value
-    told = "" if name in secrets else f" = {mask(repr(shown))}"
+    given = "" if name in secrets else f" = {mask(repr(shown))}"
     reason = first["msg"].removeprefix("Value error, ")
-    return f"The setting {name}{told} ({prefix}{name.upper()}) is wrong: {reason}."
+    return f"The setting {name}{given} ({prefix}{name.upper()}) is wrong: {reason}."
 
 
 def describe_unknown(name: str) -> str:

@@ -23,7 +23,7 @@ class Disposition(Enum):
     """No other candidate is asked: the caller has to change something."""
 
 
-_TOLD: dict[tuple[str, int], int] = {
+_CLIENT_STATUSES: dict[tuple[str, int], int] = {
     ("KeyRefused", 402): 402,
     ("KeyRefused", 403): 402,
     ("KeysExhausted", 401): 503,
@@ -33,7 +33,7 @@ _TOLD: dict[tuple[str, int], int] = {
 """(Class of the error, the provider's status) → status, where it differs from the class's own."""
 
 
-def status_to_tell(kind: str, status: int | None, usual: int) -> int:
+def client_status(kind: str, status: int | None, usual: int) -> int:
     """Return the status that a client gets.
 
     Args:
@@ -41,4 +41,4 @@ def status_to_tell(kind: str, status: int | None, usual: int) -> int:
         status: the status that the provider sent; None if it sent none.
         usual: the class's own status.
     """
-    return _TOLD.get((kind, status or 0), usual)
+    return _CLIENT_STATUSES.get((kind, status or 0), usual)

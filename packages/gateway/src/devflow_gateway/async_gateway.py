@@ -123,14 +123,15 @@ class AsyncGateway(OpenRouterGateway):
         """Return the whole reply; see `OpenRouterGateway.complete`.
 
         Args:
-            request: what is asked; with `response_model` without tools and without a format.
+            request: what is asked; with `response_model`, it may have neither tools nor a format.
             response_model: the type of the reply: a pydantic model, a dataclass, or another type
                 that pydantic's `TypeAdapter` takes. The result then has the value as `parsed`, and
-                `repairs` asks again for a reply that is no value of the type.
+                `repairs` is how often a reply that is not a value of the type is asked for again.
             arguments: criteria, session, max_cost_usd, project, tags, idempotency_key, repairs.
 
         Raises:
-            InvalidRequest: an argument is invalid, or the type has no JSON schema.
+            InvalidRequest: an argument is invalid, the type has no JSON schema, or a request with
+                `response_model` has tools or a format.
             StructuredOutputInvalid: the last reply does not fit the type or the request's format.
             DevFlowError: as of `OpenRouterGateway.complete`.
         """
@@ -155,9 +156,10 @@ class AsyncGateway(OpenRouterGateway):
     ) -> Embeddings:
         """Return the vectors of texts; see `OpenRouterGateway.embed`.
 
-        One text waits up to 10 ms for others with the same model, dimensions and labels, and goes
-        with them in one call: `entry` is that call's, `cost_usd` the text's part of its cost. A
-        text with a session, a limit or an idempotency key goes alone.
+        A single text (a `str`) waits up to 10 ms for others with the same model, dimensions,
+        project and tags, and is sent with them in one call: `entry` is that call's, and `cost_usd`
+        the text's part of its cost. A text with a session, a cost limit or an idempotency key is
+        sent alone, and so is a list of texts.
         """
         is_bare = session is None and max_cost_usd is None and idempotency_key is None
         if isinstance(texts, str) and texts and is_bare:
@@ -184,22 +186,25 @@ class AsyncGateway(OpenRouterGateway):
         response_model: type[Any] | None = None,
         **arguments: Unpack[CompleteArguments],
     ) -> Batch:
-        """Ask many requests at once, and return their results as they come: iterate what returns.
+        """Return a batch of requests: iterate over it for the results, in the order they come.
+
+        Nothing is asked before the iteration begins. A request that fails has its error in its
+        result.
 
         Args:
             requests: what is asked: an iterable, asynchronous or not.
             concurrency: how many are asked at once, 1 to 256.
             response_model: the type of every reply; see `complete`.
-            arguments: as of `complete`, for each request, but for two. `max_cost_usd` is the most
-                that all of them may cost together, whatever happens: what does not fit any more is
-                not asked, and its result says so. `idempotency_key` is the same in every run of the
-                batch: a later run, for a day, does not ask again what was answered, and goes on
-                within the same limit.
+            arguments: those of `complete`, for each request, except for two. `max_cost_usd` is the
+                most that all requests may cost together: one that no longer fits is not asked, and
+                has the error in its result. `idempotency_key` names the batch: another run with it
+                within a day does not ask again what was answered, and counts what earlier runs have
+                cost towards its limit.
 
         Raises:
-            InvalidRequest: an argument is out of range.
-            ConfigurationError: the gateway has not been entered, or its ledger is in memory and
-                there is an idempotency key.
+            InvalidRequest: the concurrency, the limit or the length of the key is out of range.
+            ConfigurationError: there is a limit or a key and the gateway has not been entered, or
+                there is a key and the ledger is in memory.
         """
         bind = partial(RequestAsker, arguments=arguments, response_model=response_model)
         return Batch(
@@ -223,10 +228,9 @@ class AsyncGateway(OpenRouterGateway):
         max_cost_usd: UsdAmount | None = None,
         **labels: Unpack[LabelArguments],
     ) -> ToolRun:
-        """Let the model call functions until it has answered; see `run_tools` for the arguments.
+        """Let the model call functions until it has answered.
 
-        Raises:
-            InvalidRequest, BudgetExceeded, UpstreamTimeout, DevFlowError: as there.
+        Arguments and errors as of `devflow_gateway.calls.tool_rounds.run_tools`.
         """
         return await run_tools(
             self,
@@ -253,14 +257,15 @@ class AsyncGateway(OpenRouterGateway):
 
         Give it to an SDK: `openai.AsyncOpenAI(http_client=gateway.as_httpx_client())`. Which base
         URL and key the SDK is given does not matter. Enter the gateway before the first request;
-        close the client (or the SDK's, which does it) before leaving the gateway.
+        close the client (or the SDK's client, which closes it) before leaving the gateway.
 
         Args:
-            library: whose client is returned; None: httpx2 if it is installed, as the SDKs of
-                OpenAI and Anthropic have it, otherwise httpx.
+            library: the library of the client; None: httpx2, which the SDKs of OpenAI and Anthropic
+                use, if it is installed, otherwise httpx.
 
         Raises:
             ConfigurationError: the package `devflow-gateway-server` is not installed.
+            ImportError: the library is not installed.
         """
         from devflow_gateway.interop.httpx_client import make_async_client
 
@@ -290,7 +295,7 @@ class AsyncGateway(OpenRouterGateway):
             SessionError: the session holds no conversation, or cannot be read.
             DevFlowError: see `complete`.
         """
-        target = find_handoff_target(to, self.catalogue.current)
+        target = find_handoff_target(to, self.catalogue.current, self.settings.aliases)
         prepared = hand_off(session, prompt or DEFAULT_PROMPT, target=target)
         reply = await self.complete(prepared.request, max_cost_usd=max_cost_usd)
         return HandedOff(

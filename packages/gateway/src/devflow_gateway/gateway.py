@@ -49,21 +49,22 @@ T = TypeVar("T")
 
 
 class Gateway:
-    """Every configured provider behind one object: `with` it, then `complete` or `stream`.
+    """Every configured provider behind one object: enter it, then call `complete` or `stream`.
 
-    It runs an `AsyncGateway` in a thread of its own. Its methods block, may be called from several
-    threads at once, and are cancelled by Ctrl-C, which is booked. Inside a running event loop use
-    `AsyncGateway`.
+    It runs an `AsyncGateway` in a thread of its own. Its methods block, and may be called from
+    several threads at once. Ctrl-C cancels the call under way, which is booked as cancelled. Inside
+    a running event loop use `AsyncGateway`.
 
     Args:
         settings: keys of all providers, limits, deadlines, weights, and where the ledger is.
-        book: a book in place of the settings' ledger that belongs to no event loop, such as a
-            `MemoryBook`; its owner closes it.
+        book: a book that belongs to no event loop (such as a `MemoryBook`), in place of the
+            settings' ledger; its owner closes it.
         ledger: `"memory"`, or a view that receives every entry besides the gateway's own.
         catalogue: the models and their prices; see `AsyncGateway`.
         router: chooses the models; None: one is made from the settings and the catalogue.
         classifier: finds what a request is about; None: the shipped one.
-        transport: carries the calls to the main provider; None: chosen by the settings.
+        transport: carries the calls to the main provider; None: chosen by the settings. Closed with
+            the gateway.
         label: completes the labels of each request; see `AsyncGateway`.
 
     Raises:
@@ -181,10 +182,9 @@ class Gateway:
         response_model: type[Any] | None = None,
         **arguments: Unpack[CompleteArguments],
     ) -> BlockingBatch:
-        """Ask many requests at once, and return their results as they come.
+        """Return a batch of requests: iterate over it for the results, in the order they come.
 
-        Iterate what returns, inside `with` if you may stop early. Arguments and errors as of
-        `AsyncGateway.batch`.
+        Use it in `with` if you may stop early. Arguments and errors as of `AsyncGateway.batch`.
         """
         thread = self._loop()
 
@@ -359,7 +359,7 @@ class Gateway:
     def as_httpx_client(
         self, *, library: Literal["httpx2", "httpx"] | None = None
     ) -> httpx2.Client | httpx.Client:
-        """Return a blocking client that this gateway answers; as `AsyncGateway.as_httpx_client`."""
+        """Return a blocking client of this open gateway; as `AsyncGateway.as_httpx_client`."""
         from devflow_gateway.interop.httpx_client import make_client
 
         if library == "httpx":
@@ -375,7 +375,7 @@ class Gateway:
     def as_async_httpx_client(
         self, *, library: Literal["httpx2", "httpx"] | None = None
     ) -> httpx2.AsyncClient | httpx.AsyncClient:
-        """Return a client for any event loop, for libraries that have blocking and other calls."""
+        """Return an asynchronous client of this open gateway that works in any event loop."""
         from devflow_gateway.interop.httpx_client import make_async_client
 
         if library == "httpx":

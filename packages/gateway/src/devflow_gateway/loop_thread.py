@@ -15,15 +15,15 @@ from devflow_core.errors import ConfigurationError
 
 T = TypeVar("T")
 _GRACE_S = 30.0
-"""How long an interrupted call may take to be booked as cancelled; it takes milliseconds."""
+"""Seconds that an interrupted call may take to be booked as cancelled; it takes milliseconds."""
 MAX_AHEAD = 64
-"""How many values of a stream are fetched before its reader asks for them."""
+"""The number of unread values at which the reading of a stream pauses."""
 
 
 class LoopThread:
     """A thread with an event loop, inside which one context stays entered.
 
-    Its methods may be called from any thread but its own.
+    Its methods, except `spawn`, may be called from any thread but its own.
 
     Args:
         life: entered when the thread starts and left when it ends, in one task.
@@ -59,10 +59,13 @@ class LoopThread:
         self._thread.join()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine in the loop and return its result; Ctrl-C cancels it and waits for that.
+        """Run a coroutine in the loop and return its result.
+
+        Ctrl-C cancels the coroutine, and is raised once that has ended, after at most 30 s.
 
         Raises:
-            ConfigurationError: this is the loop's own thread, or the loop has ended.
+            ConfigurationError: this is the loop's own thread, or the loop ended before the
+                coroutine.
             BaseException: what the coroutine raises.
         """
         if threading.current_thread() is self._thread:
@@ -102,7 +105,7 @@ class LoopThread:
         return self._thread.is_alive() and not self._stop.is_set()
 
     def spawn(self, work: Coroutine[Any, Any, T], context: Context) -> asyncio.Task[T]:
-        """Start a task inside the loop, which the end of the thread cancels."""
+        """Start a task, which `stop` cancels; called inside the loop."""
         task = asyncio.get_running_loop().create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -117,7 +120,7 @@ class LoopThread:
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         """Start a coroutine in the loop, and return the future of its result, for other loops.
 
-        Cancelling the future cancels it.
+        Cancelling the future cancels the coroutine.
 
         Raises:
             ConfigurationError: the loop has ended.
@@ -188,7 +191,7 @@ class Relay(Generic[T]):
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> AsyncIterable[T]:
-        """Enter the source, and return what it gives.
+        """Enter the source, and return the stream that it yields.
 
         Raises:
             BaseException: what entering raises.
@@ -228,7 +231,7 @@ class Relay(Generic[T]):
                     await self._room.wait()
 
     async def _next_batch(self) -> list[T]:
-        """Return the next values, or none at the end."""
+        """Return the next values, or an empty list at the end."""
         await self._ready.wait()
         batch, self._ahead = self._ahead, []
         self._room.set()

@@ -71,7 +71,7 @@ async def refresh_catalogue(
 
     Raises:
         DevFlowError: the provider does not answer, or sends something else; nothing is saved.
-        ConfigurationError: the list cannot be saved.
+        ConfigurationError: a setting is wrong, or the list cannot be saved.
     """
     catalogue = openrouter_catalogue.open_catalogue(
         settings, rows=list_model_rows(settings), tolerates_damage=True
@@ -83,10 +83,10 @@ async def refresh_catalogue(
 
 
 async def check_keys(settings: Settings) -> None:
-    """Ask the provider whether it knows the keys of the settings; this costs nothing.
+    """Check that the provider accepts the keys of the settings; this costs nothing.
 
     Raises:
-        UpstreamError: it does not know one, or does not answer.
+        UpstreamError: the provider refuses a key, or does not answer.
     """
     async with OpenRouterGateway(settings, ledger="memory") as gateway:
         await gateway.learn_limits()
@@ -100,7 +100,7 @@ def make_report(
     until: datetime | None = None,
     with_days: bool = False,
 ) -> Report:
-    """Return the report over the settings' ledger, which this reads.
+    """Read the settings' ledger, and return the report over it.
 
     Args:
         settings: all settings.

@@ -142,7 +142,7 @@ class ApiError(Exception):
 
         Args:
             dialect: the dialect of the request.
-            user_id: named in OpenRouter's envelope, unless None.
+            user_id: named in OpenRouter's envelope, unless it is None or the status is 401.
             request_id: named in Anthropic's form.
         """
         if dialect == "messages" and self.status != 401:

@@ -46,7 +46,7 @@ class Inference:
     failed_attempts: list[JsonObject] = field(default_factory=list[JsonObject])
     """Attempts before the one that answers."""
     failed_target: ProviderTarget | None = None
-    """A failed attempt; services that ran before it are billed all the same."""
+    """A failed attempt whose fault bills the services that ran before it; None without one."""
 
     def get_or_generate(self) -> tuple[Generation, list[tuple[str, str]]]:
         """Return a reply, from the response cache or new, with the headers of the cache.

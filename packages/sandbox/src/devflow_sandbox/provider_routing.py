@@ -174,7 +174,7 @@ class _ProviderPreferences:
 
 
 def _matches_slug(one: Provider, slugs: tuple[str, ...]) -> bool:
-    """Return whether a slug matches; a base slug covers all variants, as `google-vertex` does."""
+    """Return whether a slug names the provider; one with a variant (`x/fp8`) counts as its base."""
     names = {one.slug, one.name.lower()}
     return any(slug.lower() in names or slug.lower().split("/")[0] in names for slug in slugs)
 

@@ -22,11 +22,14 @@ from devflow_sandbox.replies.reply import GeneratedReply
 from devflow_sandbox.sandbox_state import SandboxState
 
 BYOK_FREE_USD = Decimal(25_000)
-"""List price per month that the user's own keys cover without a fee (documentation 2026-08)."""
+"""The list price that the user's own keys cover without a fee.
+
+OpenRouter renews it every month (documentation 2026-08), the stand-in never.
+"""
 _AUDIO_PER_TEXT_TOKEN = 4
 """Audio tokens per text token; with OpenRouter they depend on the speed of speech."""
 _SHED_EVERY = 8
-"""One in this many priority calls is served at the default tier, as by busy providers."""
+"""About one priority or ultrafast call in this many gets the default tier, as at busy providers."""
 
 
 @dataclass(slots=True)

@@ -45,7 +45,8 @@ class Sandbox:
         faults: a fault script, as an object, as JSON or as a file; or a case of the fault plan,
             with its replies. For a fault before HTTP, `base_url` is the address that has it.
         script: a script of turns, in the same forms.
-        ssl_context: speak TLS with this certificate, whether valid, expired or misnamed.
+        ssl_context: for TLS, with a certificate of any kind; None: plain HTTP, or the fault's
+            certificate.
         settings: fields of `Setup` by name, instead of or on top of `setup`.
 
     Raises:

@@ -12,8 +12,9 @@ from devflow_sandbox.replies.generation import Generation
 from devflow_sandbox.sandbox_state import SandboxState
 
 BillingMode = Literal["provider", "full", "fees", "none"]
-"""What decides the cost of a reply that was not read to its end: the provider (up to there, or to
-its end), or a fault script. `fees`: no tokens, only the fees of OpenRouter's services.
+"""What a reply costs. `provider`: all of it or, if it is a stream that was not read to its end and
+the provider stops billing then, the part that was sent; `full`: all of it; `fees`: the fees of
+OpenRouter's services, without tokens; `none`: nothing.
 """
 
 

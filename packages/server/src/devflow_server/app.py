@@ -56,13 +56,13 @@ class MethodNotAllowed(NotFound):
 
 
 class App:
-    """The application that the listener calls for each request.
+    """The application that the listener calls for each request, and asks to admit it.
 
     Args:
         routes: the table of routes.
         callers: decides whether a caller is let in.
-        metrics: counts requests and failures.
-        tracing: gets every admitted request once it is answered.
+        metrics: counts requests, and callers without a valid key.
+        tracing: gets each request that reached its handler, once that has ended.
         logs_requests: whether the access log gets a line for each request.
     """
 
@@ -116,7 +116,7 @@ class App:
         except DevFlowError as error:
             self._send_error(exchange, route, request_id, error)
         except (asyncio.CancelledError, ClientDisconnected):
-            # a client that left cancels too; only when draining is there still a reader to answer
+            # a client that left cancels too; only when draining is there still one to answer
             if exchange.is_draining and not exchange.is_started:
                 going = Overloaded("The gateway is going down. Ask again.", retry_after_s=1.0)
                 self._send_error(exchange, route, request_id, going)

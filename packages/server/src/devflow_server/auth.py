@@ -96,8 +96,8 @@ class Caller:
     name: str
     """The client key's name; `local` for the user of this machine, `anybody` on open routes."""
     id: str
-    """The owner of replies and held bytes: derived from the client key's id, or from a hash of the
-    key that a local user sent. Never a name that a person can choose."""
+    """The owner of replies and held bytes: from the client key's id, or a hash of the key that the
+    user of this machine sent; never a name that a person can choose."""
     is_operator: bool = False
     groups: frozenset[str] | None = None
     """Groups of routes that this caller may use; None means all but the operator's."""
@@ -273,7 +273,7 @@ def make_authenticator(
 
 
 def caller_id(caller: Caller, upstream_key: str | None) -> str:
-    """Return the owner of an idempotent reply: the caller, with a hash of the key that pays."""
+    """Return the owner of a keyed reply: the caller's id, with a hash of its own provider key."""
     if upstream_key is None:
         return caller.id
     return f"{caller.id}/{hashlib.sha256(upstream_key.encode()).hexdigest()}"

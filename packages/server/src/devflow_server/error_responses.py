@@ -20,7 +20,10 @@ from devflow_core.wire import Dialect, sse
 from devflow_server.http.message import Header
 
 MAX_CLIENT_WAIT_S = 60.0
-"""The longest wait sent to a client: SDKs ignore a longer `retry-after` and retry at once."""
+"""The longest wait, in seconds, after which clients may retry on their own.
+
+SDKs ignore a longer `retry-after` and retry at once, so they are told not to.
+"""
 
 _DO_NOT_RETRY: Header = ("x-should-retry", "false")
 
@@ -48,7 +51,7 @@ def error_reply(
     Args:
         error: the error.
         dialect: the route's dialect; None is plain JSON.
-        request_id: shown to the client, who may quote it.
+        request_id: the id of the request, which the client may quote.
         is_for_application: whether the route's errors are read by an application
             (`Face.APPLICATION`); then the dialect does not matter.
     """
@@ -67,7 +70,7 @@ def application_event(error: DevFlowError) -> bytes:
 
 
 def error_headers(error: DevFlowError, request_id: str) -> list[Header]:
-    """Return the headers of an error, `retry-after` in whole seconds among them.
+    """Return the headers of an error, with `retry-after` in whole seconds if a wait may help.
 
     `x-should-retry: false` stops the SDKs of Anthropic and OpenAI from retrying what was already
     retried here: three tries each by client, gateway and provider would make 27.

@@ -15,7 +15,7 @@ MAX_FREE_GUESSES = 10
 MAX_FREE_GUESSES_IN_ALL = 1_000
 """Wrong keys from all addresses together that are answered at once."""
 MAX_DELAY_S = 4.0
-"""The longest delay of an answer, in seconds; delays begin at a tenth of a second and double."""
+"""The longest delay of an answer, in seconds; the first is a tenth of one, and each doubles it."""
 MAX_DELAYED = 256
 """The most answers delayed at a time; others are sent at once, so as not to tie up connections.
 """
@@ -83,7 +83,7 @@ class GuessBrake:
         )
 
     def _count(self, address: str) -> float:
-        """Count one more wrong key; return it plus those not forgotten yet."""
+        """Count one more wrong key; return how many there are, without those forgotten."""
         now_s = self._clock()
         count, as_of_s = self._failures.pop(address, (0.0, now_s))
         count = max(0.0, count - (now_s - as_of_s) / _FORGET_INTERVAL_S) + 1

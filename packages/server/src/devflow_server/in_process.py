@@ -35,9 +35,9 @@ from devflow_server.routes import RequestContext, RouteTable
 from devflow_server.url_map import Components, build_app
 
 MAX_BUFFERED_BYTES = 256 * 1024
-"""A reply that is read more slowly than it comes waits once this much of it lies ready."""
+"""The unread bytes of a reply beyond which its handler waits for the reader."""
 _KEY_HEADERS = frozenset({"authorization", "x-api-key"})
-"""An SDK cannot be made without a key; whatever it was given says nothing here."""
+"""Headers that are dropped: SDKs cannot be made without a key, and none is needed here."""
 
 
 class InProcessServer:
@@ -62,10 +62,10 @@ class InProcessServer:
         """Return the reply to a request once its head is there; close it, read or not.
 
         Args:
-            method: as of HTTP.
+            method: the HTTP method.
             target: the path and the query; folders before a path that the gateway has are ignored,
-                since every SDK is told another base URL.
-            headers: any client's; keys in them are ignored.
+                since each SDK may be given another base URL.
+            headers: the client's, of which `authorization` and `x-api-key` are dropped.
             body: the whole body.
 
         Raises:
@@ -94,7 +94,7 @@ class InProcessServer:
         return reply
 
     async def aclose(self) -> None:
-        """Cancel what is still under way; further requests would open it anew."""
+        """Cancel the requests under way; another request would open the server again."""
         self._app = None
         await self._stack.aclose()
 
@@ -167,7 +167,7 @@ class InProcessReply:
         self._written.notify()
 
     def end(self, *, is_whole: bool) -> None:
-        """Let the reader come to the end; `is_whole` says whether all of the reply was written."""
+        """Mark the end; unless `is_whole`, the reader gets an error after what has come."""
         self._is_over, self._is_whole = True, is_whole
         self._written.notify()
 
@@ -177,7 +177,7 @@ class InProcessReply:
         return time.monotonic()
 
     def hold(self, request: Request, owner: str, /) -> bool:
-        """Return that there is room: it is this program's own memory."""
+        """Return True: the bodies are in this program's own memory, which has no limit here."""
         return True
 
     def give_back(self, request: Request, /) -> None:

@@ -1,4 +1,4 @@
-"""Runs work on large bodies in a few threads, so that other streams are not held up meanwhile."""
+"""Runs work on large bodies in threads, so that other streams are not held up meanwhile."""
 
 from __future__ import annotations
 

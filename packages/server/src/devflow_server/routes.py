@@ -177,7 +177,7 @@ class RouteTable:
         return dialect, face
 
     def _find_neighbours(self, path: str) -> list[HttpRoute]:
-        """Return the routes at or below a path, else those in the nearest folder above it."""
+        """Return the routes at or below a path, or those in the nearest folder above it."""
         names = path.split("/", _MAX_FOLDERS + 1)[1 : _MAX_FOLDERS + 1]
         while names:
             folder = "/" + "/".join(names)

@@ -58,7 +58,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
     """Return a bound, listening socket, which the caller closes.
 
     Raises:
-        ConfigurationError: the address is in use, or does not belong to this machine.
+        ConfigurationError: the address is in use, not this machine's, or not permitted.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
@@ -145,7 +145,7 @@ async def prepare(settings: Settings) -> str | None:
     """Do once what several workers must not each do: the checks at the start, and the first key.
 
     Returns:
-        The client key created just now because there was none, to be shown once; else None.
+        The client key created just now because there was none, to be shown once; otherwise None.
 
     Raises:
         ConfigurationError: the settings are wrong, or others could reach the gateway without a key.

@@ -29,11 +29,11 @@ class Announcement:
 
     url: str
     first_key: str | None = None
-    """The client key created at the very first start; shown now and never again."""
+    """The client key created now because there was none; to be shown once. None otherwise."""
 
 
 Announce = Callable[[Announcement], None]
-"""Called once, when clients may connect."""
+"""Called once; see `serve`."""
 
 
 def serve(settings: Settings, *, announce: Announce = lambda _announcement: None) -> None:
@@ -48,7 +48,7 @@ def serve(settings: Settings, *, announce: Announce = lambda _announcement: None
         ConfigurationError: the settings are wrong, the address cannot be used, or others could
             reach the gateway without a key.
         StoreError: the ledger cannot be opened.
-        WorkersFailed: no worker could be started.
+        WorkersFailed: no worker has ever taken requests, after several tries.
     """
     raise_descriptor_limit()  # workers inherit it
     if settings.workers == 1:

@@ -44,7 +44,7 @@ class Step(NamedTuple):
     """A step of the writer, with the time that it may take."""
 
     name: str
-    told_after_s: float
+    reported_after_s: float
     """Seconds after which the ledger is reported as not ready."""
     refused_after_s: float
     """Seconds after which new writes are refused, and waiting callers get an error."""
@@ -60,7 +60,7 @@ COMMIT = Step("commit", 0.4, 5.0)
 """Writing to the disk."""
 
 
-_get_told_after_s = attrgetter("told_after_s")
+_get_reported_after_s = attrgetter("reported_after_s")
 _get_refused_after_s = attrgetter("refused_after_s")
 
 
@@ -85,7 +85,7 @@ class LedgerHealth:
         self._is_corrupt = False
         """Whether the problem is one that waiting cannot end."""
         self._step: tuple[Step, float] | None = None
-        self._told = LedgerState.READY
+        self._logged = LedgerState.READY
         self._lock = Lock()
         self.waits_for_lock: Callable[[], bool] = lambda: False
         """Returns whether the writer is waiting for another process."""
@@ -102,7 +102,7 @@ class LedgerHealth:
 
     def current(self) -> tuple[LedgerState, str]:
         """Return the state now, and a sentence about it, which is empty if all is well."""
-        return self._problem or self._find_wait(_get_told_after_s) or (LedgerState.READY, "")
+        return self._problem or self._find_wait(_get_reported_after_s) or (LedgerState.READY, "")
 
     def refusal(self, *, is_read: bool = False) -> StoreError | None:
         """Return why nothing may be written now; None if it may be tried.
@@ -147,8 +147,8 @@ class LedgerHealth:
         self.commit_buckets[bisect_left(COMMIT_BUCKETS_S, taken_s)] += 1
         if is_proof:
             self.proven_at_s, self._problem = now_s, None
-            if self._told is not LedgerState.READY:
-                self.tell_change()
+            if self._logged is not LedgerState.READY:
+                self.log_change()
 
     def note_failure(self, error: StoreError) -> None:
         """Note a failed write, if its error names a state of the ledger."""
@@ -157,13 +157,13 @@ class LedgerHealth:
         state = LedgerState(error.state)
         self.failures[state] += 1
         self._problem, self._is_corrupt = (state, error.message), isinstance(error, LedgerCorrupt)
-        self.tell_change()
+        self.log_change()
 
-    def tell_change(self) -> None:
+    def log_change(self) -> None:
         """Log the state if it differs from the one logged last."""
         with self._lock:
             state, message = self.current()
-            former, self._told = self._told, state
+            former, self._logged = self._logged, state
         if state is former:
             return
         log = structlog.get_logger("devflow.ledger")

@@ -22,7 +22,7 @@ PROBE_INTERVAL_S = 0.5
 #
 #   from        to          when
 #   ready       failed      a write failed with a state: further writes are refused at once
-#   ready       waiting     a step of the writer takes longer than `told_after_s`: only reported
+#   ready       waiting     a step of the writer takes longer than `reported_after_s`: only reported
 #   waiting     stuck       … than `refused_after_s`: writes are refused, callers get an error
 #   waiting     ready       the step ends without a failure (also from stuck)
 #   failed      ready       a commit reaches the disk, in practice that of a probe
@@ -79,7 +79,7 @@ class LedgerWatch:
 
     def _look(self) -> None:
         health, now_s = self.health, time.monotonic()
-        health.tell_change()
+        health.log_change()
         if health.is_stuck() and (refusal := health.refusal()):
             self._writer.give_up_waiting(refusal)
         quiet_since_s = max(health.proven_at_s, self._probed_at_s)

@@ -61,8 +61,8 @@ class StoredReply(Reply):
 
 def encode_reply(events: Iterable[Event], entry: LedgerEntry) -> bytes:
     """Return a whole reply as JSON; frames, the bytes as they were received, are left out."""
-    told = [[type(one).__name__, replace(one, frame=None)] for one in events]
-    return orjson.dumps({"events": told, "entry": entry}, default=_decimal_text)
+    rows = [[type(one).__name__, replace(one, frame=None)] for one in events]
+    return orjson.dumps({"events": rows, "entry": entry}, default=_decimal_text)
 
 
 def encode_failure(failure: DevFlowError) -> bytes:

@@ -1,4 +1,4 @@
-"""Asks for embeddings like for every reply: routed to the named model, booked, and limited."""
+"""Asks for embeddings as for any reply: routed to the named model, booked, and limited."""
 
 from __future__ import annotations
 
@@ -33,23 +33,23 @@ _FIELDS = frozenset({
 
 
 class EmbeddingsClassifier:
-    """Gives every embeddings request the same task, since there is no text to classify."""
+    """Gives every embeddings request the same task, since its model is named anyway."""
 
     def classify(self, _request: ChatRequest, /) -> Task:
         return _TASK
 
 
 class PricedModel(Protocol):
-    """A row of the catalogue, as far as it matters for what a call may cost."""
+    """A row of the catalogue, reduced to what decides the cost of a call."""
 
     @property
     def id(self) -> str:
-        """The id to ask for."""
+        """The id under which the model is asked."""
         ...
 
     @property
     def price(self) -> Price | None:
-        """None if it is unknown."""
+        """The model's price; None if it is unknown."""
         ...
 
 
@@ -97,7 +97,7 @@ def _unbounded_reason(request: ChatRequest) -> str:
 
 
 class EmbeddingsApi(Protocol):
-    """The provider's embeddings endpoint, as the handler needs it."""
+    """The provider's embeddings endpoint, as `EmbeddingsUpstream` needs it."""
 
     async def embeddings(self, body: JsonObject, key: UpstreamKey, /) -> JsonObject:
         """Return the provider's reply, whose `data` holds the vectors.
@@ -156,7 +156,7 @@ def _parse_usage(reported: Mapping[str, Any]) -> Usage | None:
 
 
 def embeddings_request(model: str, body: JsonObject, given: Any) -> ChatRequest:
-    """Return the request for a body of the embeddings endpoint, which is passed on unchanged.
+    """Return the request for a body of the embeddings endpoint; only its model may be replaced.
 
     Args:
         model: the model's id or alias.
@@ -207,7 +207,7 @@ class Embeddings:
     """The vectors of some texts, with the entry of their call in the ledger."""
 
     vectors: tuple[tuple[float, ...], ...]
-    """One for each text, in the order given."""
+    """One vector for each text, in the order given."""
     entry: LedgerEntry
 
     @property
@@ -252,10 +252,10 @@ def decode_embeddings(reply: JsonObject, entry: LedgerEntry, count: int) -> Embe
 
 
 def check_texts(texts: str | Sequence[str]) -> list[str]:
-    """Return the texts to embed as a list; one text is a list of one.
+    """Return the texts to embed as a list; a single text gives a list of one.
 
     Raises:
-        InvalidRequest: there is none, or one is empty or not a text.
+        InvalidRequest: there is no text, or one is empty or not a text.
     """
     given = [texts] if isinstance(texts, str) else list(texts)
     if not given or not all(isinstance(one, str) and one for one in given):

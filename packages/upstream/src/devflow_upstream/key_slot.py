@@ -22,11 +22,11 @@ class KeyState:
     id: str
     source: Literal["pool", "single"]
     cool_down_s: float
-    """The seconds until the key may be used again; 0 if no rest keeps it from every model."""
+    """The seconds until the rest for every model ends; 0 without one."""
     reason: str | None
-    """The code of the error for which it cools down; None if it does not."""
+    """The code of the error that began the rest for every model; None without one."""
     limited_s: Mapping[str, float]
-    """The seconds of rest by model or kind of models, if it rests only for those."""
+    """The seconds of each other rest, by the model or kind of models that it is for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class KeySlot:
         """Rests by scope: `WHOLE_KEY`, a kind of models, or a model."""
 
     def rests_whole(self, now_s: float) -> bool:
-        """Return whether no model can be asked with this key."""
+        """Return whether the key rests for every model."""
         rest = self.rests.get(WHOLE_KEY)
         return rest is not None and rest.available_at_s > now_s
 
@@ -101,7 +101,7 @@ class KeySlot:
         return [self.rests[one] for one in scopes if one in self.rests]
 
     def is_limited(self, scopes: Sequence[str], now_s: float) -> bool:
-        """Return whether the key rests for a model, but not for all models.
+        """Return whether the key rests for a model, or awaits a probe, but not for every model.
 
         `scopes` are those of the model, `WHOLE_KEY` first.
         """
@@ -123,7 +123,7 @@ class KeySlot:
         return next(said, THROTTLED)
 
     def describe(self, scopes: Iterable[str]) -> str:
-        """Return the key's id with the reason why it cannot be used."""
+        """Return the key's id with the reason for its first rest in these scopes."""
         rest = next(iter(self.rests_for(scopes)), None)
         words = rest and ((rest.failure and rest.failure.words) or rest.reason)
         return f"{self.key.id}: {words or 'being tried'}"

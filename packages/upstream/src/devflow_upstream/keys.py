@@ -1,4 +1,4 @@
-"""Rotates the gateway's own keys; each rests for the models it was refused or throttled for."""
+"""Rotates the gateway's own keys, and lets one rest that was refused, spent or throttled."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ _PROBE_TIMEOUT_S = 4.0
 _MAX_WAIT_S = 5.0
 """The longest time in seconds that a call waits for a key."""
 _MAX_WAITERS = 100
+"""The most calls that wait for a key at the same time."""
 
 
 class KeyPool:
@@ -57,8 +58,8 @@ class KeyPool:
         no_key_message: the message of the error if there is no key at all.
         limits: what the provider's rate limits apply to.
         clock: monotonic seconds; None: the event loop's clock.
-        chance: uniform in [0, 1): cool-downs get up to a quarter longer, so that keys come
-            back at different times.
+        chance: uniform in [0, 1): cool-downs get longer by up to a quarter, at most 2 s, so that
+            keys come back at different times.
     """
 
     def __init__(
@@ -186,7 +187,7 @@ class KeyPool:
         return True
 
     def cool_down_s(self, error: UpstreamError) -> float | None:
-        """Return the seconds of a first rest after this error; None if it is not about the key."""
+        """Return the seconds of a first rest after this error; None if the key stays in use."""
         return None if error.error_type in self._limits.shared else _cool_down_s(error)
 
     def mark_good(self, key: UpstreamKey, model: str = "") -> None:

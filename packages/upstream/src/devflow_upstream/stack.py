@@ -122,8 +122,9 @@ def build_transport(
 
     Args:
         settings: the proxy and the time for connecting.
-        base_url: what every request goes below.
-        connect_timeout_s: seconds for connecting; None: from the settings, at most `MAX_CONNECT_S`.
+        base_url: the scheme, host and path below which every request goes.
+        connect_timeout_s: seconds for connecting without a proxy; None: from the settings, at most
+            `MAX_CONNECT_S`.
 
     Raises:
         ConfigurationError: the base URL or the proxy is not a valid address.

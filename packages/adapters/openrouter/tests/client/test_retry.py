@@ -4,8 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from devflow_core import errors
 from devflow_core.errors import (
     AllCandidatesFailed,
     BudgetExceeded,
@@ -19,6 +22,7 @@ from devflow_core.errors import (
     ProtocolError,
     ProviderUnavailable,
     RateLimited,
+    UpstreamError,
     UpstreamRejected,
     UpstreamTimeout,
 )
@@ -26,6 +30,7 @@ from devflow_core.events import Event
 from devflow_core.journal import Journal
 from devflow_core.memory import MemoryBook
 from devflow_core.metered import Metered
+from devflow_core.ports import AttemptLog
 from devflow_core.statuses import Disposition
 from devflow_core.testing import (
     FakeClock,
@@ -35,10 +40,12 @@ from devflow_core.testing import (
     a_journal,
     a_request,
     a_route,
+    an_attempt,
     reply_events,
 )
 from devflow_upstream import RetryBudget, Retrying, RetryPolicy
 from devflow_upstream.policies.fallback import FallbackChain
+from devflow_upstream.policies.retry import count_failed_attempts
 from devflow_upstream.transport.protocol import HOST_UNUSABLE
 from hypothesis import given
 from hypothesis import strategies as st
@@ -278,3 +285,25 @@ def test_a_wait_stays_under_its_cap_and_obeys_retry_after(
 def test_every_kind_of_error_says_what_may_be_done() -> None:
     assert ContextTooLong.disposition is Disposition.FALL_BACK
     assert not RetryPolicy().may_retry(ValueError(), a_journal(), is_last=True)
+
+
+KINDS = [
+    one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, DevFlowError)
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_errors_that_are_repeated_are_those_that_count(kind: type[DevFlowError]) -> None:
+    log = SimpleNamespace(ended=[an_attempt(outcome="failed", error_code=kind.code)])
+    is_repeated = kind.disposition is Disposition.RETRY or kind.code == RateLimited.code
+    assert count_failed_attempts(cast("AttemptLog", log), SLOW) == is_repeated
+
+
+async def test_an_error_class_of_ones_own_is_repeated_as_often_as_ours() -> None:
+    class Hiccup(UpstreamError):
+        code = "hiccup"
+
+    stack = Stack([Hiccup("hic")])
+    with pytest.raises(Hiccup):
+        await stack.ask()
+    assert len(stack.upstream.calls) == 3

@@ -93,7 +93,7 @@ class Reconciler:
         # be settled, and observation takes what neither can settle, so it must come last.
         confirmed = await self._look_up_in_rounds()
         if await self._read_open_rows():
-            await self._sleep_until(await self._totals.told_at())
+            await self._sleep_until(await self._totals.complete_from())
         windows, note = await self._totals.fetch_windows(days)
         if note:
             self._notes[note] = None

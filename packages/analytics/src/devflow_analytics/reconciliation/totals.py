@@ -57,7 +57,7 @@ class Totals:
         self._inconclusive: dict[str, tuple[Decimal, frozenset[str]]] = {}
         """Inconclusive windows, remembered so that they are not added up again without news."""
 
-    async def told_at(self) -> datetime:
+    async def complete_from(self) -> datetime:
         """Return the time in UTC from which the totals include everything that has ended so far."""
         # the store blocks, and must not hold up the event loop
         latest_end = await asyncio.to_thread(self._read_latest_end)

@@ -57,7 +57,7 @@ async def handoff(
     settings.require_keys()
     found = find_session(settings, session, project)
     async with wiring.open_gateway(settings) as gateway:
-        target = find_handoff_target(to, gateway.catalogue.current)
+        target = find_handoff_target(to, gateway.catalogue.current, settings.aliases)
         prepared = hand_off(found, prompt or DEFAULT_PROMPT, target=target)
         # said before anything of the session is sent
         run.remark(describe_session(found))

@@ -45,9 +45,9 @@ def print_findings(run: Run, findings: Sequence[Finding]) -> None:
     for reason, names in _group_by_reason(findings).items():
         run.say(_wrap(f"{', '.join(names)}: {reason}", width, "") + "\n")
     counts = Counter(one.outcome for one in findings)
-    told = ", ".join(f"{counts[key]} {_WORDS[key]}" for key in _WORDS if counts[key])
+    shown = ", ".join(f"{counts[key]} {_WORDS[key]}" for key in _WORDS if counts[key])
     calls = sum(one.calls for one in findings)
-    run.say(_wrap(f"{told}; {calls} calls for {format_usd(total_cost(findings))}.", width, ""))
+    run.say(_wrap(f"{shown}; {calls} calls for {format_usd(total_cost(findings))}.", width, ""))
 
 
 def total_cost(findings: Sequence[Finding]) -> Decimal:

@@ -31,14 +31,17 @@ def lean_route(route: Mapping[str, Any]) -> dict[str, Any]:
 def lean_completion(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return a finished call (`completion_document`) with a lean route and no text of the context.
 
-    Pieces of the context keep their kind, their tokens, and their place in the transcript.
+    What could have been chosen instead is left to `explain`. Pieces of the context keep their kind,
+    their tokens, and their place in the transcript.
     """
     context = document["context"]
     pieces = [
         {key: value for key, value in piece.items() if key != "text"} for piece in context["pieces"]
     ]
+    route = lean_route(document["route"])
+    route.pop("alternatives", None)
     return {
         **document,
-        "route": lean_route(document["route"]),
+        "route": route,
         "context": {**context, "pieces": pieces},
     }

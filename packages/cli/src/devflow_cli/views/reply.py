@@ -114,16 +114,16 @@ def describe_interruption(entry: LedgerEntry) -> str:
     """Describe in one line what a request cost that was left before its end."""
     cost, status = f"{usd_text(entry.cost_usd)} USD", entry.cost_status
     if status == "void":
-        told = "nothing: no model had begun to answer"
+        paid = "nothing: no model had begun to answer"
     elif status == "settled":
-        told = f"{cost} (settled)"
+        paid = f"{cost} (settled)"
     elif any(one.cost_source == RESERVED for one in entry.attempts):
-        told = f"{cost}: all that was reserved, since the provider reports no figure"
+        paid = f"{cost}: all that was reserved, since the provider reports no figure"
     elif status == "observed":
-        told = f"{cost} for what came of the reply; the provider reports no figure"
+        paid = f"{cost} for what came of the reply; the provider reports no figure"
     else:
-        told = f"at least {cost}; `devflow ledger reconcile` asks the provider for the figure"
-    return f"Cost     {told}. Entry {entry.entry_id}"
+        paid = f"at least {cost}; `devflow ledger reconcile` asks the provider for the figure"
+    return f"Cost     {paid}. Entry {entry.entry_id}"
 
 
 def completion_document(completion: Completion, route: dict[str, Any]) -> dict[str, Any]:

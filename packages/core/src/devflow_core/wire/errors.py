@@ -177,7 +177,7 @@ def _error_from_page(
     """Return the error for a page that a proxy between us and the provider has sent."""
     return ProviderUnavailable(
         f"A firewall or proxy in front of the provider answered {status}: "
-        f"{detail or 'it gave no reason'}. Ask again, ask another model, or check the network.",
+        f"{_end_sentence(detail)} Ask again, ask another model, or check the network.",
         status=status,
         retry_after_s=read_retry_after(headers, {}, is_limit=False),
         model=model,
@@ -218,7 +218,7 @@ def error_from_object(
     summary = f"The provider answered {status}" + (f" ({source})" if source else "")
     advice = _ADVICE.get(kind, "Ask again, or ask another model.")
     error = kind(
-        f"{summary}: {detail or 'it gave no reason'}. {advice}".replace(".. ", ". "),
+        f"{summary}: {_end_sentence(detail)} {advice}",
         status=status,
         error_type=error_type,
         provider=failure.provider,
@@ -248,12 +248,12 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
         error.get("code"), error.get("type"),
     )  # fmt: skip
     ids = (body.get("id"), headers.get("x-generation-id"), body.get("request_id"))
-    told_status, message = _read_status(error, status), _read_message(error, metadata)
+    stated_status, message = _read_status(error, status), _read_message(error, metadata)
     limit_source = lenient.as_text(metadata.get("limit_source"))
-    if limit_source is None and told_status in (429, None):
+    if limit_source is None and stated_status in (429, None):
         limit_source = next((one for words, one in _LIMIT_WORDS.items() if words in message), None)
     return _Failure(
-        status=told_status,
+        status=stated_status,
         message=message,
         codes=tuple(code for code in codes if isinstance(code, str) and code),
         limit_source=limit_source,
@@ -295,6 +295,12 @@ def _format_too_long(message: str, detail: str) -> str:
     if requested and maximum:
         return f"prompt is too long: {requested[1]} tokens > {maximum[1]} maximum"
     return detail if "prompt is too long" in detail else f"prompt is too long: {detail}"
+
+
+def _end_sentence(detail: str) -> str:
+    """Return the provider's words with a full stop, unless they end a sentence themselves."""
+    words = detail or "it gave no reason"
+    return words if words[-1] in ".!?…" else f"{words}."
 
 
 def _error_class(failure: _Failure) -> type[UpstreamError]:

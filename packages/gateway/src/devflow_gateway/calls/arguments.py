@@ -18,14 +18,14 @@ from devflow_gateway.calls.parsing import complete_parsed
 
 
 class LabelArguments(TypedDict, total=False):
-    """What every request of a batch or of a run of tools has in common."""
+    """The keyword arguments that all requests of a batch, or of a run of tools, share."""
 
     criteria: SelectionCriteria | None
     """Weights in place of the request's own; None keeps those."""
     project: str | Path | None
     """The project to book on: an existing folder, or a name."""
     tags: Mapping[str, str] | None
-    """Short labels that are booked with it."""
+    """Short labels that are booked with each request."""
 
 
 class CompleteArguments(LabelArguments, total=False):
@@ -38,11 +38,11 @@ class CompleteArguments(LabelArguments, total=False):
 
 
 class NumberedAsker:
-    """Asks a request and its repairs, each under a key of its own if there is one.
+    """Asks a request and its repairs, each under a key of its own if the call has a key.
 
     Args:
         complete: `complete` of a gateway.
-        arguments: of the call; its `repairs` are the caller's to make.
+        arguments: those of the call; `repairs` has no effect, since the caller makes the repairs.
     """
 
     def __init__(
@@ -62,11 +62,12 @@ class NumberedAsker:
 
 
 class RequestAsker:
-    """Asks one request after the other through a gateway, all with the same arguments.
+    """Asks single requests through a gateway, all with the same arguments.
 
     Args:
-        gateway: asks; stays open.
-        arguments: of each request; the limit and the key are the batch's, and have no effect here.
+        gateway: asks the models; it is not closed here.
+        arguments: those of each request; `max_cost_usd` and `idempotency_key` belong to the batch
+            as a whole, and have no effect here.
         response_model: the type of the replies; None: they stay as they are.
     """
 
@@ -87,7 +88,18 @@ class RequestAsker:
         self._response_model = response_model
 
     async def ask(self, request: ChatRequest, entry_id: str | None = None) -> Completion:
-        """Return the whole reply, checked and parsed; its first call is booked under the id."""
+        """Return the whole reply, checked and parsed.
+
+        Args:
+            request: what is asked.
+            entry_id: the id under which the request is booked, its repairs under new ones; None: a
+                new one.
+
+        Raises:
+            InvalidRequest: the type has no JSON schema, or the request cannot be asked with it.
+            StructuredOutputInvalid: the last reply does not fit the type or the request's format.
+            DevFlowError: no model answered, or the reply broke off.
+        """
         ids = [entry_id]
 
         async def ask_once(asked: ChatRequest, _number: int = 0) -> Completion:

@@ -1,4 +1,4 @@
-"""Offers batches: many requests at once, under one budget, that go on after a crash."""
+"""Offers batches: many requests at once, with one limit on their cost, resumable by a key."""
 
 from __future__ import annotations
 
@@ -19,29 +19,31 @@ from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import limit_spending
 
 DEFAULT_CONCURRENCY = 8
-"""How many requests are asked at once, unless the batch says otherwise."""
+"""The number of requests that are asked at once by default."""
 MAX_CONCURRENCY = 256
 """The most requests at once; keys and models have limits of their own below that."""
 MAX_KEY_CHARS = 128
-"""The longest idempotency key of a batch."""
+"""The most characters of a batch's idempotency key."""
 
 
 class Batch:
     """The results of a batch as they come; use `async with` where you may stop early.
 
-    Leaving the block cancels what is still running, and returns once the ledger has it.
+    Leaving the block cancels the requests under way, and waits until they are booked.
 
     Args:
-        gateway: asks; stays open.
+        gateway: asks the models; it is not closed here.
         requests: what is asked; read as places become free, or at once if there is a key.
-        bind: returns what asks one request through a gateway.
-        concurrency: how many requests are asked at once.
+        bind: returns an asker for a gateway: for this one, or its view that keeps the limit.
+        concurrency: how many requests are asked at once, 1 to 256.
         max_cost_usd: the most that all of them may cost together, in USD; None: no limit.
-        key: the same in every run of a batch that is to go on after a crash; None: it starts anew.
+        key: the same in every run of a batch that is to go on after a crash, up to 128 characters;
+            None: nothing is kept.
 
     Raises:
-        InvalidRequest: an argument is out of range.
-        ConfigurationError: there is a key, and the gateway's ledger is not durable.
+        InvalidRequest: the concurrency, the limit or the length of the key is out of range.
+        ConfigurationError: there is a limit or a key and the gateway has not been entered, or there
+            is a key and its ledger is not durable.
     """
 
     def __init__(
@@ -78,13 +80,14 @@ class Batch:
     def spent_usd(self) -> Decimal:
         """What the batch has cost so far in USD, earlier runs under its key included.
 
-        Without a limit, calls that failed in this run are left out.
+        Without a limit, requests that failed in this run are left out, and so are the replies that
+        repairs have replaced.
         """
         return self._run.spent_usd if self._run.limit is None else self._run.limit.spent_usd
 
     @property
     def unasked(self) -> tuple[int, ...]:
-        """The places of the requests that were not asked because of what they may cost, in order.
+        """The places, from 0, of requests not asked because of what they may cost; ascending.
 
         Each of them has a result with the error, too.
         """
@@ -108,7 +111,7 @@ class Batch:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cancel what is still running, and wait until the ledger has it."""
+        """Cancel the requests under way, and wait until they are booked."""
         await self._results.aclose()
 
 

@@ -36,11 +36,11 @@ class BatchResult:
     error: DevFlowError | None = None
     """Why there is no reply; None if there is one."""
     is_repeated: bool = False
-    """Whether the reply is from an earlier run of the batch, and nothing was asked now."""
+    """Whether the reply of an earlier run was found when this one began, so nothing was asked."""
 
     @property
     def was_asked(self) -> bool:
-        """Whether this run has sent anything to a provider."""
+        """Whether this run has called a model for the request."""
         if self.completion is not None:
             return not self.is_repeated
         return self.error is not None and self.error.attempts > 0
@@ -73,20 +73,23 @@ class BatchRun:
     ask: Ask
     concurrency: int
     limit: SpendingLimit | None
-    """None: the batch has no limit of its own."""
+    """The limit on the cost of all requests; None: there is none."""
     kept: KeptReplies | None
-    """None: nothing is kept for another run."""
+    """Where replies are kept for another run; None: nowhere."""
     key: str
     """The idempotency key of the batch; empty without."""
     unasked: list[int] = field(default_factory=list[int])
     """The places of the requests that were not asked because of what they may cost."""
     spent_usd: Decimal = Decimal(0)
-    """What the replies have cost."""
+    """The cost of this run's replies and of earlier runs, in USD."""
     is_tight: bool = False
-    """Whether the limit has refused a request, so that the others are checked first."""
+    """Whether a request was refused for its cost; under a limit, later ones are checked first."""
 
     async def results(self) -> AsyncGenerator[BatchResult]:
-        """Carry the batch out; closing this cancels what is running, and waits for its booking."""
+        """Yield the results as requests end.
+
+        Closing the generator cancels the requests under way, and waits until they are booked.
+        """
         items = self._items()
         if self.kept is not None:
             repeated, new = await self._sort_out([one async for one in items], self.kept)
@@ -135,7 +138,7 @@ class BatchRun:
     async def _sort_out(
         self, items: list[_Item], kept: KeptReplies
     ) -> tuple[list[BatchResult], list[_Item]]:
-        """Return the replies of earlier runs and what is left to ask; count what runs have cost."""
+        """Return earlier runs' replies and what is left to ask; count what those runs have cost."""
         repeated: list[BatchResult] = []
         new: list[_Item] = []
         for item in items:
@@ -184,7 +187,7 @@ class BatchRun:
         )
 
     def _check_fits(self, request: ChatRequest) -> None:
-        """Refuse a request that cannot fit any more, without a row in the ledger.
+        """Refuse a request that no longer fits, without a row in the ledger.
 
         Raises:
             BudgetExceeded: every model may cost more than is left.

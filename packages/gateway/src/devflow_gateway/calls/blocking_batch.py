@@ -58,5 +58,5 @@ class BlockingBatch:
         self.close()
 
     def close(self) -> None:
-        """Cancel what is still running, and wait until the ledger has it."""
+        """Cancel the requests under way, and wait until they are booked."""
         self._thread.run(self._batch.aclose())

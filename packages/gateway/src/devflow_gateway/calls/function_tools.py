@@ -26,9 +26,9 @@ from devflow_gateway.calls.strict_schema import make_strict
 P = ParamSpec("P")
 R = TypeVar("R")
 DEFAULT_TIMEOUT_S = 60.0
-"""How long one call of a tool may take, in seconds, unless it says otherwise."""
+"""The seconds that one call of a tool may take by default."""
 MAX_RESULT_CHARS = 100_000
-"""A longer result is cut: the model is paid for reading it, in this round and in all later ones."""
+"""The length to which a result is cut; a model is paid to read it in this and all later rounds."""
 _ANY = TypeAdapter[Any](Any)
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ARGUMENT = re.compile(r"^\*{0,2}(\w+)(?:\s*\([^)]*\))?:\s*(.*)$")
@@ -39,15 +39,16 @@ class FunctionTool(Generic[P, R]):
     """A function that a model may call; calling the object calls the function.
 
     Args:
-        function: with named parameters, whose types pydantic knows; `async` or not. One that is
-            not runs in a thread.
+        function: with named parameters, whose types pydantic knows. One that is not `async` runs in
+            a thread.
         name: for the model; None: the function's.
-        description: for the model; None: the docstring up to its sections. What its section `Args`
-            says of a parameter describes that parameter.
+        description: for the model; None: the docstring up to its sections. In any case, the
+            docstring's section `Args` describes the parameters.
         timeout_s: how long one call may take, in seconds.
 
     Raises:
-        InvalidRequest: the signature or the name cannot be told to a model.
+        InvalidRequest: the name is not 1 to 64 letters, digits, `_` and `-`, or a parameter is
+            positional-only or variadic, or its type has no JSON schema.
     """
 
     def __init__(
@@ -68,8 +69,7 @@ class FunctionTool(Generic[P, R]):
                 "-, as in tool(function, name='look_up')."
             )
         summary, of_arguments = _read_docstring(inspect.getdoc(function) or "")
-        self._arguments = _build_arguments(self.name, function, of_arguments)
-        schema = self._arguments.model_json_schema(by_alias=True)
+        self._arguments, schema = _build_arguments(self.name, function, of_arguments)
         schema.pop("title", None)
         strict, is_strict = make_strict(schema)
         # a parameter with a default may be left out, which strict modes do not know
@@ -82,16 +82,16 @@ class FunctionTool(Generic[P, R]):
             schema=strict if is_strict else schema,
             strict=is_strict or None,
         )
-        """What the request tells the model of it."""
+        """The tool as a request declares it."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
 
     async def run(self, call: ToolCall) -> ToolResult:
-        """Return the result of a call; what goes wrong is told to the model as an error.
+        """Return the result of a call; a failure is a result, too, which reports it to the model.
 
-        Arguments that do not fit, an exception of the function and a time-out are such errors. A
-        cancellation is not: it ends this, too, though a function in a thread runs on.
+        Arguments that do not fit, an exception of the function and a time-out are such failures. A
+        cancellation is raised. After a time-out or a cancellation, a function in a thread runs on.
         """
         try:
             arguments = self._arguments.model_validate_json(call.arguments or "{}")
@@ -149,13 +149,13 @@ def tool(
     """Make a function a tool, as `@tool`, `@tool(name=…)` or `tool(function)`.
 
     Args:
-        function: with named parameters, whose types pydantic knows; `async` or not.
+        function: as of `FunctionTool`; None: a decorator is returned.
         name: for the model; None: the function's.
         description: for the model; None: the docstring up to its sections.
         timeout_s: how long one call may take, in seconds.
 
     Raises:
-        InvalidRequest: the signature or the name cannot be told to a model.
+        InvalidRequest: as of `FunctionTool`.
     """
 
     def make(made_of: Callable[..., Any]) -> FunctionTool[..., Any]:
@@ -166,8 +166,8 @@ def tool(
 
 def _build_arguments(
     name: str, function: Callable[..., Any], of_arguments: Mapping[str, str]
-) -> type[BaseModel]:
-    """Return the model that checks the arguments; its fields have neutral names, and aliases."""
+) -> tuple[type[BaseModel], dict[str, Any]]:
+    """Return the pydantic model of the arguments, whose aliases are their names, and its schema."""
     fields: dict[str, Any] = {}
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -178,11 +178,12 @@ def _build_arguments(
                     "place in its signature."
                 )
             default: Any = ... if one.default is one.empty else one.default
-            told = of_arguments.get(one.name)
-            words: dict[str, Any] = {} if told is None else {"description": told}
+            text = of_arguments.get(one.name)
+            words: dict[str, Any] = {} if text is None else {"description": text}
             info = Field(default, alias=one.name, **words)
             fields[f"a{number}"] = (hints.get(one.name, Any), info)
-        return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        made = create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+        return made, made.model_json_schema(by_alias=True)
     except (PydanticUserError, NameError, TypeError, ValueError) as error:
         raise InvalidRequest(
             f"The tool {name}: a parameter has a type that cannot be told to a model "
@@ -191,7 +192,7 @@ def _build_arguments(
 
 
 def _read_docstring(text: str) -> tuple[str, dict[str, str]]:
-    """Return what a docstring says before its sections, and of each parameter in `Args`."""
+    """Return a docstring's text before its sections, and that of each parameter in `Args`."""
     summary: list[str] = []
     arguments: dict[str, str] = {}
     section = current = ""

@@ -27,10 +27,10 @@ class GatheredEmbeddings(Embeddings):
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingsGroup:
-    """All that texts of one call have in common."""
+    """All that the texts of one call have in common."""
 
     gateway: BaseGateway
-    """Whose keys, budgets and ledger the call uses."""
+    """The gateway whose keys, budgets and ledger the call uses."""
     model: str
     dimensions: int | None
     project: str | Path | None
@@ -38,7 +38,7 @@ class EmbeddingsGroup:
 
 
 class EmbeddingsGatherer:
-    """Gathers the texts of an event loop's tasks."""
+    """Gathers texts that concurrent tasks embed one by one into calls for several."""
 
     def __init__(self) -> None:
         self._gatherer = Gatherer[EmbeddingsGroup, Embeddings](_send, lambda sent: sent.cost_usd)

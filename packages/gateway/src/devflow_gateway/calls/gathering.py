@@ -11,11 +11,11 @@ from typing import Generic, TypeVar
 from devflow_core.usage import from_pico, to_pico
 
 WINDOW_S = 0.01
-"""How long the first text waits for others, in seconds."""
+"""Seconds that the first text of a call waits for others."""
 MAX_TEXTS = 256
 """The most texts of one call; OpenAI takes 2,048 (its API's description of 2026)."""
 MAX_CHARS = 200_000
-"""The most characters of one call, about 50,000 tokens; OpenAI takes 300,000 tokens."""
+"""The most characters of several texts in one call, about 50,000 tokens; OpenAI takes 300,000."""
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
@@ -28,7 +28,7 @@ class Share(Generic[R]):
     result: R
     """The result of the whole call."""
     place: int
-    """Where the caller's text is in it, from 0."""
+    """The place of the caller's text in it, from 0."""
     cost_usd: Decimal
     """The caller's part of the cost by the length of the text; all parts add up to the cost."""
 
@@ -43,10 +43,10 @@ class _Group(Generic[R]):
 
 
 class Gatherer(Generic[K, R]):
-    """Puts texts that come within ten milliseconds into one call.
+    """Puts texts with the same key that come within ten milliseconds into one call.
 
     Args:
-        send: makes the call for the texts of one key, and may raise.
+        send: makes the call for texts with the same key, and may raise.
         cost_of: returns what a call has cost, in USD.
     """
 
@@ -64,8 +64,8 @@ class Gatherer(Generic[K, R]):
         """Return the caller's part of the call that its text went into.
 
         Args:
-            key: all that must be the same for texts of one call: the model, the dimensions, whose
-                key pays, the labels in the ledger.
+            key: all that texts of one call must have in common: the gateway, the model, the
+                dimensions, the labels.
             text: the caller's text.
 
         Raises:
@@ -125,11 +125,11 @@ class Gatherer(Generic[K, R]):
 
 
 def split_cost(cost_usd: Decimal, weights: Sequence[int]) -> list[Decimal]:
-    """Return the parts of a cost by weights; they add up to it exactly.
+    """Return the parts of a cost in USD by weights; they add up to it exactly.
 
     Args:
         cost_usd: the whole cost, to 10⁻¹² USD.
-        weights: at least one; if all are 0, the parts are alike.
+        weights: at least one; if all are 0, the parts are equal.
     """
     total = sum(weights) or len(weights)
     parts = weights if sum(weights) else [1] * len(weights)

@@ -28,7 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 MAX_WAIT_S = 600.0
 """The most seconds to wait for a process that is asking the same request."""
 MAX_TRIES = 100
-"""The most failed runs of one request whose cost is looked up."""
+"""The failed runs of one request after which it is refused."""
 _NAME = "idempotency_key"
 _SCOPE = "python"
 _PARTS = {one.__name__: one for one in (Text, Reasoning, ToolCall, OpaquePart)}
@@ -39,11 +39,11 @@ class Earlier:
     """What the ledger knows of a request from earlier runs."""
 
     key: str
-    """The key to ask under if there is no answer."""
+    """The key of the answer or, if there is none, the key to ask under."""
     completion: Completion | None
     """The answer; None if there is none."""
     lost_usd: Decimal
-    """What runs without an answer may have cost, in USD."""
+    """The booked cost of the runs without an answer, in USD."""
 
 
 class KeptReplies:
@@ -58,17 +58,17 @@ class KeptReplies:
         self._claims = store.idempotency
 
     async def find(self, key: str, *, wait_s: float = 0.0) -> Earlier:
-        """Return what earlier runs of a request have left.
+        """Return the answer of an earlier run of a request, and what runs without one have cost.
 
-        A run that failed or was killed, and that may be billed, keeps its key: the next one is
-        asked under another key.
+        A run that failed or was killed, and that may be billed, keeps its numbered key: the next
+        one is asked under another.
 
         Args:
             key: of the request, the same in every run.
             wait_s: how long to wait for a process that is asking the request now, in seconds.
 
         Raises:
-            Conflict: every run so far has failed.
+            Conflict: `MAX_TRIES` runs have failed, each of which may be billed.
             StoreError: the ledger cannot be read.
         """
         lost_usd = Decimal(0)
@@ -101,8 +101,10 @@ class KeptReplies:
             carry_out: asks, and books under the id that it is given.
 
         Raises:
-            Conflict: another process has been asking the request for ten minutes.
-            DevFlowError: it failed; the key is free again unless something may be billed.
+            Conflict: another process is still asking after `MAX_WAIT_S`, `MAX_TRIES` runs have
+                failed, or the key was used for another request.
+            StoreError: the ledger cannot be read or written.
+            DevFlowError: the request failed; unless it may be billed, its key is free again.
         """
         earlier = await self.find(key, wait_s=MAX_WAIT_S)
         if earlier.completion is not None:
@@ -126,7 +128,7 @@ class KeptReplies:
 
 
 def fingerprint(request: ChatRequest) -> str:
-    """Return a hash of all that determines the reply; labels, limits and keys do not.
+    """Return a hash of all that determines the reply: labels, cost limit and key are left out.
 
     Raises:
         InvalidRequest: the request holds values that are not JSON.
@@ -178,7 +180,7 @@ def _encode(completion: Completion) -> bytes:
 
 
 def _decode(payload: bytes) -> Completion | str:
-    """Return a kept reply, or the entry's id of a run that failed ("" if it cannot be read)."""
+    """Return a kept reply, or the id of a failed run's entry ("" if the payload is unreadable)."""
     try:
         kept: dict[str, Any] = orjson.loads(payload)
         if "failed" in kept:

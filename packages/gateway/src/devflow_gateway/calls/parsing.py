@@ -20,7 +20,7 @@ T = TypeVar("T")
 _WRAPPED = "value"
 """The property that holds a reply whose type is not an object: providers want one at the top."""
 _MAX_VIOLATIONS = 10
-"""More are not sent to the model for a repair."""
+"""The most violations that an error lists and a repair sends to the model."""
 _MAX_NAME_CHARS = 64
 
 
@@ -32,7 +32,7 @@ class ParsedCompletion(Completion, Generic[T]):
 
 
 class ReplyType(Generic[T]):
-    """A Python type as replies are asked for and parsed.
+    """A Python type with the format that asks for its values, and the parser of the replies.
 
     Args:
         kind: a pydantic model, a dataclass, a `TypedDict`, or any other type that pydantic's
@@ -60,13 +60,13 @@ class ReplyType(Generic[T]):
         self.format = ResponseFormat(
             kind="json_schema", schema=strict, name=plain_name, strict=is_strict or None
         )
-        """What a request asks for."""
+        """The format that a request asks for."""
 
     def parse(self, completion: Completion) -> ParsedCompletion[T]:
         """Return the reply with its value.
 
         Raises:
-            StructuredOutputInvalid: the reply is no value of the type.
+            StructuredOutputInvalid: the reply is not a value of the type.
         """
         text = completion.text
         try:
@@ -84,7 +84,7 @@ class ReplyType(Generic[T]):
         self, completion: Completion, violations: tuple[str, ...]
     ) -> StructuredOutputInvalid:
         return StructuredOutputInvalid(
-            f"{completion.model} replied with something that is no {self.format.name}: "
+            f"{completion.model} replied with something that is not a {self.format.name}: "
             f"{violations[0].partition(':')[0]} is the first of {len(violations)} places. Allow a "
             "repair, or ask a model that supports structured output.",
             reply=completion.text,
@@ -106,13 +106,13 @@ async def complete_parsed(
         ask: returns the whole reply to a request, and may check it against the request's format.
         request: what is asked; without a format and without tools.
         kind: the type.
-        repairs: how often a reply that is no value of the type is asked for again, each time as a
-            separate paid request that names the violations.
+        repairs: how often a reply that is not a value of the type is asked for again, each time as
+            a separate paid request that names the violations.
 
     Raises:
         InvalidRequest: the type has no JSON schema, or the request has a format or tools; nothing
             was sent.
-        StructuredOutputInvalid: the last reply is complete but no value of the type.
+        StructuredOutputInvalid: the last reply is complete but not a value of the type.
         DevFlowError: no model answered, or the reply broke off.
     """
     if request.response_format is not None:
@@ -131,7 +131,7 @@ async def complete_parsed(
 
 
 def reply_type_of(kind: type[T]) -> ReplyType[T]:
-    """Return the reply type of a Python type; those used before are kept.
+    """Return the reply type of a Python type; the 256 used last are cached.
 
     Raises:
         InvalidRequest: the type has no JSON schema.

@@ -26,8 +26,8 @@ class SpendingLimit(Book):
     """A book that lets the calls of several requests spend no more than one amount together.
 
     Before a call is sent, its worst case is held here as well as in the budgets of the book behind
-    it, and afterwards what it has cost. A call that does not fit waits while others hold something
-    that they may release.
+    it, and afterwards what it has cost. A call that does not fit waits, at most `MAX_WAIT_S`, while
+    others hold an amount that they may release.
 
     Args:
         book: where attempts and entries become durable.
@@ -44,7 +44,7 @@ class SpendingLimit(Book):
 
     @property
     def spent_usd(self) -> Decimal:
-        """What ended calls have cost, in USD."""
+        """The cost of ended calls in USD, with the amounts given to `add`."""
         return from_pico(self._spent_pico)
 
     @property
@@ -53,7 +53,7 @@ class SpendingLimit(Book):
         return from_pico(max(0, self._limit_pico - self._spent_pico))
 
     def bound(self, request: ChatRequest) -> ChatRequest:
-        """Return the request with a ceiling of what is left, so that a model within it is asked."""
+        """Return the request with a ceiling of what is left, so that no dearer model is chosen."""
         own, left_usd = request.max_cost_usd, self.left_usd
         return replace(request, max_cost_usd=left_usd if own is None else min(own, left_usd))
 
@@ -93,7 +93,7 @@ class SpendingLimit(Book):
         self._held[start.attempt_id] = pico
 
     async def _wait_for_change(self, timeout_s: float) -> bool:
-        """Wait until a call has ended; return False if none does in this time."""
+        """Wait until a call has ended; return False if none ends within the time-out."""
         self._waiting += 1
         try:
             async with asyncio.timeout(timeout_s):
@@ -134,7 +134,10 @@ class SpendingLimit(Book):
 def limit_spending(gateway: AnyGateway, limit_usd: Decimal) -> tuple[AnyGateway, SpendingLimit]:
     """Return a view of a gateway whose calls share a limit, and the limit.
 
-    The view shares everything else with the gateway, which stays as it is and closes everything.
+    The view shares everything else with the gateway, which is not changed and closes everything.
+
+    Raises:
+        ConfigurationError: the gateway has not been entered.
     """
     limit = SpendingLimit(gateway.pipeline.book, limit_usd)
     return gateway.with_book(limit), limit

@@ -14,17 +14,17 @@ import orjson
 
 _DROPPED = ("default", "title", "discriminator", "examples", "deprecated", "readOnly", "writeOnly")
 """Keywords without a meaning for a reply in which every property is present."""
-_TOLD = (
+_DESCRIBED = (
     "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
     "minLength", "maxLength", "pattern",
     "minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties",
 )  # fmt: skip
-"""Constraints that not every provider takes in strict mode; the description tells them instead."""
+"""Constraints that not every provider takes in strict mode; the description states them instead."""
 _RENAMED = {"oneOf": "anyOf"}
 _FORMATS = (
     "date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid",
 )  # fmt: skip
-"""Formats of text that strict modes take; others are told in the description."""
+"""Formats of text that strict modes take; the description states others instead."""
 _OPEN = ("patternProperties", "propertyNames", "prefixItems", "unevaluatedProperties")
 """Keywords that no strict mode can express."""
 
@@ -73,7 +73,13 @@ def _has_type(node: Mapping[str, Any]) -> bool:
 def _tighten(
     node: Mapping[str, Any], root: Mapping[str, Any], inside: frozenset[str] = frozenset()
 ) -> dict[str, Any]:
-    """Return a part of the schema as strict modes take it; `inside` are the references around."""
+    """Return a part of the schema as strict modes take it.
+
+    Args:
+        node: the part.
+        root: the whole schema, whose `$defs` the references name.
+        inside: the references that the part was put in the place of, so that none is nested.
+    """
     reference = node.get("$ref")
     if reference is not None and "$defs" not in node:
         if len(node) == 1 or reference in inside:
@@ -82,10 +88,10 @@ def _tighten(
         target = root["$defs"][reference.rpartition("/")[2]]
         beside = {name: value for name, value in node.items() if name != "$ref"}
         return _tighten({**target, **beside}, root, inside | {reference})
-    told = [name for name in node if name in _TOLD]
+    described = [name for name in node if name in _DESCRIBED]
     if node.get("format", _FORMATS[0]) not in _FORMATS:
-        told.append("format")
-    kept = {name: value for name, value in node.items() if name not in (*_DROPPED, *told)}
+        described.append("format")
+    kept = {name: value for name, value in node.items() if name not in (*_DROPPED, *described)}
     tight = {
         _RENAMED.get(name, name): _tighten_value(name, value, root, inside)
         for name, value in kept.items()
@@ -93,7 +99,7 @@ def _tighten(
     if node.get("type") == "object":
         tight["additionalProperties"] = False
         tight["required"] = list(node["properties"])
-    return _describe(tight, {name: node[name] for name in told})
+    return _describe(tight, {name: node[name] for name in described})
 
 
 def _tighten_value(name: str, value: Any, root: Mapping[str, Any], inside: frozenset[str]) -> Any:
@@ -104,8 +110,8 @@ def _tighten_value(name: str, value: Any, root: Mapping[str, Any], inside: froze
     return _tighten(value, root, inside) if name == "items" else value
 
 
-def _describe(tight: dict[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    if told:
-        words = ", ".join(f"{name}: {orjson.dumps(told[name]).decode()}" for name in told)
+def _describe(tight: dict[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    if described:
+        words = ", ".join(f"{name}: {orjson.dumps(described[name]).decode()}" for name in described)
         tight["description"] = f"{tight.get('description', '')} ({words})".strip()
     return tight

@@ -23,11 +23,11 @@ from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import limit_spending
 
 DEFAULT_ROUNDS = 10
-"""How many requests a run may make, unless it says otherwise."""
+"""The number of requests that a run may make by default."""
 DEFAULT_DEADLINE_S = 600.0
-"""How long a run may take in seconds, unless it says otherwise."""
+"""The seconds that a run may take by default."""
 MAX_ROUNDS = 100
-"""The most requests of one run, whatever is allowed."""
+"""The highest `max_rounds` that a run accepts."""
 MAX_PARALLEL = 32
 """The most calls of one reply that run at once; the others wait for a place."""
 
@@ -46,7 +46,7 @@ class ToolRun:
 
     @property
     def completion(self) -> Completion:
-        """The last reply; it calls no tool, if the model kept to what was asked of it."""
+        """The last reply so far; the tools that it calls, if any, have not been run."""
         return self.completions[-1]
 
     @property
@@ -76,20 +76,22 @@ async def run_tool_rounds(
 ) -> ToolRun:
     """Ask, run the tools that the reply calls, and ask again, until a reply calls none.
 
-    The calls of one reply run together. What goes wrong in a tool goes back to the model as the
-    result. The last round allowed is asked without tools, so that it brings an answer.
+    The calls of one reply run together. A failure of a tool goes back to the model as its result.
+    The last of several rounds forbids calls, so that it brings an answer; a single round allowed
+    (`max_rounds=1`) permits them, and they are not run.
 
     Args:
         ask: returns the whole reply to a request.
-        request: what is asked; the tools are added to its own.
+        request: what is asked; the tools are added to its own, whose calls are answered by an
+            error.
         tools: functions, or what `tool` made of them.
         max_rounds: how many requests may be made, 1 to 100.
         deadline_s: how long the run may take in all, in seconds.
-        on_round: called after each reply with the run so far, which an error then leaves behind.
+        on_round: called after each reply with the run so far, which is otherwise lost by an error.
 
     Raises:
-        InvalidRequest: an argument is out of range, two tools share a name, or a function cannot be
-            told to a model; nothing was sent.
+        InvalidRequest: an argument is out of range, two tools share a name, or a function cannot
+            become a tool; nothing was sent.
         UpstreamTimeout: the deadline passed; calls and tools in flight were cancelled.
         DevFlowError: a request failed; the tools before it have run.
     """
@@ -159,7 +161,7 @@ class _Runner:
 
 
 def _next_request(request: ChatRequest) -> ChatRequest:
-    """Return the request without a choice that would have the model call a tool for ever."""
+    """Return the request without a choice that would force a call in every round."""
     choice = request.tool_choice
     if choice is not None and choice.mode in ("required", "tool"):
         return replace(request, tool_choice=None)
@@ -200,18 +202,18 @@ async def run_tools(  # noqa: PLR0913 - the arguments that every call takes
     """Run a conversation with tools through a gateway; see `run_tool_rounds`.
 
     Args:
-        gateway: asks; stays open.
+        gateway: asks the models; it is not closed here.
         request: what is asked.
         tools: functions, or what `tool` made of them.
         max_rounds: how many requests may be made, 1 to 100.
         deadline_s: how long the run may take in all, in seconds.
-        on_round: called after each reply with the run so far, which an error then leaves behind.
+        on_round: called after each reply with the run so far, which is otherwise lost by an error.
         session: adds the context of a session to the first request, and so to all.
         max_cost_usd: the most that all requests may cost together, in USD; None: no limit.
         labels: criteria, project and tags of every request.
 
     Raises:
-        InvalidRequest: an argument is out of range; nothing was sent.
+        InvalidRequest: as of `run_tool_rounds`, or the limit is not an amount.
         BudgetExceeded: the next request may cost more than is left.
         UpstreamTimeout: the deadline passed.
         DevFlowError: a request failed; the tools before it have run.

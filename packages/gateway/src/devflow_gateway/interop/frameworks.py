@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from devflow_gateway.gateway import Gateway
 
 UNUSED_KEY = "answered-in-this-process"
-"""What SDKs are given as a key, which they cannot be made without; it is never sent."""
+"""The key that SDKs are given, since they cannot be made without one; it never leaves here."""
 
 
 class Clients(NamedTuple):
@@ -46,10 +46,14 @@ def load_framework(module: str, package: str) -> Any:
 
 
 def make_clients(gateway: AsyncGateway | Gateway) -> Clients:
-    """Return clients that a gateway answers; who closes them does it before the gateway.
+    """Return clients that a gateway answers; the caller closes them before the gateway.
 
     An `AsyncGateway`'s blocking one refuses every request: it would wait for the event loop that it
-    holds up.
+    holds up. A `Gateway` has to be entered first.
+
+    Raises:
+        ConfigurationError: a `Gateway` has not been entered, or the package
+            `devflow-gateway-server` is not installed.
     """
     if isinstance(gateway, AsyncGateway):
         return Clients(make_client(gateway, _NoPortal()), gateway.as_httpx_client())

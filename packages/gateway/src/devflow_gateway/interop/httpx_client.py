@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 Library = Literal["httpx2", "httpx"]
 BASE_URL = "http://devflow.invalid/v1"
-"""Where requests with a relative address go; `.invalid` leads nowhere if a client is not ours."""
+"""The base URL of relative addresses; `.invalid` leads nowhere if another client is used."""
 _GRACE_S = 10.0
-"""The gateway's own deadline comes first, since its error says more than a client's."""
+"""Seconds that a client waits beyond the gateway's own deadline, whose error says more."""
 
 
 @overload
@@ -54,17 +54,18 @@ def make_async_client(
     """Return an asynchronous client that the gateway answers; close it before the gateway.
 
     Whatever base URL and key an SDK is given, nothing leaves this process but the gateway's own
-    calls. The client's read time-out holds for the head of a reply and for each pause in it; one
-    who leaves a reply early cancels its call.
+    calls. The client's read time-out holds for the head of a reply and for each pause in it.
+    Closing a reply early cancels its call.
 
     Args:
         gateway: answers; it must be entered before the first request.
-        library: whose client is returned; None: httpx2 if it is installed, as the SDKs of OpenAI
-            and Anthropic have it, otherwise httpx.
+        library: the library of the client; None: httpx2, which the SDKs of OpenAI and Anthropic
+            use, if it is installed, otherwise httpx.
         portal: leads to the loop in which the gateway runs; None: the client's own loop.
 
     Raises:
         ConfigurationError: the package `devflow-gateway-server` is not installed.
+        ImportError: the library is not installed.
     """
     http, server = _import_library(library), make_local_server(gateway)
     transport = _AsyncTransport(http, BridgedServer(server, portal) if portal else server)
@@ -91,6 +92,7 @@ def make_client(
 
     Raises:
         ConfigurationError: the package `devflow-gateway-server` is not installed.
+        ImportError: the library is not installed.
     """
     http = _import_library(library)
     transport = _Transport(http, make_local_server(gateway), portal)

@@ -24,13 +24,14 @@ def make_chat_model(gateway: AsyncGateway | Gateway, model: str = "auto", **opti
     `response_metadata["headers"]` holds the headers of a reply, its model and cost among them.
 
     Args:
-        gateway: entered before the first request. An `AsyncGateway` answers the asynchronous
-            methods (`ainvoke`), a `Gateway` both kinds.
+        gateway: an `AsyncGateway`, entered before the first request, answers the asynchronous
+            methods (`ainvoke`); a `Gateway`, entered before this call, answers both kinds.
         model: any name that a request may have: an id, an alias, `auto`, `auto:cheap`.
         options: as of `ChatOpenAI`: `temperature`, `max_tokens`, `default_headers`, ….
 
     Raises:
-        ConfigurationError: `langchain-openai` or `devflow-gateway-server` is not installed.
+        ConfigurationError: `langchain-openai` or `devflow-gateway-server` is not installed, or a
+            `Gateway` has not been entered.
     """
     given = {"stream_usage": True, "include_response_headers": True, **options}
     return load_framework("langchain_openai", _PACKAGE).ChatOpenAI(
@@ -39,10 +40,9 @@ def make_chat_model(gateway: AsyncGateway | Gateway, model: str = "auto", **opti
 
 
 def make_embeddings(gateway: AsyncGateway | Gateway, model: str, **options: Any) -> Any:
-    """Return `OpenAIEmbeddings` that ask through the gateway; arguments as of `make_chat_model`.
+    """Return `OpenAIEmbeddings` that ask through the gateway.
 
-    Raises:
-        ConfigurationError: `langchain-openai` or `devflow-gateway-server` is not installed.
+    Arguments and errors as of `make_chat_model`.
     """
     # without the check texts are sent as they are, and not as tokens of OpenAI's models
     given = {"check_embedding_ctx_length": False, **options}

@@ -27,16 +27,18 @@ def register(gateway: AsyncGateway | Gateway, *, provider: str = "devflow") -> D
     """Register a gateway in `litellm.custom_provider_map`, and return its handler.
 
     Afterwards `acompletion`, its streams and `aembedding` take models that begin with
-    `devflow/`, followed by any name that a request may have. The gateway's exact cost is LiteLLM's
-    `response_cost`. An earlier provider of this name is replaced.
+    `devflow/`, followed by any name that a request may have. The `response_cost` of whole replies
+    and embeddings is the gateway's exact cost. An earlier provider of this name is replaced.
 
     Args:
-        gateway: entered before the first request, and left after the handler is closed. An
-            `AsyncGateway` answers the asynchronous functions, a `Gateway` both kinds.
-        provider: what models begin with.
+        gateway: an `AsyncGateway`, entered before the first request, answers the asynchronous
+            functions; a `Gateway`, entered before this call, answers both kinds. It is left after
+            the handler is closed.
+        provider: the prefix of the models' names, without the slash.
 
     Raises:
-        ConfigurationError: `litellm` or `devflow-gateway-server` is not installed.
+        ConfigurationError: `litellm` or `devflow-gateway-server` is not installed, or a `Gateway`
+            has not been entered.
     """
     litellm = load_framework("litellm", "litellm")
     # LiteLLM takes instances of its own class only; what it inherits from there says "no" to the
@@ -53,8 +55,8 @@ class DevFlowLLM:
     """Carries LiteLLM's calls out; LiteLLM calls the methods by the names of its `CustomLLM`.
 
     Args:
-        clients: what the gateway answers; closed by `aclose`.
-        litellm: the library.
+        clients: the clients that the gateway answers; closed by `aclose`.
+        litellm: LiteLLM's module.
     """
 
     def __init__(self, clients: Clients, litellm: Any) -> None:
@@ -128,7 +130,7 @@ class DevFlowLLM:
         yield self._litellm.ModelResponseStream(**found)
 
     def _failed(self, status: int, error: Mapping[str, Any]) -> Exception:
-        """Return what LiteLLM makes its own class of error of, by the status."""
+        """Return the error that LiteLLM turns into one of its own classes, by the status."""
         made = load_framework("litellm.llms.custom_llm", "litellm").CustomLLMError(
             status_code=status, message=error["message"]
         )
@@ -136,7 +138,7 @@ class DevFlowLLM:
 
 
 def _request(call: Mapping[str, Any], *, is_stream: bool) -> dict[str, Any]:
-    """Return what is sent for a call of LiteLLM's, whose parameters are OpenAI's."""
+    """Return the arguments of the client for a call of LiteLLM's, whose parameters are OpenAI's."""
     options = cast("dict[str, Any]", dict(call.get("optional_params") or {}))
     extra = cast("dict[str, Any]", options.pop("extra_body", None) or {})
     body = {"model": call["model"], "messages": call["messages"], **options, **extra}

@@ -26,7 +26,7 @@ _openai: Any = load_framework("openai", "llm")
 _chats: Any = load_framework("llm.default_plugins.openai_models", "llm")
 
 PREFIX = "devflow/"
-"""What the gateway's models begin with in `llm`."""
+"""The prefix of the gateway's models in `llm`."""
 AUTOMATIC = ("auto", "auto:cheap", "auto:fast", "auto:best")
 """The names that leave the choice of a model to the gateway."""
 _SDK = {"api_key": UNUSED_KEY, "base_url": BASE_URL, "max_retries": 0}  # the gateway retries
@@ -35,7 +35,7 @@ _EVERYTHING = Capability.TOOLS | Capability.JSON_SCHEMA | Capability.IMAGES
 
 @llm.hookimpl
 def register_models(register: Any) -> None:
-    """Register every model that answers in text; only the automatic ones if settings are wrong."""
+    """Register the automatic names and, unless a setting is wrong, every model that writes text."""
     able = dict.fromkeys(AUTOMATIC, _EVERYTHING)
     with suppress(ConfigurationError):  # `llm` has other models; a call says what is wrong
         able |= {one.id: one.capabilities for one in _list_models()}
@@ -73,7 +73,7 @@ class DevFlowModel(_chats.Chat):
 
 
 class AsyncDevFlowModel(_chats.AsyncChat):
-    """The same for asynchronous programs."""
+    """The counterpart of `DevFlowModel` for asynchronous programs."""
 
     needs_key = None
     key_env_var = None

@@ -1,4 +1,4 @@
-"""Finds what answers HTTP requests of this program, and carries them into another thread's loop."""
+"""Finds the server that answers this program's HTTP requests, also from another thread's loop."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class AnsweringGateway(Protocol):
-    """An `AsyncGateway`, as far as it is looked at here; the server looks at more of it."""
+    """An `AsyncGateway`, reduced to what is used here; the server uses more of it."""
 
     settings: Settings
 
@@ -60,7 +60,7 @@ class LocalServer(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Cancel what is still under way."""
+        """Cancel the requests under way."""
         ...
 
 
@@ -77,7 +77,7 @@ class Portal(Protocol):
 
 
 def make_local_server(gateway: AnsweringGateway) -> LocalServer:
-    """Return what answers HTTP requests through a gateway; the caller closes it before the gateway.
+    """Return a server that answers through a gateway; the caller closes it before the gateway.
 
     Raises:
         ConfigurationError: the package that answers them is not installed.

@@ -19,12 +19,14 @@ def make_model(gateway: AsyncGateway | Gateway, model: str = "auto", **options: 
     """Return an `OpenAIChatModel` whose requests the gateway routes, pays for and books.
 
     Args:
-        gateway: entered before the first request. A `Gateway` also answers `run_sync`.
+        gateway: an `AsyncGateway`, entered before the first request, or a `Gateway`, entered before
+            this call, which also answers `run_sync`.
         model: any name that a request may have: an id, an alias, `auto`, `auto:cheap`.
         options: as of `OpenAIChatModel`: `settings`, `profile`.
 
     Raises:
-        ConfigurationError: `pydantic-ai-slim[openai]` or `devflow-gateway-server` is not installed.
+        ConfigurationError: `pydantic-ai-slim[openai]` or `devflow-gateway-server` is not installed,
+            or a `Gateway` has not been entered.
     """
     package = "pydantic-ai-slim[openai]"
     models = load_framework("pydantic_ai.models.openai", package)

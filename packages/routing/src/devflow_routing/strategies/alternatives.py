@@ -25,8 +25,7 @@ def find_alternatives(
     chosen: int,
     selection: Selection,
     estimates: ModelEstimates,
-    *,
-    turns: tuple[tuple[float, str], ...] = (),
+    inputs: DecisionInputs | None = None,
 ) -> Alternatives:
     """Return the next better model, the next cheaper one, and the frontier of the able ones.
 
@@ -34,7 +33,8 @@ def find_alternatives(
         chosen: the index of the chosen model.
         selection: the eligible models.
         estimates: what was expected of each.
-        turns: the result of `find_turns`.
+        inputs: the request's weights, to find at which others another model would come first;
+            None leaves that out.
     """
     able = np.flatnonzero(selection.eligible & np.isfinite(estimates.total_usd))
     cost, quality = estimates.total_usd[able], estimates.quality[able]
@@ -53,11 +53,11 @@ def find_alternatives(
             for place in _find_frontier(cost, quality)
         ),
         left_out=selection.count_exclusions(),
-        turns=turns,
+        turns=() if inputs is None else _find_turns(selection, estimates, inputs),
     )
 
 
-def find_turns(
+def _find_turns(
     selection: Selection, estimates: ModelEstimates, inputs: DecisionInputs
 ) -> tuple[tuple[float, str], ...]:
     """Return which model comes first from which cost priority on, in steps of 0.05 from 0 to 1.

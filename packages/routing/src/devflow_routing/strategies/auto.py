@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
-from devflow_core.routing import Candidate, Route, ScoreTerms
+from devflow_core.routing import Candidate, Route, ScoreTerms, Task, TaskType
 
 from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, CostOptimizer, ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import Exclusions, Floats, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
-from devflow_routing.strategies.alternatives import find_alternatives, find_turns
+from devflow_routing.strategies.alternatives import find_alternatives
 from devflow_routing.strategies.learned_choice import LearnedChoice
 from devflow_routing.strategies.narrowing import Narrowing
 from devflow_routing.strategies.ordering import BALANCE, ORDERINGS, Ordering
@@ -21,6 +22,8 @@ from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, Worst
 
 _MAX_FALLBACK_COST_RATIO = 4.0
 """The most that a fallback may cost, as a multiple of the chosen model: no failure costs a lot."""
+_MAX_DESCRIBED = 4_096
+"""The most descriptions of evidence that are kept, by model, kind of task and difficulty."""
 _MIN_SWITCH_GAIN = 0.01
 """The gain in score that makes a session move to another model."""
 
@@ -66,7 +69,9 @@ class AutoStrategy:
         self._preferred = tuple(
             selector.index[name] for name in preferred if name in selector.index
         )
-        self._narrowing = Narrowing(selector, policy, self._preferred)
+        # what was measured is sorted for each description, and requests differ in few tasks
+        self._describe = lru_cache(maxsize=_MAX_DESCRIBED)(self._describe_evidence)
+        self._narrowing = Narrowing(selector, ability, policy, self._preferred)
 
     def route(
         self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str], *, include_all: bool
@@ -84,6 +89,8 @@ class AutoStrategy:
         found = self._consider(inputs, target, costs)
         order = self._rank(found)
         chain = order if include_all else self._pick_chain(order, found.estimates)
+        # the turns are those of public evidence
+        has_turns = include_all and found.ordering is BALANCE and not found.is_learned
         return Route(
             candidates=tuple(
                 self._build_candidate(place, index, found, costs)
@@ -95,13 +102,12 @@ class AutoStrategy:
             criteria=inputs.as_criteria(),
             features=inputs.as_json(),
             snapshot=snapshot,
-            alternatives=find_alternatives(
+            find_alternatives=partial(
+                find_alternatives,
                 order[0],
                 found.selection,
                 found.estimates,
-                turns=find_turns(found.selection, found.estimates, inputs)
-                if include_all and found.ordering is BALANCE and not found.is_learned
-                else (),
+                inputs if has_turns else None,
             ),
         )
 
@@ -117,7 +123,7 @@ class AutoStrategy:
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = narrowing.by_quality(selection, inputs, estimates, ordering)
-        selection = narrowing.by_floor(selection, inputs, expected.lower)
+        selection = narrowing.by_floor(selection, inputs)
         limits = _output_limits(self._selector, selection, estimates, inputs)
         selection = narrowing.by_cost(selection, inputs, limits, costs)
         scores = ordering.score(estimates, inputs.weights, inputs.task.difficulty)
@@ -193,13 +199,19 @@ class AutoStrategy:
             **costs.candidate_terms(model, bounds),
         )
 
+    def _describe_evidence(self, index: int, kind: TaskType, difficulty: float) -> str:
+        """Return what is known of a model for a kind of task, in words."""
+        task = Task(type=kind, complexity="medium", confidence=1.0, difficulty=difficulty)
+        return self._ability.describe(index, task)
+
     def _explain_place(self, place: int, index: int, found: _Considered) -> str:
         """Return the reason for a model's place in the chain."""
         inputs, estimates = found.inputs, found.estimates
-        model = self._selector.models[index].id
+        model, task = self._selector.models[index].id, inputs.task
+        evidence = self._describe_source(index, found)
         known = (
             f"{estimates.likely_quality[index]:.0%} likely to be good, at least"
-            f" {estimates.quality[index]:.0%} ({self._describe_source(index, found)})"
+            f" {estimates.quality[index]:.0%} ({evidence})"
         )
         if inputs.session and inputs.session.model == model:
             lead = "the session is there"
@@ -221,7 +233,8 @@ class AutoStrategy:
         learned = found.inputs.learned
         if found.is_learned and learned and self._selector.models[index].id in learned.models:
             return learned.describe()
-        return self._ability.describe(index, found.inputs.task)
+        task = found.inputs.task
+        return self._describe(index, task.type, round(task.difficulty, 1))
 
 
 def _output_limits(

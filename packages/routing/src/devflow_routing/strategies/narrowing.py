@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Any
 
 import numpy as np
 from devflow_core.errors import (
@@ -21,6 +23,7 @@ from devflow_core.scope import (
     unknown_price_message,
 )
 
+from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import (
@@ -34,12 +37,16 @@ from devflow_routing.policy import MODES, RoutingPolicy
 from devflow_routing.strategies.ordering import Ordering
 from devflow_routing.worst_case import TokenBounds, WorstCases
 
+_HARD: Mapping[str, Any] = {"difficulty": 0.8, "complexity": "high"}
+"""What a task is when the floor of quality is measured."""
+
 
 class Narrowing:
     """The filters of the automatic choice, in the order in which they are applied.
 
     Args:
         selector: decides which models can take a request.
+        ability: what is expected of each model, and which were measured.
         policy: the user's settings.
         preferred: the indices of the models that the settings prefer; quality never excludes them.
     """
@@ -47,10 +54,12 @@ class Narrowing:
     def __init__(
         self,
         selector: ModelSelector,
+        ability: AbilityTable,
         policy: RoutingPolicy,
         preferred: tuple[int, ...],
     ) -> None:
         self._selector = selector
+        self._ability = ability
         self._policy = policy
         self._preferred = preferred
 
@@ -95,20 +104,22 @@ class Narrowing:
         able[self._kept(inputs)] = True
         return selection.with_filter(ordering.unable, able)
 
-    def by_floor(self, selection: Selection, inputs: DecisionInputs, quality: Floats) -> Selection:
-        """Exclude the models below the floor; the best of the able ones always stays.
+    def by_floor(self, selection: Selection, inputs: DecisionInputs) -> Selection:
+        """Exclude the models below the floor, or never measured; the best able one always stays.
 
-        Args:
-            selection: the models that are left.
-            inputs: the floor, and the model that it is measured by.
-            quality: the lower end of what is expected of each model, whatever happened lately.
+        The floor is measured on a hard task of this kind: at easy ones all models are alike, and
+        the next turn of a session may be hard.
         """
-        floor, best = inputs.quality_floor, float(quality[selection.eligible].max())
-        if floor is None:
+        if inputs.quality_floor is None:
             return selection
+        quality = self._ability.estimate(replace(inputs.task, **_HARD)).lower
+        floor, best = inputs.quality_floor, float(quality[selection.eligible].max())
         index = None if inputs.floor_model is None else self._find(inputs.floor_model)
         level, name = (best, "the best one") if index is None else (float(quality[index]), "")
         fits = quality >= min(floor * level, best)
+        measured = fits & self._ability.has_evidence
+        if (measured & selection.eligible).any():
+            fits = measured
         fits[self._kept(inputs)] = True
         name = name or self._selector.models[index or 0].id
         return selection.with_filter(f"is below {floor:.0%} of what {name} is expected to do", fits)

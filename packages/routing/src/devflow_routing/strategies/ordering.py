@@ -26,7 +26,7 @@ _MIN_SHARE = 0.5
 """The share of the best eligible quality below which no model is chosen automatically."""
 _MIN_SHARE_OF_ABLE = 0.85
 """The same for modes that look for one thing besides quality, and for evidence."""
-_MOST_PER_DOUBLING = 0.3
+_MAX_PER_DOUBLING = 0.3
 """The quality that a priority of 1 gives up for each halving of cost, or of time."""
 _LEAST_RATIO = 0.01
 """What a priority near 0 gives up, as a share of what 1 does.
@@ -82,7 +82,7 @@ class Ordering:
 def weigh(priority: float) -> float:
     """Return the quality given up for each doubling of cost or time, by the caller's priority."""
     share = (_LEAST_RATIO ** (1.0 - priority) - _LEAST_RATIO) / (1.0 - _LEAST_RATIO)
-    return _MOST_PER_DOUBLING * share
+    return _MAX_PER_DOUBLING * share
 
 
 def _dearness(estimates: ModelEstimates) -> Floats:

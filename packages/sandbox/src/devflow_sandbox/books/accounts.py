@@ -127,10 +127,10 @@ class Account:
 
     user_id: str
     credits_usd: Decimal
-    """All credits ever bought."""
+    """All credits ever bought, in USD."""
     used_usd: Decimal = Decimal(0)
     in_flight_usd: Decimal = Decimal(0)
-    """The worst case of the calls in progress."""
+    """The worst case of the calls in progress, in USD."""
     byok: frozenset[str] = frozenset()
     """The slugs of the providers for which the account has its own keys."""
     byok_used_usd: Decimal = Decimal(0)

@@ -60,11 +60,11 @@ class BilledCall:
 
     @property
     def cost_usd(self) -> Decimal:
-        """The amount taken from the credits."""
+        """The amount taken from the credits, in USD."""
         return self.charge.total
 
     def _byok_text(self) -> str | None:
-        """Return the amount that the provider charges to the user's own key, besides `cost_usd`."""
+        """Return the amount that the provider charges to the user's own key; None without one."""
         return None if self.charge.byok_fee is None else decimal_text(self.charge.inference)
 
     def to_row(self) -> JsonObject:
@@ -117,7 +117,10 @@ class BillingBook:
         return self._by_id.get(generation_id)
 
     def make_bill(self, *, since: int = 0) -> JsonObject:
-        """Return the body of `GET /sandbox/bill`: the calls after number `since`, and the total."""
+        """Return the body of `GET /sandbox/bill`.
+
+        It has the calls after number `since`, with the total and the running calls of them all.
+        """
         total = sum((call.cost_usd for call in self.calls), Decimal(0))
         return {
             "calls": [call.to_row() for call in self.calls[since:]],

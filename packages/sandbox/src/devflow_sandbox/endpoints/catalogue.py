@@ -14,14 +14,14 @@ from devflow_sandbox.message import Answer, JsonObject, SandboxRequest, json_ans
 from devflow_sandbox.sandbox_state import SandboxState
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 500, 1000
-"""Rows of a page of `/models`, without and with `limit`."""
+"""The rows of a page of `/models` without `limit`, and the most with it."""
 _ZDR = frozenset({"Anthropic", "Amazon Bedrock", "Google", "Azure", "Together", "Fireworks"})
 """Providers assumed to retain no data; OpenRouter's real list changes daily."""
 _PER_MILLION = Decimal(1_000_000)
 
 
 def list_models(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `GET /models`: all models that write text at once, unless the query says otherwise."""
+    """Answer `GET /models`: all models that write text, on one page unless the query differs."""
     return _list_page(state.catalogue.models, request)
 
 

@@ -53,7 +53,7 @@ def _transcribe(job: EndpointJob) -> Answer:
 
 
 def create_speech(state: SandboxState, request: SandboxRequest) -> Answer:
-    """Answer `POST /audio/speech` with silence as PCM or MP3; only `/generation` tells the cost."""
+    """Answer `POST /audio/speech` with silence as PCM or MP3; `/generation` reports the cost."""
     return run_job(state, request, "speech", _speak)
 
 

@@ -19,7 +19,7 @@ from devflow_sandbox.message import JsonObject
 from devflow_sandbox.parsed_request import BodyReader
 
 _MAX_RESULTS = 25
-"""Results of one search; a request for more gets this many."""
+"""The most results of one search by other engines; a request for more gets this many."""
 _MAX_PERPLEXITY_RESULTS = 20
 """The most results of one search by Perplexity; a request for more gets this many."""
 _CHARACTERS_PER_TOKEN = 4

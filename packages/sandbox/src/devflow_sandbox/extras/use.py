@@ -30,7 +30,7 @@ CALL_TOKENS = 20
 _SHORT_PROMPT_TOKENS = 120
 """Tokens a model writes to an advisor, subagent or painter: a guess from the recorded costs."""
 _MAX_BY_DRAW = 3
-"""The most uses of a tool, whose number is drawn from 1 upwards."""
+"""The most uses of a tool if their number is drawn; the least is 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class ExtraUse:
     prompt_tokens: int = 0
     """Tokens added to the request's: results, and the prompt repeated after each tool call."""
     window: int | None = None
-    """The longest prompt that was sent; None if nothing was ordered."""
+    """The tokens of the longest prompt that was sent; None if there is nothing to simulate."""
     completion_tokens: int = 0
     """Output tokens in addition to the reply's: those of the tool calls."""
     tool_calls: int = 0
@@ -178,7 +178,7 @@ class _Performer:
         return max(0, self.order.max_steps - len(self.contents))
 
     def _draw(self, most: int) -> int:
-        """Return how often a tool is used: 1 to 3 times by the seed, or as often as configured."""
+        """Return how often a tool is used: 1 to 3 times, or as configured; never above `most`."""
         self._draws += 1
         drawn = 1 + self.digest[self._draws % len(self.digest)] % _MAX_BY_DRAW
         return min(most, drawn if self.uses is None else self.uses)

@@ -98,7 +98,7 @@ class FaultCase(_PlanForm):
 
     @property
     def row(self) -> str:
-        """The row of the plan: the first three letters of the id."""
+        """The row of the plan: the first three characters of the id."""
         return self.id[:3]
 
     @property

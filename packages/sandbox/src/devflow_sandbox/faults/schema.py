@@ -27,7 +27,7 @@ class FaultCondition(_FaultScriptForm):
     model: str | None = None
     """A pattern with `*` for the model that would answer, or for the requested one."""
     provider: str | None = None
-    """A provider's slug or name. The fault is then the provider's, so others are tried."""
+    """A pattern with `*` for a provider's slug or name; other providers are then still tried."""
     key: str | None = None
     """A key's name, hash or secret."""
     stream: bool | None = None
@@ -40,7 +40,7 @@ class FaultCondition(_FaultScriptForm):
     first: Count | None = None
     """Restricts the fault to the n-th such request and later ones."""
     every: Count | None = None
-    """Restricts the fault to every n-th such request."""
+    """Restricts the fault to every n-th such request, counted from `first` if that is given."""
     times: Count | None = None
     """The most times that the fault applies."""
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
@@ -79,7 +79,11 @@ ErrorPreset = Literal[
 
 
 class StatusFault(_FaultScriptForm):
-    """An error instead of a reply (U12 to U15). Other providers and models are still tried."""
+    """An error instead of a reply (U12 to U15).
+
+    Other models are still tried and, if the rule names a provider, other providers; after 401 and
+    402, neither.
+    """
 
     kind: Literal["status"]
     status: Annotated[int, Field(ge=200, le=599)] = 500
@@ -312,9 +316,11 @@ class Fault(_FaultScriptForm):
     when: FaultCondition = FaultCondition()
     then: FaultAction
     billed: Literal["provider", "full", "fees", "none"] = "provider"
-    """What a reply costs that did not end well: as its provider bills it; all of it; only the
-    services that ran with it; or nothing. A `status` fault costs nothing unless this is `fees`:
-    then what ran before the model was called is billed, such as a search or the pages of a PDF.
+    """What a reply with this fault costs: what its provider bills if it is cut; all of it; only the
+    services that ran with it; or nothing. An `error_event` always costs the services, a `redirect`
+    nothing; a client that leaves pays as with `provider`, unless this is `full`. A `status` fault
+    costs nothing unless this is `fees`: then what ran before the model was called is billed, such
+    as a search or the pages of a PDF.
     """
 
 

@@ -274,7 +274,7 @@ class AnswerWriter:
 
 
 def encode_head(answer: Answer, *, keep_alive: bool) -> bytes:
-    """Return status line and headers as bytes, up to the blank line.
+    """Return the status line, the headers and the blank line as bytes.
 
     `Content-Length` is not added here.
     """

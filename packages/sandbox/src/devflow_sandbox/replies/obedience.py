@@ -35,8 +35,8 @@ def obey(question: str, blocks: Iterable[Block]) -> str | None:
         blocks: the whole prompt, which may contain code words.
     """
     if _WORDS_ARE_ASKED.search(question):
-        told = [word for block in blocks for word in _WORD.findall(block.text)]
-        return " ".join(dict.fromkeys(told)) or "None."
+        words = [word for block in blocks for word in _WORD.findall(block.text)]
+        return " ".join(dict.fromkeys(words)) or "None."
     count = _COUNT.search(question)
     if count is not None:
         return "\n".join(str(number) for number in range(1, min(int(count[1]), MAX_COUNT) + 1))

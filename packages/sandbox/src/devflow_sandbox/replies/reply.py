@@ -31,7 +31,7 @@ class GeneratedReply:
     text: str | None = None
     reasoning: str | None = None
     signature: str = ""
-    """The signature of the reasoning, checked when it is sent back."""
+    """The signature of the reasoning; the stand-in does not check it when it is sent back."""
     calls: tuple[EmittedToolCall, ...] = ()
     refusal: str | None = None
     finish_reason: str = "stop"
@@ -50,7 +50,7 @@ class GeneratedReply:
 
     @cached_property
     def completion_tokens(self) -> int:
-        """All output tokens, including reasoning."""
+        """The output tokens with reasoning and calls, without images and speech."""
         calls = sum(
             _count_tokens(call.arguments) + _count_tokens(call.name) + 8 for call in self.calls
         )

@@ -26,7 +26,7 @@ class TurnCondition(_ReplyScriptForm):
     model: str | None = None
     """A pattern with `*` for the requested model."""
     contains: str | None = None
-    """A text that the prompt contains."""
+    """A text that some piece of the prompt contains."""
     has_tools: bool | None = None
     tool: str | None = None
     """The name of a tool that the request offers."""
@@ -64,7 +64,7 @@ class ScriptedTurn(_ReplyScriptForm):
 
 
 class ReplyScript(_ReplyScriptForm):
-    """Turns in order: the first unused one that matches answers; else the reply is composed."""
+    """Turns in order: the first unused one that matches answers; without one, a composed reply."""
 
     turns: list[ScriptedTurn] = []
 

@@ -120,7 +120,7 @@ class ChatHandler:
             context.log_fields["error"] = error.code
             _end_with_error(context, encoder, error)
         except asyncio.CancelledError:
-            # a client that left cancels too; only when draining is there still a reader to tell
+            # a client that left cancels too; only when draining is there still one to answer
             if exchange.is_draining and exchange.is_started:
                 _end_with_error(
                     context, encoder, Overloaded("The gateway is going down. Ask again.")

@@ -31,7 +31,7 @@ class EmbeddingsHandler:
     """Answers the embeddings route.
 
     Args:
-        pipeline: built by `build_embeddings_pipeline`.
+        pipeline: the gateway's pipeline for embeddings.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
@@ -54,10 +54,10 @@ class EmbeddingsHandler:
 
 
 def _decode_request(context: RequestContext, body: JsonObject) -> ChatRequest:
-    """Return the request; its body is passed on unchanged.
+    """Return the request; its body is passed on, with only the model's name replaced.
 
     Raises:
-        InvalidRequest: the model or the input is missing or malformed.
+        InvalidRequest: the model, the input or one of our headers is missing or malformed.
     """
     headers = context.exchange.request.headers
     model, given = body.get("model"), body.get("input")

@@ -22,7 +22,7 @@ AUTO_MODELS = {
 
 
 def list_models(catalogue: Catalogue) -> Sequence[dict[str, Any]]:
-    """Return an entry for every model that answers in text only; the automatic ones come first."""
+    """Return an entry for each automatic name, then for each model that answers in text only."""
     automatic = [_own_entry(name, text) for name, text in AUTO_MODELS.items()]
     return [*automatic, *(_model_entry(model) for model in catalogue.models if model.writes_text)]
 

@@ -1,4 +1,4 @@
-"""Handles the routes that are not chat: models, status, nodes, health, metrics."""
+"""Handles the routes about the gateway itself: models, status, nodes, health, metrics."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class StatusHandler:
 
     Args:
         has_server_key: whether the gateway has a provider key of its own.
-        age_s: returns the age of the list of models, in seconds.
+        age_s: returns the age of the list of models in seconds, or None if it is unknown.
         size: returns the number of models.
     """
 
@@ -184,7 +184,7 @@ class HealthHandler:
         respond_json(context, {"status": "ok"})
 
     async def check_ready(self, context: RequestContext) -> None:
-        """Answer 200 if requests can be taken, else 503 with the ledger's state and the reason.
+        """Answer 200 if requests can be taken, or 503 with the ledger's state and the reason.
 
         Raises:
             QueueFull: the server is shutting down.

@@ -194,7 +194,7 @@ class ServerConnection(asyncio.Protocol):
     def send(self, piece: bytes) -> None:
         """Send bytes at the end of this turn of the loop, in one system call with others.
 
-        A provider's packet holds many events: a write for each costs 4 µs, one for all costs 4 µs.
+        A provider's packet holds many events, and each write costs 4 µs, however much it holds.
         """
         if not self._outgoing:
             self._host.loop.call_soon(self._flush)

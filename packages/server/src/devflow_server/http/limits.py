@@ -27,7 +27,7 @@ MAX_DISCARDED_BYTES = 1024 * 1024
 Most clients read the answer only after they have sent the whole request.
 """
 MIN_HELD_BODIES = 3
-"""The number of bodies of the largest size that each worker may hold, whatever its share is."""
+"""The number of bodies of the largest size that each worker may hold even if its share is less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,7 @@ SETTLE_INTERVAL_S = 600.0
 FOLLOW_INTERVAL_S = 15.0
 """Seconds between two looks for a table that `devflow routing` has learned or undone."""
 BUDGET_INTERVAL_S = 15.0
-"""How often the budgets are read for `/metrics`: as often as Prometheus usually asks."""
+"""Seconds between reads of the budgets for `/metrics`: as often as Prometheus usually asks."""
 
 
 async def keep_running(job: Job) -> None:

@@ -38,7 +38,7 @@ def raise_descriptor_limit() -> None:
 
 
 def connections_within(most: int) -> int:
-    """Return how many connections there are descriptors for, two for each; at most `most`.
+    """Return how many connections there are descriptors for: two for each; 8 to `most`.
 
     Further ones are refused with a reply; without descriptors they would be cut off without one.
     """

@@ -24,7 +24,7 @@ class HeldUsage:
         self._held: list[Opaque] = []
 
     def encode(self, event: Event) -> bytes:
-        """Return the bytes to send after this event; empty while it is held."""
+        """Return the bytes that may be sent now; a held event adds none of its own."""
         if isinstance(event, Opaque) and event.kind == "usage":
             # providers repeat the usage; only the last report waits for the cost
             earlier = self.release()
@@ -38,6 +38,6 @@ class HeldUsage:
         return self.release() + self._encoder.encode(event)
 
     def release(self) -> bytes:
-        """Return the held events, encoded; needed only if the reply breaks off before its end."""
+        """Return the held events, encoded; for a reply that breaks off before its end."""
         held, self._held = self._held, []
         return b"".join(map(self._encoder.encode, held))

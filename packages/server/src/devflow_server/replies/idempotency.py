@@ -45,11 +45,12 @@ from devflow_server.replies.stored_response import (
 from devflow_server.routes import RequestContext
 
 MAX_KEYED_CALLS = 9_000
-"""Keyed calls under way at once; they outlive their clients, so connections do not bound them."""
+"""The most keyed calls under way; they outlive their clients, so connections do not bound them."""
 _HEADER = "Idempotency-Key"
 _WAIT_TIMEOUT_S = 600.0
 """Seconds that a request waits for another one with its key before it is refused."""
 _MIN_PAUSE_S = 0.2
+"""The first pause in seconds between tries to record a call; it doubles with each further one."""
 _MAX_PAUSE_S = 5.0
 """The longest pause in seconds between tries to record a call, while the ledger is not writable."""
 

@@ -1,4 +1,4 @@
-"""Sends keep-alive comments on streams whose provider is silent."""
+"""Sends pings on streams whose provider is silent, so that their clients do not give up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from devflow_server.http import Exchange
 from devflow_server.http.message import Header
 
 PING_INTERVAL_S = 4.0
-"""The longest silence on a stream, in seconds.
+"""Seconds of silence on a stream after which the next sweep sends a ping.
 
 OpenAI's SDKs give up after 5 s if the caller set a bare `timeout=5`, Claude Code after 300 s;
 providers send comments every few seconds.

@@ -26,7 +26,7 @@ from devflow_server.replies.reply_source import ReplySource
 from devflow_server.routes import RequestContext
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
-"""The limit for all callers; the least recently used is dropped first. A turn takes about 2 kB."""
+"""The most bytes for all callers; the least recently used go first. A turn takes about 2 kB."""
 _OVERHEAD_BYTES = 500
 """The approximate bytes that an entry takes besides its text."""
 
@@ -35,7 +35,7 @@ class ReasoningMemory:
     """Reasoning in memory, by its caller and the tool call that came after it.
 
     Args:
-        max_bytes: the most that is kept of all callers together.
+        max_bytes: the most bytes that are kept for all callers together.
     """
 
     def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:

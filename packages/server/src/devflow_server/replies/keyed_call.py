@@ -35,18 +35,18 @@ class KeyedRequest:
 
 
 class KeyedCall:
-    """The progress of a keyed request; the task that carries it out writes it."""
+    """The progress of a keyed request, written by the task that carries it out."""
 
     def __init__(self, keyed: KeyedRequest) -> None:
         self.keyed = keyed
         self.head: list[Header] = []
         """Headers with the metadata of a stream that has begun."""
         self.metadata: ReplyMetadata | None = None
-        """The metadata of a complete reply."""
+        """The metadata of a complete reply; None before its end, and if it failed."""
         self.failure: DevFlowError | None = None
-        """Why the reply is not complete."""
+        """Why there is no complete reply; None while there may be one."""
         self.response: StoredResponse | None = None
-        """The complete reply, once the call has ended."""
+        """The reply or the failure, once the call has ended; None before."""
         self._claim: Claim | None = None
         self._pieces: list[bytes] = []
         self._sent_bytes = 0
@@ -96,7 +96,7 @@ class KeyedCall:
         return self._claim
 
     async def wait_for_response(self) -> StoredResponse:
-        """Wait for the complete reply, which may report a failure."""
+        """Wait for the end of the call, and return its reply, which may be a failure."""
         while self.response is None:
             await self._changes.wait()
         return self.response

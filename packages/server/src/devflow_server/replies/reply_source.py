@@ -34,12 +34,13 @@ class ReplySource(Protocol):
     def open(
         self, context: RequestContext, request: ChatRequest, /
     ) -> AbstractAsyncContextManager[HttpReply]:
-        """Open the reply to a request; entered once its first event is there.
+        """Open the reply to a request; it is entered once its first content has come.
 
         Leaving early cancels the call, unless others share it.
 
         Raises:
-            DevFlowError: the call failed before its first event.
+            DevFlowError: on entry if the call failed before any content, from the iterator if the
+                reply broke off.
         """
         ...
 
@@ -51,8 +52,8 @@ class PipelineReplies:
         pipeline: carries requests out.
         calls: starts the calls that several requests may share.
         cache: replies that may be repeated; None: replies are neither repeated nor shared.
-        book: takes the entry of a repeated reply, as of every request.
-        ledger: the view that also gets this entry.
+        book: where the entries of repeated replies become durable.
+        ledger: the view that gets these entries, too.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ class StoredResponse:
     """Its headers, besides the content type and the ids that every reply has."""
     body: bytes
     event: str = ""
-    """A failed stream's last event, for a client to whom a ping was sent; empty: none is needed."""
+    """The failure as an event, for a stream that a ping has begun; empty if the body serves it."""
 
     def encode(self) -> bytes:
         """Return the reply for the store: a line of JSON without the body, then the body."""
@@ -97,7 +97,7 @@ class ResponseRecorder:
 
     def __init__(self, request: ChatRequest, dialect: Dialect, entry_id: str) -> None:
         self.metadata: ReplyMetadata | None = None
-        """The metadata of a complete reply."""
+        """The metadata of a complete reply; None before its end."""
         self.head: list[Header] = []
         """The metadata headers of a reply that has begun."""
         self._request = request

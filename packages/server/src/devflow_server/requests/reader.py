@@ -34,7 +34,7 @@ class RequestReader:
     """Reads chat requests of every dialect.
 
     Args:
-        nodes: which model each named task uses.
+        nodes: the model and the weights of each named task.
     """
 
     def __init__(self, nodes: NodeTable) -> None:
@@ -77,7 +77,7 @@ def read_model(model: str) -> str:
         InvalidRequest: the text is not a model id.
     """
     if not _MODEL_PATTERN.fullmatch(model):
-        raise InvalidRequest("model: this is no model id.")
+        raise InvalidRequest("model: this is not a model id.")
     return model.removeprefix(DISCOVERY_PREFIX).removesuffix("[1m]")
 
 
@@ -89,7 +89,7 @@ def read_upstream_key(headers: Mapping[str, str]) -> str | None:
     """
     key = headers.get(UPSTREAM_KEY_HEADER)
     if key is not None and not _UPSTREAM_KEY_PATTERN.fullmatch(key):
-        raise InvalidRequest(f"{UPSTREAM_KEY_HEADER}: this is no key of the provider.")
+        raise InvalidRequest(f"{UPSTREAM_KEY_HEADER}: this is not a key of the provider.")
     return key
 
 

@@ -22,8 +22,8 @@ class SessionContexts:
     """Finds sessions by id below the Claude configuration folder; paths are not accepted.
 
     Args:
-        find: returns the session of an id; it reads files, so it is called in a thread. Raises
-            SessionError.
+        find: returns the session of an id, or raises `SessionError`; called in a thread, since it
+            reads files.
     """
 
     def __init__(self, find: FindSession) -> None:

@@ -6,7 +6,7 @@ circuit here sheds a share of the calls, as clients do in "Site Reliability Engi
 chapter 21, "Handling Overload"), but by counting instead of at random: the same calls and answers
 always give the same decisions.
 
-A circuit belongs to a key, the provider if one is pinned, and a model. It keeps one number, its
+A circuit belongs to a key, the providers if some are pinned, and a model. It keeps one number, its
 trust in [0, 1], from which the share of calls that it lets through follows:
 
     event                                         trust                       share let through
@@ -27,9 +27,9 @@ A success weighs more than a failure, so for a share of successes s trust settle
 0.25 s (1 - t) = 0.1 (1 - s) t: at 0.71 for one half, at 0.4 for 21 %, at 0.22 for 10 %. So a model
 that fails half of the time keeps all its calls, and chance alone sheds almost none (0.4 % of them
 in simulation). From full trust, 9 failures in a row start the shedding and 22 leave only the probe.
-From there the first success lets a third of the calls through, and the third success all: with one
-probe a second, the first call gets through within a second of the recovery, and all of them one or
-two round trips later.
+From there the first success lets at least half of the calls through, and the second one all: with
+one probe a second, the first call gets through within a second of the recovery, and all of them one
+or two round trips later.
 
 A probe needs no permit. The next one is sent once its second has passed, whatever happened to the
 previous one, so a probe that hangs or is lost blocks nothing.
@@ -66,7 +66,7 @@ _PROVIDER_FAILURES = (
 """Errors that count against a provider; refusals, bills and callers who left do not."""
 
 CircuitKey = tuple[str, str, str]
-"""The id of the key, the provider if the request pins one, and the model."""
+"""The id of the key, the providers if the candidate pins some, and the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class BreakerPolicy:
     forget_after_s: float = 10.0
     """Seconds without a call after which earlier failures are forgotten."""
     slow_after_s: float = 30.0
-    """Seconds after sending, beyond which a first event counts as a failure."""
+    """Seconds after a call was let through, beyond which its first event counts as a failure."""
 
 
 class Circuit:
@@ -245,6 +245,6 @@ class _GuardedCall(WrappedCall):
 
 
 def _pinned_provider(call: Call) -> str:
-    """Return the only provider that may answer if the candidate pins one, otherwise ""."""
+    """Return the providers that alone may answer, joined by commas; "" if none is pinned."""
     only = (call.candidate.provider or {}).get("only")
     return ",".join(cast("list[str]", only)) if isinstance(only, list) else ""

@@ -85,8 +85,8 @@ class FallbackChain:
 
         Raises:
             AllCandidatesFailed: several candidates failed; it holds all their errors.
-            DevFlowError: one error for all candidates if none was called or the budget allows no
-                more; or, at once, an error whose disposition is FAIL.
+            DevFlowError: the error of the only candidate that was tried; one error for all if none
+                was called; or, at once, an error whose disposition is FAIL.
         """
         return _RouteWalk(self, request, route, journal)
 
@@ -148,7 +148,7 @@ class _RouteWalk(WrappedCall):
             self._chain.budget.fallbacks.end(is_success=is_success)
 
     def _take_attempt(self) -> bool:
-        """Return whether attempts and budget are left for one more candidate."""
+        """Return whether time, attempts and budget are left for one more candidate."""
         last = self._errors[-1] if self._errors else None
         if last is None:
             return True
@@ -156,7 +156,7 @@ class _RouteWalk(WrappedCall):
             return False
         if last.disposition is not Disposition.RETRY:
             return True
-        if count_failed_attempts(self._journal) < self._chain.policy.max_attempts:
+        if count_failed_attempts(self._journal, last) < self._chain.policy.max_attempts:
             self._is_paid = self._chain.budget.fallbacks.begin()
         return self._is_paid
 
@@ -173,7 +173,7 @@ class _RouteWalk(WrappedCall):
 
 
 def _without_media(call: Call) -> Call:
-    """Return the call with a note in the place of all media that its candidate cannot take."""
+    """Return the call with a note in place of each medium that its candidate cannot take."""
     kinds = call.candidate.unreadable_media
     return replace(
         call,

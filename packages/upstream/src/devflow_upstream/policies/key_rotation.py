@@ -23,7 +23,7 @@ from devflow_core.wrapping import WrappedCall
 from devflow_upstream.keys import KeyPool, key_id
 
 MIN_HELD_CHARS = 16
-"""The shortest key masked while in use; a shorter text may be any word, masked everywhere."""
+"""The shortest caller's key that is masked; a shorter text could be a word of any message."""
 
 
 class KeyRotation:
@@ -42,8 +42,8 @@ class KeyRotation:
         """Open the call with the caller's own key, or with keys of the pool until one is accepted.
 
         Raises:
-            StillLimited: every key rests for this model; another model may be asked.
-            KeysExhausted: every key is cooling down.
+            StillLimited: no key can ask this model now, and one can ask others.
+            KeysExhausted: every key rests for every model.
             ConfigurationError: there is no key at all.
             UpstreamError: the call failed, and another key would not help.
         """
@@ -139,7 +139,7 @@ class _KeyedCall(WrappedCall):
         return is_resting or isinstance(error, PaymentRequired)
 
     def _final_error(self, refused: UpstreamError | None) -> Exception:
-        """Return the error when no key is left: that all cool down, or the last key's own."""
+        """Return the error when no key is left: that all rest, or the last key's own."""
         if isinstance(refused, RateLimited) or (
             refused is not None and self._pool.cool_down_s(refused) is None
         ):

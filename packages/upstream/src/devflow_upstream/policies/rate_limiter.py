@@ -14,9 +14,9 @@ from devflow_core.ports import Call, EventStream, Upstream
 from devflow_core.wrapping import WrappedCall
 
 FREE_REQUESTS_PER_MIN = 20
-"""Requests per minute to models ending in `:free`, over all keys of an account.
+"""Requests per minute to models ending in `:free`, applied to each key.
 
-From the provider's description of its limits, 2026-10.
+The provider applies it to all keys of an account (its description of limits, 2026-10).
 """
 _MINUTE_S = 60.0
 
@@ -24,13 +24,14 @@ _MINUTE_S = 60.0
 class RateLimiter:
     """Admits calls: each needs a slot among those in flight, then a start within its key's rate.
 
-    Limits that are not set are learned from the provider's answers.
+    The provider's answers set the limits of keys; a lower one in the settings stays.
 
     Args:
         max_concurrency: calls in flight at once, each from its start to the end of its reply.
         max_queue: calls that may wait; further ones are refused at once.
-        requests_per_min: for one key; None: unlimited until the provider reports a limit.
-        min_gap_s: the least time between two starts with one key.
+        requests_per_min: for one key, without its calls to free models; None: unlimited until the
+            provider reports a limit.
+        min_gap_s: the least time between two starts with one key, in seconds.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class RateLimiter:
         return rate.per_min if rate else None
 
     def learn_limit(self, key_id: str, *, is_free: bool, requests_per_min: int) -> None:
-        """Apply a limit that the provider reported; a lower one from the settings stays."""
+        """Apply a limit that the provider reported; one from the settings stays if it is lower."""
         if self._requests_per_min is not None and not is_free:
             requests_per_min = min(requests_per_min, self._requests_per_min)
         known = self._rates.get((key_id, is_free))
@@ -156,7 +157,7 @@ class RateLimiter:
 
 
 class _KeyRate:
-    """A leaky bucket that keeps every window of a minute within `per_min` starts.
+    """A leaky bucket that keeps every minute within `per_min` starts (within 2 if it is 1).
 
     A bucket as large as the limit would admit twice the limit in the first minute, so a tenth may
     start at once and the rest follows gradually.

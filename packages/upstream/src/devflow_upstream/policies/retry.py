@@ -18,10 +18,13 @@ from devflow_core.errors import (
     DevFlowError,
     Incomplete,
     MachineExhausted,
+    NotSent,
     Overloaded,
     PossiblyAccepted,
     ProtocolError,
+    ProviderUnavailable,
     RateLimited,
+    UpstreamError,
     UpstreamTimeout,
 )
 from devflow_core.events import Event
@@ -36,6 +39,14 @@ _RETRY_ONCE = (PossiblyAccepted, ProtocolError, Incomplete, UpstreamTimeout)
 """Errors of requests that may have been accepted and billed; they are repeated only once."""
 _SLOW_FAILURES = (RateLimited, Overloaded, UpstreamTimeout)
 """Failures that last a second or more, so that another candidate should take over meanwhile."""
+_TRANSIENT_CODES = frozenset(
+    kind.code
+    for kind in (
+        UpstreamError, NotSent, PossiblyAccepted, RateLimited, Overloaded, ProviderUnavailable,
+        UpstreamTimeout, ProtocolError, Incomplete,
+    )
+)  # fmt: skip
+"""The codes of our transient errors. A list, so that an application's subclasses change nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -48,7 +59,7 @@ class Tokens:
     returned: float
     """The tokens returned when that attempt succeeds."""
     is_paid_ahead: bool = True
-    """Whether the price is taken when an attempt begins, not when it ends (reserving nothing)."""
+    """Whether the price is taken when an attempt begins; otherwise it is taken at its end."""
     per_call: float = 0.0
     """The tokens earned by each request's first attempt."""
     per_success: float = 0.0
@@ -119,7 +130,7 @@ class RetryPolicy:
     """The limits on how often a call is repeated, and on how long to wait."""
 
     max_attempts: int = 3
-    """The attempts of one request in all, fallbacks included."""
+    """The transient failures, fallbacks included, after which one request is given up."""
     base_s: float = 0.05
     """The longest wait after the first failure, in seconds; it doubles with each further one."""
     throttled_base_s: float = 1.0
@@ -149,7 +160,7 @@ class RetryPolicy:
         """
         if not isinstance(error, DevFlowError) or error.disposition is not Disposition.RETRY:
             return False
-        failures = count_failed_attempts(journal)
+        failures = count_failed_attempts(journal, error)
         if failures >= self.max_attempts or getattr(error, "error_type", None) == HOST_UNUSABLE:
             return False
         if isinstance(error, _RETRY_ONCE) and _count_repeats(journal) > 1:
@@ -160,9 +171,15 @@ class RetryPolicy:
         )
 
 
-def count_failed_attempts(journal: AttemptLog) -> int:
-    """Return how many attempts failed transiently; refusals and spent keys do not count."""
-    return sum(1 for attempt in journal.ended if attempt.error_code in _RETRYABLE_CODES)
+def count_failed_attempts(journal: AttemptLog, error: DevFlowError) -> int:
+    """Return how many attempts failed transiently; refusals and spent keys do not count.
+
+    Args:
+        journal: the record of the attempts so far.
+        error: a transient error; its code counts even if it is that of a class of the user's own.
+    """
+    codes = _TRANSIENT_CODES | {error.code}
+    return sum(1 for attempt in journal.ended if attempt.error_code in codes)
 
 
 def _count_repeats(journal: AttemptLog) -> int:
@@ -176,16 +193,8 @@ def _count_repeats(journal: AttemptLog) -> int:
     return count
 
 
-def _retryable_codes(kind: type[DevFlowError]) -> set[str]:
-    own = {kind.code} if kind.disposition is Disposition.RETRY else set[str]()
-    return own.union(*(_retryable_codes(child) for child in kind.__subclasses__()))
-
-
-_RETRYABLE_CODES = frozenset(_retryable_codes(DevFlowError))
-
-
 class Retrying:
-    """An `Upstream` that asks a candidate again if it failed before its first event.
+    """An `Upstream` that asks a candidate again if it failed before its reply had begun.
 
     Args:
         inner: the upstream that makes each attempt.

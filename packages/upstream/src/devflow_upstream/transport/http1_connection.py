@@ -24,7 +24,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     Args:
         limits: the size limits of a reply.
-        keep_alive_s: how long it may stay idle.
+        keep_alive_s: how many seconds it may stay idle.
         on_idle: called when it can carry another exchange.
         on_closed: called when it is closed.
     """

@@ -1,4 +1,4 @@
-"""Adapts any httpx transport or client to our port; the only module that imports httpx.
+"""Adapts any httpx transport or client to our port; the only module here that imports httpx.
 
 It carries calls through a proxy, through a client that the user provides, and in tests through
 `httpx.MockTransport`. All other calls use `Http1Transport`.

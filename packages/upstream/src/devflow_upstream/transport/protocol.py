@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 HOST_UNUSABLE = "host_unusable"
-"""The `error_type` when a name cannot be resolved or a certificate is not trusted."""
+"""The `error_type` when a name cannot be resolved, or TLS or its certificate fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

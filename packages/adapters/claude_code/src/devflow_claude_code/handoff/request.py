@@ -88,12 +88,13 @@ class HandoffReport:
         }
 
     def describe(self) -> str:
-        """Return the report as a few sentences for people."""
+        """Return the report as a few sentences for people; they claim nothing about sending."""
         what = (
-            f"The full history ({self.messages} messages, about {self.tokens} tokens) is sent."
+            f"The request holds the full history: {self.messages} messages, about {self.tokens}"
+            f" tokens for a window of {self.window_tokens}."
             if self.mode == "full"
-            else f"A brief of about {self.tokens} tokens is sent, since the history does not fit"
-            f" a window of {self.window_tokens}."
+            else f"The request holds a brief of about {self.tokens} tokens instead of the history,"
+            f" for a window of {self.window_tokens}."
         )
         left = f" Left out: {'; '.join(self.left_out)}." if self.left_out else ""
         masked = f" Secrets: {'; '.join(self.masked)}." if self.masked else ""

@@ -12,12 +12,10 @@ Json = dict[str, Any]
 
 _ORDINARY = (None, "", "standard")
 _ANYWHERE = (None, "", "global", "not_available")
-_FREE_TOOLS = ("web_search_requests", "web_fetch_requests", "tool_search_requests")
-"""The counted tools whose cost is known.
-
-Searches have their own price; the other two cost only the tokens they bring (Anthropic, "Pricing",
-read 2026-11).
-"""
+_SEARCHES = "web_search_requests"
+"""The only counted tool that is billed per call (Anthropic, "Pricing", read 2026-11)."""
+_PRICED_TOOLS = (_SEARCHES, "web_fetch_requests", "tool_search_requests")
+"""The counted tools whose price is known; all but web searches cost only the tokens they bring."""
 
 _COUNTS = (
     "input_tokens",
@@ -84,7 +82,7 @@ def parse_usage(usage: object) -> tuple[TranscriptTokens | None, Billing | None]
     billing = Billing(
         calls=calls if len(calls) > 1 else (),
         variant=_variant_of(counts),
-        searches=parse_token_count(server_calls.get("web_search_requests")) or 0,
+        searches=parse_token_count(server_calls.get(_SEARCHES)) or 0,
         is_us_only=geo == "us",
         unpriced=tuple(_find_unpriced(server_calls, geo)),
     )
@@ -173,7 +171,7 @@ def _variant_of(counts: Json) -> str:
 
 def _find_unpriced(server_calls: Json, geo: object) -> Iterator[str]:
     for name, calls in server_calls.items():
-        if name not in _FREE_TOOLS and parse_token_count(calls) != 0 and calls is not None:
+        if name not in _PRICED_TOOLS and parse_token_count(calls) != 0 and calls is not None:
             tool = name.removesuffix("_requests").replace("_", " ")
             yield f"with calls of {tool}, whose price is unknown"
     if geo not in _ANYWHERE and geo != "us":

@@ -38,5 +38,5 @@ class ServiceRetryPolicy(RetryPolicy):
     def may_retry(self, error: BaseException, journal: AttemptLog, *, is_last: bool) -> bool:
         # a doubtful end (a lost connection) is repeated once by the base policy, as it may be paid
         if isinstance(error, _ALWAYS_REPEATED) and error.disposition is Disposition.RETRY:
-            return count_failed_attempts(journal) < self.max_attempts
+            return count_failed_attempts(journal, error) < self.max_attempts
         return RetryPolicy.may_retry(self, error, journal, is_last=is_last)
