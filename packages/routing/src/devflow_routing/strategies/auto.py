@@ -207,7 +207,7 @@ class AutoStrategy:
     def _explain_place(self, place: int, index: int, found: _Considered) -> str:
         """Return the reason for a model's place in the chain."""
         inputs, estimates = found.inputs, found.estimates
-        model, task = self._selector.models[index].id, inputs.task
+        model = self._selector.models[index].id
         evidence = self._describe_source(index, found)
         known = (
             f"{estimates.likely_quality[index]:.0%} likely to be good, at least"
