@@ -104,21 +104,25 @@ class DecisionInputs:
             },
             "floor": None if self.quality_floor is None else [self.floor_model, self.quality_floor],
             "allow_free": self.allow_free,
-            "performance": {
-                one.model: [
-                    one.weight,
-                    one.success_rate,
-                    one.ttft_p50_s,
-                    one.ttft_p95_s,
-                    one.output_tokens_per_s,
-                    one.is_resting,
-                ]
-                for one in self.performance
-            },
+            "performance": _performance_as_json(self.performance),
             **_learned_as_json(self.learned),
             **_scope_as_json(self.allowed_models),
             **_billable_as_json(self.billable),
         }
+
+
+def _performance_as_json(performance: tuple[Performance, ...]) -> dict[str, Any]:
+    return {
+        one.model: [
+            one.weight,
+            one.success_rate,
+            one.ttft_p50_s,
+            one.ttft_p95_s,
+            one.output_tokens_per_s,
+            one.is_resting,
+        ]
+        for one in performance
+    }
 
 
 def _learned_as_json(learned: LearnedExpectation | None) -> dict[str, Any]:
