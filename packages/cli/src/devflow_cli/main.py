@@ -22,6 +22,7 @@ from devflow_cli.commands import (
     ledger,
     models,
     report,
+    routing,
     sandbox,
     serve,
     sessions,
@@ -33,7 +34,7 @@ from devflow_cli.run import report_fault, run_guarded
 
 _COMMANDS = (
     ask, budget, claude, costs, demo, doctor, explain, handoff, init, integrate, keys, ledger,
-    models, report, sandbox, serve, sessions, top, trust, whatif,
+    models, report, routing, sandbox, serve, sessions, top, trust, whatif,
 )  # fmt: skip
 
 

@@ -67,7 +67,11 @@ async def _check(settings: Settings, *, is_offline: bool) -> AsyncGenerator[Find
     yield Finding("sessions", f"{settings.claude_dir}{missing}{hints}")
     claude = shutil.which("claude")
     yield Finding("claude", claude or "not on the PATH; only `devflow claude` needs it")
-    for one in (*_check_models(settings), *_check_integration(settings)):
+    for one in (
+        *_check_models(settings),
+        _check_learned(settings),
+        *_check_integration(settings),
+    ):
         yield one
 
 
@@ -150,6 +154,25 @@ def _check_models(settings: Settings) -> Iterator[Finding]:
         )
         is_known = None not in preferred.values()
         yield Finding("preferred models", ", ".join(said), "ok" if is_known else "failed")
+
+
+def _check_learned(settings: Settings) -> Finding:
+    """Report the learned table in use; it fails where there is one that cannot be read."""
+    from devflow_core.errors import ConfigurationError
+    from devflow_routing import LearnedFolder
+
+    try:
+        table = LearnedFolder(settings.data_dir).load()
+    except ConfigurationError as error:
+        return Finding("learned", f"not used: {error.message}", "failed")
+    if table is None:
+        return Finding("learned", "nothing; the choice goes by public evidence")
+    facts = table.facts
+    return Finding(
+        "learned",
+        f"table {table.version} of {facts.answers} answers of {len(table.models)} models,"
+        f" from {facts.source}; `devflow routing show`",
+    )
 
 
 def _check_integration(settings: Settings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from devflow_routing.catalogue import Catalogue, CatalogueChange
 from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.decision import encode_route, route_as_json
 from devflow_routing.fetched_file import FetchedFile
+from devflow_routing.learned import LearnedFolder, LearnedTable, Ratings
 from devflow_routing.live_catalogue import LiveCatalogue
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Exclusions, ModelSelector, Selection
@@ -19,12 +20,15 @@ __all__ = [
     "CatalogueChange",
     "Exclusions",
     "FetchedFile",
+    "LearnedFolder",
+    "LearnedTable",
     "LiveCatalogue",
     "ModelConfig",
     "ModelSelector",
     "Needs",
     "Performance",
     "PerformanceTracker",
+    "Ratings",
     "Router",
     "RoutingPolicy",
     "Selection",

@@ -15,6 +15,7 @@ from devflow_core.tokens import TextSize
 from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
+from devflow_routing.learned.expectation import LearnedExpectation, expectation_from_json
 from devflow_routing.policy import Weights
 from devflow_routing.trackers.performance import Performance
 
@@ -58,6 +59,8 @@ class DecisionInputs:
     """The floor, as a share of `floor_model`'s expected quality; None: there is none."""
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
+    learned: LearnedExpectation | None = None
+    """What was learned from the user's own answers; None where that says nothing."""
 
     def as_criteria(self) -> SelectionCriteria:
         """Return the criteria that applied, the settings' included."""
@@ -101,20 +104,29 @@ class DecisionInputs:
             },
             "floor": None if self.quality_floor is None else [self.floor_model, self.quality_floor],
             "allow_free": self.allow_free,
-            "performance": {
-                one.model: [
-                    one.weight,
-                    one.success_rate,
-                    one.ttft_p50_s,
-                    one.ttft_p95_s,
-                    one.output_tokens_per_s,
-                    one.is_resting,
-                ]
-                for one in self.performance
-            },
+            "performance": _performance_as_json(self.performance),
+            **_learned_as_json(self.learned),
             **_scope_as_json(self.allowed_models),
             **_billable_as_json(self.billable),
         }
+
+
+def _performance_as_json(performance: tuple[Performance, ...]) -> dict[str, Any]:
+    return {
+        one.model: [
+            one.weight,
+            one.success_rate,
+            one.ttft_p50_s,
+            one.ttft_p95_s,
+            one.output_tokens_per_s,
+            one.is_resting,
+        ]
+        for one in performance
+    }
+
+
+def _learned_as_json(learned: LearnedExpectation | None) -> dict[str, Any]:
+    return {} if learned is None else {"learned": learned.as_json()}
 
 
 def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
@@ -154,7 +166,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         KeyError, TypeError, ValueError: this is not a record of a decision.
     """
     needs, session, ceiling = features["needs"], features["session"], features["max_cost_usd"]
-    scope = features.get("allowed_models")
+    scope, learned = features.get("allowed_models"), features.get("learned")
     floor_model, floor = features.get("floor") or (None, None)
     return DecisionInputs(
         requested=features["requested"],
@@ -172,6 +184,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         allowed_models=None if scope is None else tuple(scope),
         billable=_BILLABLE_ADAPTER.validate_python(features.get("billable", {})),
         session=SessionState(**session) if session else None,
+        learned=None if learned is None else expectation_from_json(learned),
         performance=tuple(
             Performance(
                 model=model,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -20,10 +21,12 @@ from devflow_core.routing import Route, SelectionCriteria, Task
 from devflow_routing.ability import AbilityTable
 from devflow_routing.capabilities import NO_CAPABILITIES, needs_of
 from devflow_routing.catalogue import Catalogue
+from devflow_routing.classifier.features import extract_features
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
 from devflow_routing.evidence.scores import Evidence
 from devflow_routing.feedback import Feedback
+from devflow_routing.learned import LearnedExpectation, LearnedTable
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import MODES, RoutingPolicy, Weights, is_pattern
 from devflow_routing.strategies.auto import AutoStrategy
@@ -45,10 +48,12 @@ class Router(RouterPort):
         evidence: scores of the models in benchmarks; None: the shipped ones.
         performance: the view of the speed and reliability of models.
         sessions: the view of which model each session last used.
+        learned: what was learned from the user's own answers, if anything; assign another table to
+            change it while running.
         clock: the time of decisions, in UTC.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - everything that a choice depends on
         self,
         catalogue: Catalogue,
         *,
@@ -56,11 +61,13 @@ class Router(RouterPort):
         evidence: Evidence | None = None,
         performance: PerformanceTracker | None = None,
         sessions: SessionTracker | None = None,
+        learned: LearnedTable | None = None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.performance = performance or PerformanceTracker()
         self.sessions = sessions or SessionTracker()
         self._refused = RefusedQuestions()
+        self.learned = learned
         self._clock = clock
         self._policy = policy or RoutingPolicy()
         self._evidence = evidence
@@ -172,12 +179,16 @@ class Router(RouterPort):
         values: Mapping[str, Any] = orjson.loads(record) if isinstance(record, str) else record
         inputs = inputs_from_json(values["features"], task_from_json(values))
         versions = {**self._versions, "performance": values["snapshot"].get("performance", "0")}
+        if inputs.learned is not None:
+            versions["learned"] = inputs.learned.version
         route = self._decide(inputs, include_all=include_all)
         return replace(route, requested=values["requested"], snapshot=versions)
 
     def _decide(self, inputs: DecisionInputs, *, include_all: bool) -> Route:
         target = self._policy.resolve(inputs.requested)
         snapshot = {**self._versions, "performance": self.performance.version}
+        if inputs.learned is not None:
+            snapshot["learned"] = inputs.learned.version
         if target in MODES or is_pattern(target):
             return self._auto_strategy.route(inputs, target, snapshot, include_all=include_all)
         return self._named_strategy.route(inputs, target, snapshot)
@@ -203,12 +214,26 @@ class Router(RouterPort):
             session=self._session_state(request, task, now),
             floor_model=floor_model,
             quality_floor=floor,
+            learned=self._expect_learned(task),
             performance=tuple(
                 known
                 for model in self.performance.models
                 if (known := self.performance.snapshot(model, as_of=now)) is not None
             ),
         )
+
+    def _expect_learned(self, task: Task) -> LearnedExpectation | None:
+        """Return what the learned table expects for a task.
+
+        None without a table, where it says nothing, if its best model is not listed any more, and
+        for what harnesses ask for themselves, which nobody rates.
+        """
+        table = self.learned
+        if table is None or task.type in BACKGROUND_KINDS:
+            return None
+        if table.models[table.best] not in self.catalogue:
+            return None
+        return table.expect(_extract_features(task.text) if task.text else None, task)
 
     def _find_weights(self, asked: SelectionCriteria, node: Mapping[str, Any]) -> Weights:
         """Return the request's weights, for want of them its node's, or else the settings'."""
@@ -251,3 +276,5 @@ class Router(RouterPort):
 
 
 _NO_CRITERIA = SelectionCriteria()
+# an agent's loop asks the same many times, as in the classifier
+_extract_features = lru_cache(maxsize=16)(extract_features)

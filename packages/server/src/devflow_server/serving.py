@@ -190,6 +190,7 @@ def _maintenance_tasks(
     """Yield the background jobs; costs are confirmed by the first worker for all."""
     yield partial(maintenance.watch_budgets, store, metrics)
     yield partial(maintenance.renew_catalogue, gateway)
+    yield partial(gateway.follow_learned, maintenance.FOLLOW_INTERVAL_S)
     yield partial(maintenance.renew_evidence, gateway)
     has_keys = bool(gateway.settings.server_keys())
     if has_keys:

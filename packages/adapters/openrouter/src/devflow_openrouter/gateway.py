@@ -28,6 +28,7 @@ from devflow_core.settings import Settings
 from devflow_routing import (
     CatalogueChange,
     LiveCatalogue,
+    Ratings,
     RoutingPolicy,
     TaskClassifier,
     encode_route,
@@ -64,6 +65,7 @@ from devflow_openrouter.parts import (
     build_reader,
     build_router,
     choose_catalogue,
+    follow_learned,
     opens_ledger,
 )
 
@@ -123,7 +125,7 @@ class OpenRouterGateway(AskingGateway):
         self._limiter = build_limiter(settings)
         self.catalogue = catalogue or choose_catalogue(settings, is_durable=is_durable)
         self._resolve_alias = RoutingPolicy(aliases=settings.aliases).resolve
-        self.router = router or build_router(settings, self.catalogue)
+        self.router = router or build_router(settings, self.catalogue, is_durable=is_durable)
         self.classifier = classifier or TaskClassifier()
         self._transport = transport or build_transport(settings, settings.base_url)
         self._providers = tuple(providers)
@@ -133,6 +135,7 @@ class OpenRouterGateway(AskingGateway):
             app=AppIdentity(url=settings.app_url, title=settings.app_title),
             timeout_s=settings.timeout_ms / 1000,
         )
+        self._ratings = Ratings(settings.data_dir) if is_durable else None
         self._label = label or (FolderLabels(Path.cwd()).apply if is_durable else None)
         self._recent = MemoryLedger(max_entries=_MAX_RECENT_ENTRIES)
         others = [ledger] if ledger is not None and ledger != "memory" else []
@@ -299,6 +302,10 @@ class OpenRouterGateway(AskingGateway):
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
         await self.catalogue.run(self._fetch_models, on_error=on_error)
 
+    async def follow_learned(self, interval_s: float) -> None:
+        """Use every table that is learned or undone in the data folder, until cancelled."""
+        await follow_learned(self.settings, self.router, interval_s)
+
     async def keep_evidence_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the scores of models daily until cancelled; needs a key.
 
@@ -329,6 +336,8 @@ class OpenRouterGateway(AskingGateway):
     def feedback(self, entry_id: str, score: float) -> bool:
         """Learn from a user's rating of an answer; return whether that changed anything.
 
+        With a durable ledger the rating is kept for `devflow routing train` as well.
+
         Args:
             entry_id: the id of one of this gateway's last 1,000 requests.
             score: 0 (bad) to 1 (good).
@@ -336,10 +345,13 @@ class OpenRouterGateway(AskingGateway):
         Raises:
             NotFound: none of them has this id.
             ValueError: the score is not within 0..1.
+            ConfigurationError: the rating cannot be written.
         """
         entry = self._recent.get(entry_id)
         if entry is None:
             raise NotFound(f"No recent request has the id {entry_id!r}.")
+        if self._ratings is not None:
+            self._ratings.add(entry_id, score)
         return self.router.feedback(entry, score)
 
     async def report(

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 import structlog
+from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import Book, Ledger
 from devflow_core.memory import MemoryBook, MemoryLedger
+from devflow_core.ports import Router as RouterPort
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import to_pico
-from devflow_routing import LiveCatalogue, Router, RoutingPolicy, Weights
+from devflow_routing import (
+    LearnedFolder,
+    LearnedTable,
+    LiveCatalogue,
+    Router,
+    RoutingPolicy,
+    Weights,
+)
 from devflow_upstream.provider import ModelRows
 
 from devflow_openrouter.models.catalogue import make_catalogue, open_catalogue
+
+_log = structlog.get_logger("devflow.routing")
 
 
 def opens_ledger(book: Book | None, ledger: Ledger | Literal["memory"] | None) -> bool:
@@ -39,10 +51,17 @@ def choose_catalogue(
     return make(settings, rows=rows)
 
 
-def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
+def build_router(
+    settings: Settings, catalogue: LiveCatalogue, *, is_durable: bool = True
+) -> Router:
     """Return a router with the settings' names and weights.
 
     It gets every new list of models, and all new scores.
+
+    Args:
+        settings: names, weights, and the data folder.
+        catalogue: the list of models.
+        is_durable: whether the data folder is used: what was learned from the user's answers.
     """
     policy = RoutingPolicy(
         aliases=settings.aliases,
@@ -60,12 +79,51 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
         # if a budget applies, the book refuses an unknown price as well
         allow_unknown_price=settings.allow_unknown_price or settings.cost_budget_usd is None,
     )
-    router = Router(catalogue.current, policy=policy, evidence=catalogue.evidence.current)
+    router = Router(
+        catalogue.current,
+        policy=policy,
+        evidence=catalogue.evidence.current,
+        learned=load_learned(settings) if is_durable else None,
+    )
     catalogue.subscribe(router.set_catalogue)
     if missing := [name for name, model in router.preferred.items() if model is None]:
-        structlog.get_logger("devflow.routing").warning("preferred_models_unknown", names=missing)
+        _log.warning("preferred_models_unknown", names=missing)
     catalogue.evidence.subscribe(router.set_evidence)
     return router
+
+
+def load_learned(settings: Settings) -> LearnedTable | None:
+    """Return the learned table in use; None if there is none, or it cannot be read.
+
+    A damaged table must not keep a gateway from starting: `devflow doctor` reports it.
+    """
+    try:
+        return LearnedFolder(settings.data_dir).load()
+    except ConfigurationError as error:
+        _log.warning("learned_table_ignored", error=error.message)
+        return None
+
+
+async def follow_learned(settings: Settings, router: RouterPort, interval_s: float) -> None:
+    """Give a router every table that is learned or undone from now on, until cancelled.
+
+    A router of the caller's own is left alone.
+
+    Args:
+        settings: name the data folder.
+        router: gets the tables.
+        interval_s: the time between two looks into the folder.
+    """
+    if not isinstance(router, Router):
+        return
+    folder = LearnedFolder(settings.data_dir)
+    known = folder.list()[:1]
+    while True:
+        await asyncio.sleep(interval_s)
+        newest = await asyncio.to_thread(folder.list)
+        if newest[:1] != known:
+            known = newest[:1]
+            router.learned = await asyncio.to_thread(load_learned, settings)
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:

@@ -25,6 +25,7 @@ def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
     task = document["task"]
     reasons = "; ".join(task["reasons"])
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
+    _print_learned(run, document)
     _print_choice(run, document)
     candidates: Sequence[Row] = document["candidates"]
     able = [one for one in candidates if one["excluded"] is None]
@@ -53,6 +54,18 @@ def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
         for reason, models in _group_by_reason(out):
             shown = ", ".join(models[:4]) + (f" and {len(models) - 4} more" if models[4:] else "")
             run.say(f"  {reason}: {shown}")
+
+
+def _print_learned(run: Run, document: Row) -> None:
+    """Say which learned table decided, and how; nothing if none did."""
+    learned: Row | None = document["features"].get("learned")
+    if learned is None:
+        return
+    if learned["is_known"]:
+        how = f"the prompt is like {learned['domain']} of your answers"
+    else:
+        how = "the prompt is unlike your answers; by kind and complexity"
+    run.say(f"Learned   table {learned['version']}: {how} (`devflow routing show`)")
 
 
 def _print_choice(run: Run, document: Row) -> None:

@@ -15,6 +15,7 @@ from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import Exclusions, Floats, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.strategies.alternatives import find_alternatives
+from devflow_routing.strategies.learned_choice import LearnedChoice
 from devflow_routing.strategies.narrowing import Narrowing
 from devflow_routing.strategies.ordering import BALANCE, ORDERINGS, Ordering
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
@@ -37,6 +38,8 @@ class _Considered:
     estimates: ModelEstimates
     scores: Floats
     """The highest comes first."""
+    is_learned: bool
+    """Whether what was learned from the user's own answers is in the estimates."""
     limits: Floats
     """The longest reply of each model."""
 
@@ -86,6 +89,8 @@ class AutoStrategy:
         found = self._consider(inputs, target, costs)
         order = self._rank(found)
         chain = order if include_all else self._pick_chain(order, found.estimates)
+        # the turns are those of public evidence
+        has_turns = include_all and found.ordering is BALANCE and not found.is_learned
         return Route(
             candidates=tuple(
                 self._build_candidate(place, index, found, costs)
@@ -102,7 +107,7 @@ class AutoStrategy:
                 order[0],
                 found.selection,
                 found.estimates,
-                inputs if include_all and found.ordering is BALANCE else None,
+                inputs if has_turns else None,
             ),
         )
 
@@ -110,10 +115,11 @@ class AutoStrategy:
         """Narrow the models down to the eligible ones, and give each of them its score."""
         ordering, narrowing = ORDERINGS.get(target, BALANCE), self._narrowing
         selection = narrowing.by_needs(inputs, target)
-        expected = self._ability.estimate(inputs.task)
-        estimates = self._optimizer.estimate(
-            inputs, selection, expected, self._ability.has_evidence
-        )
+        expected, has_evidence = self._ability.estimate(inputs.task), self._ability.has_evidence
+        learned = self._find_learned(inputs, selection)
+        if learned is not None:
+            expected, has_evidence = learned.merge(expected, has_evidence)
+        estimates = self._optimizer.estimate(inputs, selection, expected, has_evidence)
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = narrowing.by_quality(selection, inputs, estimates, ordering)
@@ -121,14 +127,24 @@ class AutoStrategy:
         limits = _output_limits(self._selector, selection, estimates, inputs)
         selection = narrowing.by_cost(selection, inputs, limits, costs)
         scores = ordering.score(estimates, inputs.weights, inputs.task.difficulty)
+        if learned is not None and ordering is BALANCE:
+            scores = learned.score(scores, estimates, inputs.weights)
         return _Considered(
             inputs=inputs,
             ordering=ordering,
             selection=selection,
             estimates=estimates,
+            is_learned=learned is not None,
             scores=np.where(np.isnan(scores), -np.inf, scores),
             limits=limits,
         )
+
+    def _find_learned(self, inputs: DecisionInputs, selection: Selection) -> LearnedChoice | None:
+        """Return what was learned for this request; None if nothing was that applies."""
+        if inputs.learned is None:
+            return None
+        found = LearnedChoice(inputs.learned, self._selector.index, selection.eligible)
+        return found if found.applies else None
 
     def _rank(self, found: _Considered) -> list[int]:
         """Return all eligible models: preferred ones first, then by score, then as listed."""
@@ -191,8 +207,8 @@ class AutoStrategy:
     def _explain_place(self, place: int, index: int, found: _Considered) -> str:
         """Return the reason for a model's place in the chain."""
         inputs, estimates = found.inputs, found.estimates
-        model, task = self._selector.models[index].id, inputs.task
-        evidence = self._describe(index, task.type, round(task.difficulty, 1))
+        model = self._selector.models[index].id
+        evidence = self._describe_source(index, found)
         known = (
             f"{estimates.likely_quality[index]:.0%} likely to be good, at least"
             f" {estimates.quality[index]:.0%} ({evidence})"
@@ -211,6 +227,14 @@ class AutoStrategy:
         if place == 0 and inputs.quality_floor is not None and inputs.floor_model:
             floor = f", at least {inputs.quality_floor:.0%} as good as {inputs.floor_model}"
         return f"{lead}{floor}: {known}"
+
+    def _describe_source(self, index: int, found: _Considered) -> str:
+        """Return where the expected quality of a model comes from."""
+        learned = found.inputs.learned
+        if found.is_learned and learned and self._selector.models[index].id in learned.models:
+            return learned.describe()
+        task = found.inputs.task
+        return self._describe(index, task.type, round(task.difficulty, 1))
 
 
 def _output_limits(

@@ -1,1 +1,1 @@
-"""Trains and judges the shipped classifier; routing itself does not need it."""
+"""Learns tables from recorded answers, and judges a router by them; numpy only."""

@@ -26,6 +26,8 @@ The provider knows a cost seconds to minutes after the call, and is asked for 15
 SETTLE_INTERVAL_S = 600.0
 """Seconds between settling old rows: rarely, since only rows older than those 15 minutes are."""
 
+FOLLOW_INTERVAL_S = 15.0
+"""Seconds between two looks for a table that `devflow routing` has learned or undone."""
 BUDGET_INTERVAL_S = 15.0
 """Seconds between reads of the budgets for `/metrics`: as often as Prometheus usually asks."""
 

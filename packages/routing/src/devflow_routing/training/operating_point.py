@@ -1,0 +1,82 @@
+"""Chooses the price of quality at which a table saves most and keeps the best model's quality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
+"""Candidates for the quality that the best single model's mean cost is worth; one is chosen."""
+MIN_GROUP_QUALITY = 0.97
+"""The share of the best single model's quality to keep in every group of prompts, left out."""
+_PRIOR = 3.0
+"""Right answers added to both sides of a group, so that few prompts decide little."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trial:
+    """Expectations of prompts that were left out of learning, with the true results."""
+
+    quality: Floats
+    costs: Floats
+    """The expected costs, in shares of the best single model's mean."""
+    scores: Floats
+    costs_usd: Floats
+    best: int
+    """The best single model."""
+
+    def choose(self, price: float) -> Ints:
+        """Return the model that is chosen for each prompt, never dearer than the best single."""
+        return choose_models(self.quality, self.costs, self.best, price)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """A price, with what it keeps and saves on the prompts it was chosen by."""
+
+    price: float = 0.0
+    quality_kept: float = 1.0
+    saved: float = 0.0
+
+
+def choose_models(quality: Floats, costs: Floats, best: int, price: float) -> Ints:
+    """Return the model with the best value for each prompt, none dearer than the best single."""
+    value = np.where(costs <= costs[:, [best]] * 1.0001, quality - price * costs, -np.inf)
+    return value.argmax(axis=1)
+
+
+def find_operating_point(
+    trial: Trial, trusted: Flags, *, groups: Ints | None = None, target: float = 1.0
+) -> OperatingPoint:
+    """Return the price that saves most; the point saves nothing if none keeps the quality.
+
+    Args:
+        trial: expectations and results of left-out prompts.
+        trusted: the prompts that are chosen for; all others go to the best single model.
+        groups: the group of each prompt, in each of which nearly all of the quality is to be kept.
+        target: the share of the best single model's quality to keep over all prompts.
+    """
+    places = np.arange(len(trial.scores))
+    due, bill = trial.scores[:, trial.best], float(trial.costs_usd[:, trial.best].sum())
+    found = OperatingPoint()
+    for price in PRICES.tolist():
+        chosen = np.where(trusted, trial.choose(price), trial.best)
+        reached = trial.scores[places, chosen]
+        kept = float(reached.sum() / max(due.sum(), 1e-9))
+        saved = 1 - float(trial.costs_usd[places, chosen].sum()) / bill
+        if saved <= found.saved or kept < target:
+            continue
+        if groups is None or _keeps_groups(reached, due, groups):
+            found = OperatingPoint(price=price, quality_kept=kept, saved=saved)
+    return found
+
+
+def _keeps_groups(reached: Floats, due: Floats, groups: Ints) -> bool:
+    kept = np.bincount(groups, reached) + _PRIOR
+    return bool((kept >= MIN_GROUP_QUALITY * (np.bincount(groups, due) + _PRIOR)).all())
