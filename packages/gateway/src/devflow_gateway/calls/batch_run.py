@@ -14,14 +14,14 @@ from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
 from devflow_core.shielding import finish_despite_cancel
 
-from devflow_gateway.calls.kept_replies import KeptReplies, fingerprint
+from devflow_gateway.calls.kept_replies import EntryIds, KeptReplies, fingerprint
 from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import SpendingLimit, is_refused_for_cost
 
 _T = TypeVar("_T")
 Requests = Iterable[ChatRequest] | AsyncIterable[ChatRequest]
-Ask = Callable[[ChatRequest, str | None], Awaitable[Completion]]
-"""Asks a request and books it under an id; None: a new one."""
+Ask = Callable[[ChatRequest, EntryIds | None], Awaitable[Completion]]
+"""Asks a request and its repairs, and books them under the ids; None: under new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +143,10 @@ class BatchRun:
         new: list[_Item] = []
         for item in items:
             earlier = await kept.find(item.key)
-            self._count(earlier.lost_usd)
+            self._count(earlier.spent_usd)
             if earlier.completion is None:
                 new.append(item)
                 continue
-            self._count(earlier.completion.cost_usd)
             result = BatchResult(
                 index=item.index,
                 request=item.request,
@@ -183,7 +182,7 @@ class BatchRun:
         if self.kept is None:
             return await self.ask(request, None)
         return await self.kept.ask(
-            item.request, item.key, lambda entry_id: self.ask(request, entry_id)
+            item.request, item.key, lambda ids: self.ask(request, ids)
         )
 
     def _check_fits(self, request: ChatRequest) -> None:
