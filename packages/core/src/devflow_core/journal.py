@@ -61,7 +61,7 @@ class Journal:
         self.waited_s = 0.0
         """Seconds that the calls have waited on this machine before they were sent."""
         self.served: str | None = None
-        """The model named by the latest call whose `Started` has come; None before any has."""
+        """The model named by the `Started` of the latest call; None before it has come."""
         self.find_served: FindModel = lambda _name: None
         """Looks up models that the request did not name; the pipeline sets it."""
         self._request = request
@@ -94,6 +94,7 @@ class Journal:
             StoreError: the attempt may not be durable.
         """
         self._count += 1
+        self.served = None
         start = AttemptStart(
             attempt_id=new_id("att"),
             entry_id=self.entry_id,
