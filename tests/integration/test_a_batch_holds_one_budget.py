@@ -238,6 +238,32 @@ async def test_repairs_of_earlier_runs_count_against_the_limit(
         assert len(sandbox.bill()["calls"]) == len(texts)
 
 
+async def test_what_another_run_answers_meanwhile_was_not_asked_here(
+    tmp_path: Path, eventually: Eventually
+) -> None:
+    slow = {"then": {"kind": "slow", "head_s": 1}}
+    async with (
+        Sandbox(faults={"faults": [slow]}) as sandbox,
+        open_gateway(settings_of(sandbox, tmp_path)) as gateway,
+    ):
+
+        def run() -> Batch:
+            return gateway.batch(requests(1), max_cost_usd=1, idempotency_key="monday")
+
+        first = asyncio.ensure_future(collect(run()))
+        await eventually(lambda: sandbox.bill()["running"])
+        batch = run()
+        (found,) = (await collect(batch)).values()
+        (asked,) = (await first).values()
+        assert asked.was_asked
+        assert not asked.is_repeated
+        assert found.unwrap().text == asked.unwrap().text
+        assert found.is_repeated
+        assert not found.was_asked
+        assert batch.spent_usd == total_of(sandbox) > 0
+        assert len(sandbox.bill()["calls"]) == 1
+
+
 PROGRAM = """
 import asyncio, sys
 from decimal import Decimal

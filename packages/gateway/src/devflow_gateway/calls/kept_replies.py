@@ -111,27 +111,23 @@ class KeptReplies:
     async def ask(
         self,
         request: ChatRequest,
-        key: str,
+        numbered_key: str,
         carry_out: Callable[[EntryIds], Awaitable[Completion]],
     ) -> Completion:
-        """Return the kept reply of a request, or carry it out and keep its reply.
+        """Carry a request out and keep its reply.
 
         Args:
             request: what is asked.
-            key: of the request, the same in every run.
+            numbered_key: the key to ask under, as `find` returned it.
             carry_out: asks, and books under the ids that it takes.
 
         Raises:
-            Conflict: another process is still asking after `MAX_WAIT_S`, `MAX_TRIES` runs have
-                failed, or the key was used for another request.
-            StoreError: the ledger cannot be read or written.
+            Conflict: another process is asking under the key, or it was used for another request.
+            StoreError: the ledger cannot be written.
             DevFlowError: the request failed; unless it may be billed, its key is free again.
         """
-        earlier = await self.find(key, wait_s=MAX_WAIT_S)
-        if earlier.completion is not None:
-            return earlier.completion
         entry_id = new_id("req")
-        claim = await self._claims.claim(_SCOPE, earlier.key, fingerprint(request), entry_id)
+        claim = await self._claims.claim(_SCOPE, numbered_key, fingerprint(request), entry_id)
         if not isinstance(claim, NewClaim):
             raise _conflict(claim)
         ids = EntryIds(entry_id)
