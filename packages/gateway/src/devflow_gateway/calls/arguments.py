@@ -101,6 +101,7 @@ class RequestAsker:
             StructuredOutputInvalid: the last reply does not fit the type or the request's format.
             DevFlowError: no model answered, or the reply broke off.
         """
+
         async def ask_once(asked: ChatRequest, _number: int = 0) -> Completion:
             collector = Collector()
             opened = self._gateway.stream(
