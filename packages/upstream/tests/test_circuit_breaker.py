@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -45,6 +45,8 @@ TO_SHED, TO_PROBES = 9, 22
 
 class Clock(Protocol):
     def advance(self, seconds: float) -> None: ...
+
+    async def until(self, condition: Callable[[], object]) -> None: ...
 
 
 def failing(count: int, now_s: float = 0.0) -> Circuit:
@@ -255,8 +257,7 @@ async def _wait_in_our_queue(
     await limiter.acquire("k1", is_free=False, deadline_s=1e12)
     call = replace(a_call(), journal=journal)
     waiting = asyncio.ensure_future(ask(breaking, call))
-    while not limiter.waiting:
-        await asyncio.sleep(0)
+    await clock.until(lambda: limiter.waiting)
     clock.advance(wait_s)
     limiter.release()
     await asyncio.wait([waiting])

@@ -67,8 +67,8 @@ class ReplyStream:
 
     __slots__ = (
         "_allowed_s", "_call", "_deadline_at_s", "_deadlines", "_decoder", "_dialect", "_error",
-        "_events", "_exchange", "_is_complete", "_is_rewritten", "_phase", "_provider", "_reader", "_request",
-        "_transport",
+        "_events", "_exchange", "_is_complete", "_is_rewritten", "_phase", "_provider", "_reader",
+        "_request", "_transport",
     )  # fmt: skip
 
     def __init__(
