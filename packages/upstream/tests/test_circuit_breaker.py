@@ -298,7 +298,7 @@ async def test_the_time_that_an_attempt_takes_to_write_is_a_wait_of_ours(
     loop_clock: Clock,
 ) -> None:
     class SlowBook(MemoryBook):
-        async def begin(self, start: AttemptStart, ended: tuple[Attempt, ...] = ()) -> None:
+        async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
             for one in (clock, loop_clock):
                 one.advance(POLICY.slow_after_s + 1)
             await super().begin(start, ended=ended)
