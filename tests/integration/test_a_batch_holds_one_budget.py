@@ -18,6 +18,7 @@ import pytest
 from devflow_core import ChatRequest
 from devflow_core.errors import BudgetExceeded, ConfigurationError, InvalidRequest
 from devflow_core.memory import MemoryBook
+from devflow_core.request import ResponseFormat
 from devflow_core.settings import Settings
 from devflow_gateway import AsyncGateway, open_gateway
 from devflow_gateway.calls.batch import Batch
@@ -208,6 +209,59 @@ async def test_what_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         async with memory:
             with pytest.raises(ConfigurationError, match="durable"):
                 memory.batch([], idempotency_key="monday")
+
+
+@pytest.mark.parametrize("texts", [("no JSON", "[]", "[1]"), ("no JSON", "[]", "{}", "[1]")])
+async def test_repairs_of_earlier_runs_count_against_the_limit(
+    tmp_path: Path, texts: tuple[str, ...]
+) -> None:
+    """With two repairs: the third reply fits, or three fail and the second run asks once more."""
+    schema = {"type": "array", "minItems": 1}
+    wanted = ResponseFormat(kind="json_schema", schema=schema, name="numbers")
+    asked = [replace(one, response_format=wanted) for one in requests(1)]
+    async with (
+        Sandbox() as sandbox,
+        open_gateway(settings_of(sandbox, tmp_path)) as gateway,
+    ):
+        sandbox.set_script({"turns": [{"reply": {"text": one}} for one in texts]})
+
+        async def run() -> Batch:
+            batch = gateway.batch(asked, max_cost_usd=1, repairs=2, idempotency_key="monday")
+            await collect(batch)
+            return batch
+
+        first = await run()
+        assert len(sandbox.bill()["calls"]) == 3
+        assert first.spent_usd == total_of(sandbox)
+        for _ in range(2):
+            assert (await run()).spent_usd == total_of(sandbox)
+        assert len(sandbox.bill()["calls"]) == len(texts)
+
+
+async def test_what_another_run_answers_meanwhile_was_not_asked_here(
+    tmp_path: Path, eventually: Eventually
+) -> None:
+    slow = {"then": {"kind": "slow", "head_s": 1}}
+    async with (
+        Sandbox(faults={"faults": [slow]}) as sandbox,
+        open_gateway(settings_of(sandbox, tmp_path)) as gateway,
+    ):
+
+        def run() -> Batch:
+            return gateway.batch(requests(1), max_cost_usd=1, idempotency_key="monday")
+
+        first = asyncio.ensure_future(collect(run()))
+        await eventually(lambda: sandbox.bill()["running"])
+        batch = run()
+        (found,) = (await collect(batch)).values()
+        (asked,) = (await first).values()
+        assert asked.was_asked
+        assert not asked.is_repeated
+        assert found.unwrap().text == asked.unwrap().text
+        assert found.is_repeated
+        assert not found.was_asked
+        assert batch.spent_usd == total_of(sandbox) > 0
+        assert len(sandbox.bill()["calls"]) == 1
 
 
 PROGRAM = """

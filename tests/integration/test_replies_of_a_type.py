@@ -93,6 +93,16 @@ async def test_repairs_that_run_out_name_the_place(sandbox: Sandbox, gateway: As
     assert len(sandbox.bill()["calls"]) == 2
 
 
+async def test_fewer_than_no_repairs_are_refused(sandbox: Sandbox, gateway: AsyncGateway) -> None:
+    given: list[dict[str, Any]] = [{}, {"response_model": Bug}]
+    for options in given:
+        with pytest.raises(InvalidRequest, match="repairs"):
+            await gateway.complete(ASKED, repairs=-1, **options)
+        (result,) = [one async for one in gateway.batch([ASKED], repairs=-1, **options)]
+        assert isinstance(result.error, InvalidRequest)
+    assert sandbox.bill()["calls"] == []
+
+
 async def test_repairs_under_an_idempotency_key_are_kept(
     sandbox: Sandbox, gateway: AsyncGateway
 ) -> None:

@@ -1,11 +1,15 @@
 """`ask`, `explain` and `handoff`: what a person gets, and what stays behind."""
 
+import asyncio
 import io
+import os
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from devflow_cli.testing import Devflow
+from devflow_core.settings import Settings
+from devflow_gateway import open_gateway
 from devflow_sandbox import Sandbox
 
 PROMPT = "Why does test_login fail with a KeyError? Mend the Python code."
@@ -116,6 +120,18 @@ def test_a_route_is_explained_before_and_after(online: Devflow) -> None:
     after = online("explain", entry_id, "--json").document
     assert [one["model"] for one in after["candidates"] if one["chosen"]] == [chosen[0]["model"]]
     assert "Left out" in online("explain", PROMPT).out
+
+
+def test_an_entry_of_embeddings_says_why_it_has_no_decision(online: Devflow) -> None:
+    async def embed() -> str:
+        async with open_gateway(Settings.load(dict(os.environ))) as gateway:
+            return (await gateway.embed("x", model="openai/text-embedding-3-small")).entry.entry_id
+
+    done = online("explain", asyncio.run(embed()))
+    assert done.status == 1
+    assert "openai/text-embedding-3-small" in done.err
+    assert "embeddings" in done.err
+    assert "None" not in done.err
 
 
 def test_explaining_an_unknown_entry_fails(online: Devflow) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from devflow_core.attribution import Attribution
-from devflow_core.call_arguments import apply_arguments
+from devflow_core.call_arguments import MAX_TAGS, apply_arguments
 from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest
 
@@ -31,3 +31,12 @@ def test_a_folder_that_is_mistyped_is_no_name(tmp_path: Path) -> None:
     for project in (tmp_path / "nowhere", str(tmp_path / "nowhere"), "./nowhere", Path("nowhere")):
         with pytest.raises(InvalidRequest, match="nowhere"):
             _labels(project)
+
+
+def test_tags_of_the_request_and_of_the_call_are_counted_together() -> None:
+    own = {f"own{number}": "x" for number in range(MAX_TAGS - 1)}
+    request = ChatRequest(attribution=Attribution(tags=own))
+    for given in ({"new": "y"}, {"own0": "y", "new": "y"}):
+        assert apply_arguments(request, tags=given).attribution.tags == {**own, **given}
+    with pytest.raises(InvalidRequest, match=r"at most 16 .* 15 already"):
+        apply_arguments(request, tags={"new": "y", "newer": "y"})

@@ -1,5 +1,6 @@
 """The journal books what a call cost, as far as that is known, however the call ended."""
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -130,6 +131,17 @@ async def test_the_end_of_an_attempt_is_written_with_the_next() -> None:
     assert entry.error_code == "KeyError"
     assert [attempt.number for attempt in entry.attempts] == [1, 2, 3]
     assert book.open_attempts == ()
+
+
+async def test_the_model_that_served_is_that_of_the_latest_call() -> None:
+    journal = a_journal()
+    call = Call(request=a_request(), candidate=a_candidate("acme/one"), journal=journal)
+    first = await journal.begin(call)
+    first.observe(Started(model="acme/one"))
+    assert journal.served == "acme/one"
+    first.end(NotSent("broke off"))
+    await journal.begin(replace(call, candidate=a_candidate("acme/two")))
+    assert journal.served is None
 
 
 async def test_a_journal_without_a_route_still_closes() -> None:

@@ -316,9 +316,14 @@ def test_plain_thinking_stays_in_its_own_body() -> None:
 
 
 def test_nothing_is_stored() -> None:
-    encoded = RESPONSES.encode_request(_decode(store=True), GPT)
-    assert json.loads(encoded.body)["store"] is False
-    assert encoded.omitted == ("store",)
+    asked = _decode(store=True)
+    for request in (asked, asked.with_messages(asked.messages)):
+        encoded = RESPONSES.encode_request(request, GPT)
+        assert json.loads(encoded.body)["store"] is False
+        assert encoded.omitted == ("store",)
+        translated = CHAT.encode_request(request, GPT)
+        assert "store" not in json.loads(translated.body)
+        assert translated.omitted == ("store",)
 
 
 def test_choices_of_the_providers_own_tools_are_kept() -> None:

@@ -162,5 +162,10 @@ def test_media_have_an_estimate_and_what_unfolds_a_bound() -> None:
     assert media_tokens(Media(kind="video", base64="AAAA")) == 10_000
     assert max_media_tokens(Media(kind="image", base64="AAAA")) is None
     assert max_media_tokens(Media(kind="file", base64="A" * 4_000)) == 3_000
-    assert max_media_tokens(Media(kind="audio", base64="A" * 4_000)) == 30
+    assert max_media_tokens(Media(kind="audio", base64="A" * 4_000)) == 33
+    # a second of the most tokens in the fewest bytes, and any of it
+    for kind in ("audio", "video"):
+        for size, least in ((3_000, 32), (9, 1)):
+            media = Media(kind=kind, base64=b64encode(bytes(size)).decode())
+            assert (max_media_tokens(media) or 0) >= least
     assert max_media_tokens(Media(kind="file", url="https://example.com/a.pdf")) == 0

@@ -111,6 +111,42 @@ async def test_the_old_list_stays_while_the_source_fails() -> None:
     assert live.last_error is None
 
 
+@pytest.mark.parametrize("place", ["fetch", "decode", "subscriber", "file"])
+async def test_no_error_ends_the_renewing(tmp_path: Path, place: str) -> None:
+    faults = [place]
+
+    def fail(here: str) -> None:
+        if here in faults:
+            raise ZeroDivisionError
+
+    def decode(document: Any) -> Catalogue:
+        fail("decode")
+        return decode_document(document)
+
+    async def fetch() -> dict[str, Any]:
+        fail("fetch")
+        return document_of(TWO)
+
+    async def sleep(_seconds: float) -> None:
+        faults.clear()
+        if place == "file" and not errors:
+            CatalogueFile(path).save(document_of(TWO))
+            faults.append("decode")
+            errors.append("as damaged")
+        elif live.current.lookup("a/two") is not None:
+            raise asyncio.CancelledError
+
+    path, errors = tmp_path / "data" / "models.json", list[str]()
+    shipped = parse_catalogue({"data": [ROW]}, fetched_at=EPOCH - timedelta(days=90))
+    file = CatalogueFile(path)
+    live = LiveCatalogue(lambda: shipped, decode, file=file, clock=lambda: EPOCH)
+    live.subscribe(lambda _fresh: fail("subscriber"))
+    with pytest.raises(asyncio.CancelledError):
+        await live.run(fetch, on_error=lambda error: errors.append(error.code), sleep=sleep)
+    assert len(errors) == 1
+    assert live.last_error is None
+
+
 async def test_it_is_renewed_by_the_hour_and_after_a_failure_by_the_minute() -> None:
     first = document_of(ROW)
     source = open_source(NotSent("no network"), first, ProtocolError("nonsense"), first)

@@ -24,6 +24,7 @@ async def test_the_delay_grows_and_is_forgotten() -> None:
         refused = await brake.refuse("10.0.0.1")
         assert isinstance(refused, TooManyGuesses)
         assert refused.retry_after_s == MAX_DELAY_S
+        assert "from this address" in refused.message
     assert waits.seconds == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0]
     assert type(await brake.refuse("10.0.0.2")) is Unauthorized
     clock.advance(18 * 6.0)
@@ -42,6 +43,8 @@ async def test_many_addresses_are_slowed_together_and_not_all_remembered() -> No
     clock, waits = FakeClock(), Waits()
     brake = GuessBrake(clock=clock, sleep=waits)
     for number in range(MAX_ADDRESSES + 500):
-        await brake.refuse(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(waits.seconds) == MAX_ADDRESSES + 500 - 1_000
+        refused = await brake.refuse(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        assert "from this address" not in refused.message
+    assert "from all addresses" in (await brake.refuse("10.255.0.1")).message
+    assert len(waits.seconds) == MAX_ADDRESSES + 501 - 1_000
     assert len(brake._failures) <= MAX_ADDRESSES

@@ -21,7 +21,7 @@ import pytest
 from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import AttemptStart, LedgerEntry
 from devflow_store import Alert, Budget, BudgetAlert, CommandAlerts, Store, WebhookAlerts
-from devflow_store.budgets.alerts import SIGNATURE_HEADER, alert_json
+from devflow_store.budgets.alerts import SIGNATURE_HEADER, TIMEOUT_S, AlertDispatcher, alert_json
 
 ALERT = BudgetAlert(
     budget=Budget(scope="key", value="ci", window="day", limit_usd=Decimal("1.50")),
@@ -138,6 +138,29 @@ def test_a_hook_that_fails_or_hangs_harms_no_request(
 
     asyncio.run(main())
     assert [one.is_overrun for one in alerts] == [True]
+
+
+async def test_a_hook_that_will_not_end_holds_up_no_later_alert(loop_clock: Any) -> None:
+    alerts: list[Alert] = []
+    forgiven = asyncio.Event()
+
+    async def stubborn(alert: Alert) -> None:
+        while not forgiven.is_set():
+            with suppress(asyncio.CancelledError):
+                await forgiven.wait()
+
+    async def good(alert: Alert) -> None:
+        alerts.append(alert)
+
+    dispatcher = AlertDispatcher((stubborn, good))
+    running = asyncio.ensure_future(dispatcher.run())
+    dispatcher.enqueue((ALERT, ALERT))
+    end_s = loop_clock() + 10 * TIMEOUT_S
+    await loop_clock.run_until(lambda: len(alerts) == 2 or loop_clock() > end_s, step_s=1.0)
+    assert len(alerts) == 2
+    running.cancel()
+    forgiven.set()
+    await asyncio.wait([running])
 
 
 def test_a_cost_that_cannot_be_is_told_once(

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import pytest
 from devflow_core.errors import (
@@ -11,19 +14,26 @@ from devflow_core.errors import (
     ProviderUnavailable,
     RateLimited,
     Refused,
+    UpstreamTimeout,
 )
+from devflow_core.journal import Journal
+from devflow_core.ledger import Attempt, AttemptStart
+from devflow_core.memory import MemoryBook
 from devflow_core.metered import Metered
 from devflow_core.ports import Call, UpstreamKey
 from devflow_core.statuses import Disposition
 from devflow_core.testing import (
     FakeClock,
     FakeUpstream,
+    ScriptStep,
     a_candidate,
     a_journal,
     a_request,
     reply_events,
 )
+from devflow_upstream import RateLimiter
 from devflow_upstream.policies.circuit_breaker import BreakerPolicy, Circuit, CircuitBreaking
+from devflow_upstream.policies.rate_limiter import RateLimiting
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -31,6 +41,12 @@ POLICY = BreakerPolicy()
 BAD = ProviderUnavailable("down", status=502)
 TO_SHED, TO_PROBES = 9, 22
 """Failures in a row until calls are shed, and until only the probes are left."""
+
+
+class Clock(Protocol):
+    def advance(self, seconds: float) -> None: ...
+
+    async def until(self, condition: Callable[[], object]) -> None: ...
 
 
 def failing(count: int, now_s: float = 0.0) -> Circuit:
@@ -230,6 +246,68 @@ async def test_a_reply_that_breaks_off_or_begins_late_counts() -> None:
         with contextlib.suppress(ProviderUnavailable):
             await ask(breaking, a_call())
         assert breaking.circuit_for(a_call()).trust < 1.0
+
+
+async def _wait_in_our_queue(
+    script: Sequence[ScriptStep], journal: Journal, clock: Clock, wait_s: float
+) -> float:
+    """Ask behind a call that holds the only slot for a while; return the trust in the model."""
+    limiter = RateLimiter(max_concurrency=1)
+    breaking = CircuitBreaking(RateLimiting(Metered(FakeUpstream(script)), limiter))
+    await limiter.acquire("k1", is_free=False, deadline_s=1e12)
+    call = replace(a_call(), journal=journal)
+    waiting = asyncio.ensure_future(ask(breaking, call))
+    await clock.until(lambda: limiter.waiting)
+    clock.advance(wait_s)
+    limiter.release()
+    await asyncio.wait([waiting])
+    waiting.exception()
+    return breaking.circuit_for(call).trust
+
+
+async def test_a_wait_in_our_own_queue_does_not_count_against_a_model(
+    loop_clock: Clock,
+) -> None:
+    wait_s, events = POLICY.slow_after_s * 10, reply_events("x")
+
+    async def be_slow() -> None:
+        loop_clock.advance(POLICY.slow_after_s + 1)
+
+    assert await _wait_in_our_queue(events, a_journal(), loop_clock, wait_s) == 1.0
+    assert await _wait_in_our_queue([be_slow, *events], a_journal(), loop_clock, wait_s) < 1.0
+
+
+@pytest.mark.parametrize(("wait_s", "counts"), [(595.0, False), (0.0, True)])
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_deadline_that_our_queue_used_up_does_not_count_against_a_model(
+    loop_clock: Clock, wait_s: float, counts: bool, has_begun: bool
+) -> None:
+    clock = FakeClock()
+    journal = a_journal(clock=clock)
+
+    async def run_out() -> None:
+        loop_clock.advance(5)
+        clock.advance(600)
+        raise UpstreamTimeout("late")
+
+    script = [*reply_events("x")[:2], run_out] if has_begun else [run_out]
+    assert (await _wait_in_our_queue(script, journal, loop_clock, wait_s) < 1.0) is counts
+
+
+async def test_the_time_that_an_attempt_takes_to_write_is_a_wait_of_ours(
+    loop_clock: Clock,
+) -> None:
+    class SlowBook(MemoryBook):
+        async def begin(self, start: AttemptStart, /, *, ended: tuple[Attempt, ...] = ()) -> None:
+            for one in (clock, loop_clock):
+                one.advance(POLICY.slow_after_s + 1)
+            await super().begin(start, ended=ended)
+
+    clock = FakeClock()
+    breaking = CircuitBreaking(Metered(FakeUpstream()))
+    call = replace(a_call(), journal=a_journal(book=SlowBook(), clock=clock))
+    await ask(breaking, call)
+    assert breaking.circuit_for(call).trust == 1.0
 
 
 async def test_the_circuits_kept_are_bounded() -> None:

@@ -16,7 +16,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria
 
 MAX_TAGS = 16
-"""The most tags that one call may give."""
+"""The most tags that a request may have, its own and those of the call together."""
 MAX_TAG_CHARACTERS = 128
 """The greatest length of a tag's name, and of its value."""
 _TAG_NAME = re.compile(r"[\w.:/@+~-]+")
@@ -41,8 +41,8 @@ def apply_arguments(
         max_cost_usd: the most that the request may cost in the worst case, in USD.
         project: the project to book on: an existing folder, whose git repository is meant, or a
             name.
-        tags: short labels to book with it, added to the request's own: at most 16, each name of
-            letters, digits and `_.:/@+~-`, names and values of at most 128 characters.
+        tags: short labels to book with it, added to the request's own: at most 16 together, each
+            name of letters, digits and `_.:/@+~-`, names and values of at most 128 characters.
 
     Raises:
         InvalidRequest: the amount is not one, the folder does not exist, or a tag is not allowed.
@@ -56,7 +56,7 @@ def apply_arguments(
         if project is not None:
             labels = _label_project(labels, project)
         if tags:
-            labels = replace(labels, tags={**labels.tags, **_check_tags(tags)})
+            labels = replace(labels, tags=_merge_tags(labels.tags, tags))
         request = replace(request, attribution=labels)
     return request
 
@@ -92,9 +92,16 @@ def _label_project(labels: Attribution, project: str | Path) -> Attribution:
     return replace(labels, project=project, branch=None, commit=None)
 
 
-def _check_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
-    if len(tags) > MAX_TAGS:
-        raise InvalidRequest(f"tags: give at most {MAX_TAGS} of them.")
+def _merge_tags(own: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:
+    """Return a request's tags with those of a call, which replace tags of the same name."""
+    if len({*own, *given}) > MAX_TAGS:
+        of = f"; the request has {len(own)} already" if own else ""
+        raise InvalidRequest(f"tags: give at most {MAX_TAGS} of them{of}.")
+    _check_tags(given)
+    return {**own, **given}
+
+
+def _check_tags(tags: Mapping[str, str]) -> None:
     for name, value in tags.items():
         texts = (name, value)
         is_text = all(isinstance(one, str) for one in texts)
@@ -108,4 +115,3 @@ def _check_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
             )
         if mask(name) != name or mask(value) != value:
             raise InvalidRequest("tags: one of them looks like a key; the ledger keeps none.")
-    return tags

@@ -58,8 +58,10 @@ class Journal:
         self.route: Route | None = None
         self.omitted: tuple[str, ...] = ()
         """The parts that the latest call could not carry over; set before it is sent."""
+        self.waited_s = 0.0
+        """Seconds that the calls have waited on this machine before they were sent."""
         self.served: str | None = None
-        """The model named by the latest call whose `Started` has come; None before any has."""
+        """The model named by the `Started` of the latest call; None before it has come."""
         self.find_served: FindModel = lambda _name: None
         """Looks up models that the request did not name; the pipeline sets it."""
         self._request = request
@@ -92,6 +94,7 @@ class Journal:
             StoreError: the attempt may not be durable.
         """
         self._count += 1
+        self.served = None
         start = AttemptStart(
             attempt_id=new_id("att"),
             entry_id=self.entry_id,
@@ -104,10 +107,13 @@ class Journal:
             key_id=call.key.id if call.key else None,
             **serving_terms(call.candidate),
         )
+        begun_s = self.clocks.monotonic()
         await self._book.begin(start, ended=tuple(self._unwritten))
         self._unwritten.clear()
+        sent_s = self.clocks.monotonic()
+        self.waited_s += sent_s - begun_s
         if self._first_sent_s is None:
-            self._first_sent_s = self.clocks.monotonic()
+            self._first_sent_s = sent_s
         return MeteredAttempt(start, call.candidate, self)
 
     def resolve_served(self, candidate: Candidate, started: Started) -> tuple[str, Price | None]:

@@ -48,6 +48,8 @@ class AttemptLog(Protocol):
 
     omitted: tuple[str, ...]
     """The parts that the latest call could not carry over; set before it is sent."""
+    waited_s: float
+    """Seconds that the request's calls have waited on this machine before they were sent."""
 
     @property
     def ended(self) -> Sequence[Attempt]:

@@ -151,7 +151,7 @@ class LiveCatalogue:
             return False
         try:
             found = await asyncio.to_thread(file.read, self._decode)
-        except DevFlowError:
+        except Exception:  # noqa: BLE001 - the decoder is another package's
             return False  # a damaged file must not replace a good list; a fetch repairs it
         if found is None or found.fetched_at <= self._current.fetched_at:
             return False
@@ -199,18 +199,28 @@ class LiveCatalogue:
         try:
             document = await fetch()
             # hundreds of rows are validated: milliseconds that no request should wait for
-            fresh = await asyncio.to_thread(self._decode, document)
-            if not fresh.models:
-                raise ProtocolError("The provider lists no models; the known list stays in use.")
+            fresh = await asyncio.to_thread(self._decode_fetched, document)
+            former = self._current
+            self._use(fresh)
         except DevFlowError as error:
             self.last_error = error
             raise
+        except Exception as error:
+            self.last_error = ProtocolError(
+                f"The provider's list of models cannot be used ({type(error).__name__}); the known "
+                "list stays in use. Fetch it again later with `devflow models refresh`."
+            )
+            raise self.last_error from error
         self.last_error = None
-        former = self._current
-        self._use(fresh)
         if self._file is not None:
             await asyncio.to_thread(self._file.save, document)
         return self._current.changes_since(former)
+
+    def _decode_fetched(self, document: JsonObject) -> Catalogue:
+        fresh = self._decode(document)
+        if not fresh.models:
+            raise ProtocolError("The provider lists no models; the known list stays in use.")
+        return fresh
 
     def _use(self, catalogue: Catalogue) -> None:
         fresh = catalogue.with_overrides(self._overrides)

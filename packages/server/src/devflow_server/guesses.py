@@ -61,10 +61,8 @@ class GuessBrake:
 
     async def refuse(self, address: str) -> Unauthorized:
         """Return the error to raise for a wrong key from an address, after the delay due."""
-        over = max(
-            self._count(_network(address)) - MAX_FREE_GUESSES,
-            self._count(_ALL) - MAX_FREE_GUESSES_IN_ALL,
-        )
+        over_here = self._count(_network(address)) - MAX_FREE_GUESSES
+        over = max(over_here, self._count(_ALL) - MAX_FREE_GUESSES_IN_ALL)
         if over <= 0:
             return Unauthorized("This client key is unknown, revoked or expired.")
         self._log_now_and_then()
@@ -76,9 +74,10 @@ class GuessBrake:
                 await self._sleep(delay_s)
             finally:
                 self._delayed -= 1
+        whose = "from this address" if over_here > 0 else "from all addresses together"
         return TooManyGuesses(
-            "This client key is unknown, revoked or expired, and so were many others from this"
-            " address. Send a key that `devflow keys list` shows.",
+            f"This client key is unknown, revoked or expired, and so were many others {whose}."
+            " Send a key that `devflow keys list` shows.",
             retry_after_s=MAX_DELAY_S,
         )
 

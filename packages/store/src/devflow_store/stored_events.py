@@ -20,7 +20,9 @@ from devflow_core.events import (
     TextDelta,
     ToolCallDelta,
 )
+from devflow_core.journal import Journal
 from devflow_core.ledger import LedgerEntry
+from devflow_core.memory import MemoryBook
 from devflow_core.pipeline import Reply
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, Route, Task
@@ -34,29 +36,25 @@ _REASON = "it answered under this idempotency key before"
 
 
 class StoredReply(Reply):
-    """A reply that was stored under an idempotency key; its route names only the model."""
+    """A reply that was stored under an idempotency key; its route names only the model.
+
+    Its `entry` is that of the call that was made, and its `journal` the closed one of that call.
+    """
 
     def __init__(self, request: ChatRequest, entry: LedgerEntry, events: Sequence[Event]) -> None:
-        self.request = request
-        self.route = Route(
+        route = Route(
             candidates=(Candidate(model=entry.model, reason=_REASON),),
             task=_adapter(Task).validate_python(
                 {"type": entry.task_type, "complexity": entry.complexity, "confidence": 1.0}
             ),
             requested=entry.requested_model,
         )
-        self._stored = entry
-        self._events = _iterate(events)
-
-    @property
-    def entry(self) -> LedgerEntry:
-        """The ledger's entry of the call that was made."""
-        return self._stored
-
-    @property
-    def entry_id(self) -> str:
-        """The id of the call that was made."""
-        return self._stored.entry_id
+        # a book of its own, since nothing more may be written of a call that has ended
+        journal = Journal(request, book=MemoryBook(), deadline_s=0.0, entry_id=entry.entry_id)
+        journal.set_route(route)
+        journal.ended, journal.entry, journal.served = list(entry.attempts), entry, entry.model
+        super().__init__(request, route, journal)
+        self.attach(_iterate(events))
 
 
 def encode_reply(events: Iterable[Event], entry: LedgerEntry) -> bytes:

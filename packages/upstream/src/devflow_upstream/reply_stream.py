@@ -66,9 +66,9 @@ class ReplyStream:
     """
 
     __slots__ = (
-        "_call", "_deadline_at_s", "_deadlines", "_decoder", "_dialect", "_error", "_events",
-        "_exchange", "_is_complete", "_is_rewritten", "_phase", "_provider", "_reader", "_request",
-        "_transport",
+        "_allowed_s", "_call", "_deadline_at_s", "_deadlines", "_decoder", "_dialect", "_error",
+        "_events", "_exchange", "_is_complete", "_is_rewritten", "_phase", "_provider", "_reader",
+        "_request", "_transport",
     )  # fmt: skip
 
     def __init__(
@@ -96,12 +96,13 @@ class ReplyStream:
         self._is_rewritten = False
         """Whether the provider's own bytes are withheld, because they contain the call's key."""
         self._phase = "first event"
+        self._allowed_s = 0.0
         self._deadline_at_s = 0.0
 
     async def __aenter__(self) -> AsyncIterator[Event]:
         now_s = asyncio.get_running_loop().time()
-        allowed_s = min(self._deadlines.total_s, self._call.journal.remaining_s())
-        self._deadline_at_s = now_s + allowed_s
+        self._allowed_s = min(self._deadlines.total_s, self._call.journal.remaining_s())
+        self._deadline_at_s = now_s + self._allowed_s
         first_at_s = min(self._deadline_at_s, now_s + self._deadlines.first_token_s)
         try:
             self._exchange = await self._transport.start(self._request, deadline_s=first_at_s)
@@ -275,14 +276,14 @@ class ReplyStream:
     def _timeout_error(self) -> UpstreamTimeout:
         model = self._call.candidate.model
         if asyncio.get_running_loop().time() >= self._deadline_at_s:
-            limit_s, phase = self._deadlines.total_s, "end of the reply within the time allowed"
+            limit_s, phase = self._allowed_s, "end of the reply within the time allowed"
         elif self._phase == "first event":
             limit_s, phase = self._deadlines.first_token_s, "first event"
         else:
             limit_s, phase = self._deadlines.idle_s, "next event"
         error = UpstreamTimeout(
-            f"{model} has not sent the {phase} ({limit_s:g} s). Allow more time, or ask another "
-            "model.",
+            f"{model} has not sent the {phase} ({max(0.0, round(limit_s, 1)):g} s). Allow more "
+            "time, or ask another model.",
             model=model,
         )
         self._annotate_error(error)

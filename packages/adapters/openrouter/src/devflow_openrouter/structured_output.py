@@ -31,16 +31,19 @@ async def complete_structured(
         repairs: how often a reply that fails the check is asked for again.
 
     Raises:
-        InvalidRequest: the schema of the format is invalid, or `repairs` is below 0 and there is a
-            format; nothing was asked.
+        InvalidRequest: the schema of the format is invalid, or `repairs` is below 0; nothing was
+            asked.
         StructuredOutputInvalid: the last reply does not match the format.
         DevFlowError: any error that `ask` raises.
     """
+    if repairs < 0:
+        raise InvalidRequest("repairs: give 0 or more.")
     wanted = request.response_format
     if wanted is None:
         return await ask(request, 0)
     validate_schema(wanted)
-    for number in range(repairs + 1):
+    number = 0
+    while True:
         completion = await ask(request, number)
         try:
             if not completion.tool_calls:
@@ -48,10 +51,9 @@ async def complete_structured(
         except StructuredOutputInvalid as error:
             if number == repairs:
                 raise
-            request = build_repair_request(request, error)
+            number, request = number + 1, build_repair_request(request, error)
         else:
             return completion
-    raise InvalidRequest("repairs: give 0 or more.")
 
 
 def parse_structured(

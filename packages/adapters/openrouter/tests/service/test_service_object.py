@@ -18,6 +18,7 @@ from devflow_openrouter.service import (
     OpenRouterRejectedError,
     OpenRouterSchemaError,
     OpenRouterService,
+    OpenRouterServiceError,
     OpenRouterTimeoutError,
     SyncOpenRouterService,
 )
@@ -334,6 +335,37 @@ class OwnClient:
 
     def stream(self, method: str, url: str, **options: Any) -> Any:
         raise AssertionError("post is enough")
+
+
+class NoBody:
+    """A response with a status and nothing else."""
+
+    status_code = 200
+
+
+class BrokenBody(NoBody):
+    """A response whose body is not JSON."""
+
+    def json(self) -> object:
+        raise ValueError("no JSON")
+
+
+class NoPlainBody(NoBody):
+    """A response whose body is none of JSON's types."""
+
+    def json(self) -> object:
+        return object()
+
+
+@pytest.mark.parametrize("reply", [object(), NoBody(), BrokenBody(), NoPlainBody()])
+async def test_a_response_without_a_body_is_an_error_of_the_service(reply: Any) -> None:
+    client = OwnClient(reply, reply, reply, reply)
+    service = OpenRouterService(CANARY, MODEL, http_client=client, max_retries=1)
+    service.options.ledger = MemoryBook()
+    async with service:
+        with pytest.raises(OpenRouterServiceError, match="http_client"):
+            await service.generate_completion("Hello?")
+        assert not await service.ahealth_check()
 
 
 async def test_calls_go_over_anything_with_its_methods() -> None:

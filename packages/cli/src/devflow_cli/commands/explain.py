@@ -82,6 +82,11 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     entry = wiring.make_store(settings).entry(entry_id)
     if entry is None:
         raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")
+    if entry.decision is None and entry.attempts:
+        raise NotFound(
+            f"{entry_id} asked {entry.requested_model} by name, as requests for embeddings do, so "
+            "there was no decision. `devflow explain PROMPT` shows one."
+        )
     if entry.decision is None:
         raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
     router = wiring.make_router(settings)

@@ -18,6 +18,9 @@ It is that of Claude Opus 4.5, which costs more than nine of ten models.
 _WRITE_FACTOR = Decimal("1.25")
 """The factor on a prompt's price if it is written into a cache (Anthropic's price list)."""
 
+_CACHE_FIELDS = ("cache_creation_input_tokens", "cache_read_input_tokens")
+"""What Anthropic's dialect states beside the prompt's tokens; others include it in them."""
+
 
 @dataclass(slots=True)
 class Spending:
@@ -45,8 +48,7 @@ class Spending:
     def add(self, usage: object, model: str, worst: Decimal) -> None:
         """Book one reply: at the cost that it states, else by its tokens, else at the worst case.
 
-        Of its tokens, those read from a cache count only where the dialect includes them in the
-        prompt's.
+        Tokens of a cache count like others, also where the dialect states them beside the prompt's.
         """
         if not isinstance(usage, dict):
             self.spent_usd += worst
@@ -57,7 +59,7 @@ class Spending:
             self.spent_usd += stated
             return
         prompt, reply = self.price_of(model)
-        inputs = ("input_tokens", "prompt_tokens", "cache_creation_input_tokens")
+        inputs = ("input_tokens", "prompt_tokens", *_CACHE_FIELDS)
         outputs = ("output_tokens", "completion_tokens")
         # as if all of it were written into a cache, the most expensive case
         self.spent_usd += _tokens(said, inputs) * prompt * _WRITE_FACTOR

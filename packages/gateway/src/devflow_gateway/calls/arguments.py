@@ -13,6 +13,7 @@ from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.routing import SelectionCriteria
 
+from devflow_gateway.calls.kept_replies import EntryIds
 from devflow_gateway.calls.main_provider import BaseGateway, complete_structured
 from devflow_gateway.calls.parsing import complete_parsed
 
@@ -87,27 +88,26 @@ class RequestAsker:
         self._repairs = arguments.get("repairs", 0)
         self._response_model = response_model
 
-    async def ask(self, request: ChatRequest, entry_id: str | None = None) -> Completion:
+    async def ask(self, request: ChatRequest, ids: EntryIds | None = None) -> Completion:
         """Return the whole reply, checked and parsed.
 
         Args:
             request: what is asked.
-            entry_id: the id under which the request is booked, its repairs under new ones; None: a
-                new one.
+            ids: hands out the ids under which the request and its repairs are booked; None: they
+                get new ones.
 
         Raises:
             InvalidRequest: the type has no JSON schema, or the request cannot be asked with it.
             StructuredOutputInvalid: the last reply does not fit the type or the request's format.
             DevFlowError: no model answered, or the reply broke off.
         """
-        ids = [entry_id]
 
         async def ask_once(asked: ChatRequest, _number: int = 0) -> Completion:
             collector = Collector()
             opened = self._gateway.stream(
                 asked,
                 session=self._session,
-                entry_id=ids.pop() if ids else None,
+                entry_id=None if ids is None else ids.take(),
                 **self._labels,
             )
             async with opened as reply:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, TypeVar
 
@@ -14,14 +14,20 @@ from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
 from devflow_core.shielding import finish_despite_cancel
 
-from devflow_gateway.calls.kept_replies import KeptReplies, fingerprint
+from devflow_gateway.calls.kept_replies import (
+    MAX_WAIT_S,
+    Earlier,
+    EntryIds,
+    KeptReplies,
+    fingerprint,
+)
 from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import SpendingLimit, is_refused_for_cost
 
 _T = TypeVar("_T")
 Requests = Iterable[ChatRequest] | AsyncIterable[ChatRequest]
-Ask = Callable[[ChatRequest, str | None], Awaitable[Completion]]
-"""Asks a request and books it under an id; None: a new one."""
+Ask = Callable[[ChatRequest, EntryIds | None], Awaitable[Completion]]
+"""Asks a request and its repairs, and books them under the ids; None: under new ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +42,7 @@ class BatchResult:
     error: DevFlowError | None = None
     """Why there is no reply; None if there is one."""
     is_repeated: bool = False
-    """Whether the reply of an earlier run was found when this one began, so nothing was asked."""
+    """Whether the reply is that of another run of the batch, so that this one asked nothing."""
 
     @property
     def was_asked(self) -> bool:
@@ -62,6 +68,8 @@ class _Item:
     request: ChatRequest
     key: str = ""
     """The idempotency key of this request; empty if the batch has none."""
+    counted_usd: Decimal = Decimal(0)
+    """What of the cost of other runs has been counted, in USD."""
 
 
 @dataclass(kw_only=True)
@@ -81,7 +89,7 @@ class BatchRun:
     unasked: list[int] = field(default_factory=list[int])
     """The places of the requests that were not asked because of what they may cost."""
     spent_usd: Decimal = Decimal(0)
-    """The cost of this run's replies and of earlier runs, in USD."""
+    """The cost of this run's replies and of other runs, in USD."""
     is_tight: bool = False
     """Whether a request was refused for its cost; under a limit, later ones are checked first."""
 
@@ -143,11 +151,10 @@ class BatchRun:
         new: list[_Item] = []
         for item in items:
             earlier = await kept.find(item.key)
-            self._count(earlier.lost_usd)
+            self._count(earlier.spent_usd)
             if earlier.completion is None:
-                new.append(item)
+                new.append(replace(item, counted_usd=earlier.spent_usd))
                 continue
-            self._count(earlier.completion.cost_usd)
             result = BatchResult(
                 index=item.index,
                 request=item.request,
@@ -158,14 +165,22 @@ class BatchRun:
         return repeated, new
 
     def _count(self, usd: Decimal) -> None:
-        """Count what was spent before this run."""
+        """Count what other runs have spent."""
         self.spent_usd += usd
         if self.limit is not None:
             self.limit.add(usd)
 
     async def _result_of(self, item: _Item) -> BatchResult:
         try:
-            completion = await self._answer(item)
+            earlier = await self._find(item)
+            if earlier is not None and earlier.completion is not None:
+                return BatchResult(
+                    index=item.index,
+                    request=item.request,
+                    completion=earlier.completion,
+                    is_repeated=True,
+                )
+            completion = await self._answer(item, earlier.key if earlier else "")
         except DevFlowError as error:
             if not error.attempts and is_refused_for_cost(error):
                 self.is_tight = True
@@ -174,7 +189,15 @@ class BatchRun:
         self.spent_usd += completion.cost_usd
         return BatchResult(index=item.index, request=item.request, completion=completion)
 
-    async def _answer(self, item: _Item) -> Completion:
+    async def _find(self, item: _Item) -> Earlier | None:
+        """Wait for another run that asks the request now, and count what it has cost."""
+        if self.kept is None:
+            return None
+        earlier = await self.kept.find(item.key, wait_s=MAX_WAIT_S)
+        self._count(earlier.spent_usd - item.counted_usd)
+        return earlier
+
+    async def _answer(self, item: _Item, numbered_key: str) -> Completion:
         request = item.request
         if self.limit is not None:
             request = self.limit.bound(request)
@@ -182,9 +205,7 @@ class BatchRun:
                 self._check_fits(request)
         if self.kept is None:
             return await self.ask(request, None)
-        return await self.kept.ask(
-            item.request, item.key, lambda entry_id: self.ask(request, entry_id)
-        )
+        return await self.kept.ask(item.request, numbered_key, lambda ids: self.ask(request, ids))
 
     def _check_fits(self, request: ChatRequest) -> None:
         """Refuse a request that no longer fits, without a row in the ledger.

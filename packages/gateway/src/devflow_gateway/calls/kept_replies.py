@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
@@ -42,8 +42,28 @@ class Earlier:
     """The key of the answer or, if there is none, the key to ask under."""
     completion: Completion | None
     """The answer; None if there is none."""
-    lost_usd: Decimal
-    """The booked cost of the runs without an answer, in USD."""
+    spent_usd: Decimal
+    """The booked cost in USD of all those runs: the answer, replies repaired, and failures."""
+
+
+class EntryIds:
+    """Hands out the ids under which a request and its repairs are booked, and keeps them.
+
+    Args:
+        first: the id of the request itself.
+    """
+
+    def __init__(self, first: str) -> None:
+        self.known = [first]
+        """The ids so far, in order; the first also before it is taken."""
+        self._is_fresh = True
+
+    def take(self) -> str:
+        """Return the id for the next request that is asked."""
+        if not self._is_fresh:
+            self.known.append(new_id("req"))
+        self._is_fresh = False
+        return self.known[-1]
 
 
 class KeptReplies:
@@ -58,10 +78,10 @@ class KeptReplies:
         self._claims = store.idempotency
 
     async def find(self, key: str, *, wait_s: float = 0.0) -> Earlier:
-        """Return the answer of an earlier run of a request, and what runs without one have cost.
+        """Return the answer of an earlier run of a request, and what all runs have cost.
 
         A run that failed or was killed, and that may be billed, keeps its numbered key: the next
-        one is asked under another.
+        one is asked under another. Of a run that was killed, the cost of repairs is unknown.
 
         Args:
             key: of the request, the same in every run.
@@ -71,60 +91,59 @@ class KeptReplies:
             Conflict: `MAX_TRIES` runs have failed, each of which may be billed.
             StoreError: the ledger cannot be read.
         """
-        lost_usd = Decimal(0)
+        spent_usd = Decimal(0)
         for number in range(1, MAX_TRIES + 1):
             numbered = f"{key}.{number}"
             found = await self._claims.wait(_SCOPE, numbered, wait_s)
             match found:
                 case Completed():
-                    completion = _decode(found.payload)
-                    if isinstance(completion, Completion):
-                        return Earlier(numbered, completion, lost_usd)
-                    lost_usd += self._cost_of(completion)
+                    completion, ids = _decode(found.payload)
+                    spent_usd += self._cost_of(ids)
+                    if completion is not None:
+                        spent_usd += completion.cost_usd
+                        return Earlier(numbered, completion, spent_usd)
                 case UnknownOutcome():
-                    lost_usd += self._cost_of(found.entry_id)
+                    spent_usd += self._cost_of([found.entry_id])
                 case _:
-                    return Earlier(numbered, None, lost_usd)
+                    return Earlier(numbered, None, spent_usd)
         raise Conflict(f"This request has failed {MAX_TRIES} times. Ask under another key.")
 
     async def ask(
         self,
         request: ChatRequest,
-        key: str,
-        carry_out: Callable[[str], Awaitable[Completion]],
+        numbered_key: str,
+        carry_out: Callable[[EntryIds], Awaitable[Completion]],
     ) -> Completion:
-        """Return the kept reply of a request, or carry it out and keep its reply.
+        """Carry a request out and keep its reply.
 
         Args:
             request: what is asked.
-            key: of the request, the same in every run.
-            carry_out: asks, and books under the id that it is given.
+            numbered_key: the key to ask under, as `find` returned it.
+            carry_out: asks, and books under the ids that it takes.
 
         Raises:
-            Conflict: another process is still asking after `MAX_WAIT_S`, `MAX_TRIES` runs have
-                failed, or the key was used for another request.
-            StoreError: the ledger cannot be read or written.
+            Conflict: another process is asking under the key, or it was used for another request.
+            StoreError: the ledger cannot be written.
             DevFlowError: the request failed; unless it may be billed, its key is free again.
         """
-        earlier = await self.find(key, wait_s=MAX_WAIT_S)
-        if earlier.completion is not None:
-            return earlier.completion
         entry_id = new_id("req")
-        claim = await self._claims.claim(_SCOPE, earlier.key, fingerprint(request), entry_id)
+        claim = await self._claims.claim(_SCOPE, numbered_key, fingerprint(request), entry_id)
         if not isinstance(claim, NewClaim):
             raise _conflict(claim)
+        ids = EntryIds(entry_id)
         try:
-            completion = await carry_out(entry_id)
+            completion = await carry_out(ids)
         except BaseException:
-            failure = orjson.dumps({"failed": entry_id})
+            failure = orjson.dumps({"failed": ids.known})
             await finish_despite_cancel(self._claims.abandon(entry_id, failure))
             raise
-        await finish_despite_cancel(self._claims.finish(entry_id, _encode(completion)))
+        repaired = [one for one in ids.known if one != completion.entry.entry_id]
+        await finish_despite_cancel(self._claims.finish(entry_id, _encode(completion, repaired)))
         return completion
 
-    def _cost_of(self, entry_id: str) -> Decimal:
-        entry = self._store.entry(entry_id) if entry_id else None
-        return Decimal(0) if entry is None else entry.cost_usd
+    def _cost_of(self, entry_ids: Iterable[str]) -> Decimal:
+        entries = (self._store.entry(one) for one in entry_ids if one)
+        return sum((one.cost_usd for one in entries if one is not None), Decimal(0))
 
 
 def fingerprint(request: ChatRequest) -> str:
@@ -163,7 +182,7 @@ def _adapters() -> tuple[TypeAdapter[ChatResponse], TypeAdapter[LedgerEntry]]:
     return TypeAdapter(ChatResponse), TypeAdapter(LedgerEntry)
 
 
-def _encode(completion: Completion) -> bytes:
+def _encode(completion: Completion, repaired: list[str]) -> bytes:
     response, entry = _adapters()
     parts = [
         [type(one).__name__, TypeAdapter(type(one)).dump_python(one, mode="json")]
@@ -175,23 +194,27 @@ def _encode(completion: Completion) -> bytes:
             "response": response.dump_python(bare, mode="json"),
             "parts": parts,
             "entry": entry.dump_python(completion.entry, mode="json"),
+            "repaired": repaired,
         }
     )
 
 
-def _decode(payload: bytes) -> Completion | str:
-    """Return a kept reply, or the id of a failed run's entry ("" if the payload is unreadable)."""
+def _decode(payload: bytes) -> tuple[Completion | None, list[str]]:
+    """Return a kept reply, None if the run failed, and the ids of the other entries of its run."""
     try:
         kept: dict[str, Any] = orjson.loads(payload)
         if "failed" in kept:
-            return str(kept["failed"])
+            failed = kept["failed"]  # one id in what an earlier version wrote
+            return None, [failed] if isinstance(failed, str) else list(map(str, failed))
         of_response, of_entry = _adapters()
         parts = tuple(_part(name, fields) for name, fields in kept["parts"])
         response = replace(of_response.validate_python(kept["response"]), parts=parts)
         entry = of_entry.validate_python(kept["entry"])
+        repaired = list(map(str, kept.get("repaired", ())))
     except (ValueError, KeyError, TypeError, ValidationError):
-        return ""  # written by another version: asked again
-    return Completion(response=response, route=_route_of(entry), entry=entry)
+        return None, []  # written by another version: asked again
+    completion = Completion(response=response, route=_route_of(entry), entry=entry)
+    return completion, repaired
 
 
 def _part(name: str, fields: Any) -> Part:

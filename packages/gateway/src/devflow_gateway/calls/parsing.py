@@ -110,11 +110,13 @@ async def complete_parsed(
             a separate paid request that names the violations.
 
     Raises:
-        InvalidRequest: the type has no JSON schema, or the request has a format or tools; nothing
-            was sent.
+        InvalidRequest: the type has no JSON schema, the request has a format or tools, or
+            `repairs` is below 0; nothing was sent.
         StructuredOutputInvalid: the last reply is complete but not a value of the type.
         DevFlowError: no model answered, or the reply broke off.
     """
+    if repairs < 0:
+        raise InvalidRequest("repairs: give 0 or more.")
     if request.response_format is not None:
         raise InvalidRequest("Send either response_model or a request with response_format.")
     if request.tools:

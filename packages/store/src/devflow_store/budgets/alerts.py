@@ -25,8 +25,8 @@ from devflow_store.entries.doubts import CostDoubtAlert
 Alert = BudgetAlert | CostDoubtAlert
 """The argument of every hook; `alert_json` gives both kinds the same form."""
 AlertHook = Callable[[Alert], Awaitable[None]]
-"""Called once the spending is durable, for at most `TIMEOUT_S`; its exceptions are logged and reach
-no request."""
+"""Called once the spending is durable, and cancelled after `TIMEOUT_S`; its exceptions are logged
+and reach no request."""
 
 SIGNATURE_HEADER = "X-DevFlow-Signature"
 """The header that carries the signature.
@@ -35,6 +35,8 @@ Its value is `t=<seconds since 1970>,v1=<hex HMAC-SHA-256 of "<t>." and the body
 """
 TIMEOUT_S = 10.0
 """Seconds that one hook may take, and that `AlertDispatcher.drain` waits."""
+_CANCEL_S = 2.0
+"""Seconds that a hook gets to end after it was cancelled, before the next one is called."""
 _log = structlog.get_logger("devflow.budget")
 
 
@@ -241,6 +243,16 @@ class AlertDispatcher:
             _log.error("budget alerts not delivered before the end", count=self._queue.qsize())
 
 
+_left: set[asyncio.Future[None]] = set()
+"""Hooks that go on in spite of their cancellation; kept, since a loop may drop tasks of its own."""
+
+
+def _forget(task: asyncio.Future[None]) -> None:
+    _left.discard(task)
+    if not task.cancelled():
+        task.exception()  # it was reported as too slow; asyncio need not report it again
+
+
 async def _run_hook(hook: AlertHook, alert: Alert) -> None:
     """Run a hook in a task of its own, so that its failure or slowness affects no other hook."""
     task = asyncio.ensure_future(hook(alert))
@@ -248,8 +260,13 @@ async def _run_hook(hook: AlertHook, alert: Alert) -> None:
         await asyncio.wait([task], timeout=TIMEOUT_S)
     finally:
         task.cancel()
-    await asyncio.wait([task])
-    failure = TimeoutError("too slow") if task.cancelled() else task.exception()
+    if not task.done():
+        await asyncio.wait([task], timeout=_CANCEL_S)
+    if not task.done():
+        _left.add(task)
+        task.add_done_callback(_forget)
+    is_late = not task.done() or task.cancelled()
+    failure = TimeoutError("too slow") if is_late else task.exception()
     if failure is not None:
         of = alert.budget.id if isinstance(alert, BudgetAlert) else alert.attempt_id
         _log.error("budget alert not delivered", budget=of, reason=str(failure))

@@ -15,7 +15,8 @@ trust in [0, 1], from which the share of calls that it lets through follows:
     a failure, or a late first event              - 0.1 of what is present    by the new trust
     a reply that began promptly and broke off     gain undone, then failure   by the new trust
     429, 402, other 4xx, moderation, a caller
-    who left, this machine exhausted              unchanged                   unchanged
+    who left, this machine exhausted, a
+    deadline that a wait here used up             unchanged                   unchanged
 
     trust >= 0.4          everything
     0.1 < trust < 0.4     (trust - 0.1) / 0.3 of the calls, evenly
@@ -65,6 +66,12 @@ _PROVIDER_FAILURES = (
 )  # fmt: skip
 """Errors that count against a provider; refusals, bills and callers who left do not."""
 
+_NEGLIGIBLE_WAIT = 0.1
+"""The share of a model's own time up to which a wait on this machine changes nothing.
+
+Writing an attempt takes every call a few milliseconds.
+"""
+
 CircuitKey = tuple[str, str, str]
 """The id of the key, the providers if the candidate pins some, and the model."""
 
@@ -86,7 +93,7 @@ class BreakerPolicy:
     forget_after_s: float = 10.0
     """Seconds without a call after which earlier failures are forgotten."""
     slow_after_s: float = 30.0
-    """Seconds after a call was let through, beyond which its first event counts as a failure."""
+    """Seconds after a call was sent, beyond which its first event counts as a failure."""
 
 
 class Circuit:
@@ -193,7 +200,10 @@ class CircuitBreaking:
 class _GuardedCall(WrappedCall):
     """One call through a circuit."""
 
-    __slots__ = ("_call", "_circuit", "_clock", "_is_good", "_slow_after_s", "_upstream")
+    __slots__ = (
+        "_admitted_s", "_call", "_circuit", "_clock", "_is_good", "_slow_after_s", "_upstream",
+        "_waited_s",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -210,17 +220,22 @@ class _GuardedCall(WrappedCall):
         self._slow_after_s = slow_after_s
         self._clock = clock
         self._is_good = False
+        self._admitted_s = 0.0
+        self._waited_s = 0.0
+        """The seconds that the request had waited here before this call."""
 
     async def __aenter__(self) -> AsyncIterator[Event]:
-        sent_s = self._clock()
-        if not self._circuit.admit(sent_s):
-            raise self._open_error(sent_s)
+        self._admitted_s = now_s = self._clock()
+        self._waited_s = self._call.journal.waited_s
+        if not self._circuit.admit(now_s):
+            raise self._open_error(now_s)
         try:
             events = await self._enter(self._upstream.open(self._call))
-        except _PROVIDER_FAILURES:
-            self._circuit.record(is_good=False)
+        except _PROVIDER_FAILURES as error:
+            if not self._was_cut_short(error):
+                self._circuit.record(is_good=False)
             raise
-        self._is_good = self._clock() - sent_s <= self._slow_after_s
+        self._is_good = self._answering_s() <= self._slow_after_s
         self._circuit.record(is_good=self._is_good)
         return events
 
@@ -230,9 +245,26 @@ class _GuardedCall(WrappedCall):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        if self._is_good and isinstance(error, _PROVIDER_FAILURES):
+        if (
+            self._is_good
+            and isinstance(error, _PROVIDER_FAILURES)
+            and not self._was_cut_short(error)
+        ):
             self._circuit.retract()
         return await super().__aexit__(kind, error, trace)
+
+    def _answering_s(self) -> float:
+        """Return the seconds that the model has had, without what this call waited here."""
+        waited_s = self._call.journal.waited_s - self._waited_s
+        return self._clock() - self._admitted_s - waited_s
+
+    def _was_cut_short(self, error: BaseException) -> bool:
+        """Return whether waits on this machine used up the time that the model should have had."""
+        journal = self._call.journal
+        if not isinstance(error, UpstreamTimeout) or journal.remaining_s() > 0:
+            return False
+        had_s = self._answering_s()
+        return had_s < self._slow_after_s and journal.waited_s > _NEGLIGIBLE_WAIT * had_s
 
     def _open_error(self, now_s: float) -> CircuitOpen:
         model, wait_s = self._call.candidate.model, self._circuit.wait_s(now_s)

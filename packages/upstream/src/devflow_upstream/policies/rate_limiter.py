@@ -206,8 +206,11 @@ class _LimitedCall(WrappedCall):
         call = self._call
         key_id = call.key.id if call.key else ""
         is_free = call.candidate.model.endswith(":free")
-        deadline_s = asyncio.get_running_loop().time() + call.journal.remaining_s()
+        time = asyncio.get_running_loop().time
+        asked_s = time()
+        deadline_s = asked_s + call.journal.remaining_s()
         await self._limiter.acquire(key_id, is_free=is_free, deadline_s=deadline_s)
+        call.journal.waited_s += time() - asked_s
         try:
             return await self._enter(self._upstream.open(call))
         except BaseException as error:

@@ -150,7 +150,8 @@ class _ForeignTransport:
         if hasattr(self._client, "post"):
             return _whole(await self._client.post(url, **options), deadline_s)
         async with self._client.stream(request.method, url, **options) as response:
-            await response.aread()
+            if hasattr(response, "aread"):
+                await response.aread()
             return _whole(response, deadline_s)
 
 
@@ -158,13 +159,19 @@ def _whole(response: Any, deadline_s: float) -> _WholeExchange:
     """Return a response that has been read, as an exchange.
 
     Raises:
-        ProtocolError: it has no status.
+        ProtocolError: it has no status, or no body that can be read.
     """
     status, content = getattr(response, "status_code", None), getattr(response, "content", None)
     if not isinstance(status, int):
         raise ProtocolError("The response of http_client has no status_code.")
     if not isinstance(content, bytes):
-        content = orjson.dumps(response.json())
+        try:
+            content = orjson.dumps(response.json())
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ProtocolError(
+                "The response of http_client has neither bytes in content nor a json() that returns"
+                " an object."
+            ) from error
     headers = getattr(response, "headers", None)
     items = cast("Mapping[Any, Any]", headers).items() if isinstance(headers, Mapping) else ()
     named = {str(name).lower(): str(value) for name, value in items}

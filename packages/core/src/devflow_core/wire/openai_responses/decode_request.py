@@ -35,9 +35,11 @@ def decode_request(body: JsonObject, headers: Mapping[str, str]) -> ChatRequest:
             raise strict.invalid_value(
                 key, "no replies are kept here; send the whole conversation in input"
             )
-    strict.optional(body, "store", strict.boolean)
+    is_stored = strict.optional(body, "store", strict.boolean)
     tools, tool_choice = decode_tools(body), _decode_tool_choice(body)
     extra = dict(strict.omit_keys(body, _KNOWN_FIELDS))
+    if is_stored:
+        extra["store"] = True  # for the list of what was left out, in every dialect
     if tools and has_native_forms(tools, body):
         extra["tools"] = body["tools"]
     if tool_choice is None and isinstance(body.get("tool_choice"), dict):

@@ -30,7 +30,7 @@ def encode_request(
 ) -> EncodedRequest:
     """Return the body for an upstream, which always asks for a stream, and what was left out.
 
-    A client's `store: true` is sent as false, and counts as left out if its body is sent.
+    `store: true` is sent as false, and counts as left out.
 
     Raises:
         InvalidRequest: the request holds something that this dialect cannot express and that must
@@ -40,11 +40,11 @@ def encode_request(
     body = original_body(request, WIRE)
     if body is not None:
         body = {**body, "input": _filter_input(body["input"], model, omitted)}
-        if body.get("store"):
-            omitted.add("store")
-            body["store"] = False
     else:
         body = _translate(request, model, omitted)
+    if body.get("store"):
+        omitted.add("store")
+        body["store"] = False
     body = {**body, "model": model, "stream": True, **(overrides or {})}
     return EncodedRequest(dump(body), omitted.as_tuple())
 
