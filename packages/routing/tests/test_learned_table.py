@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from devflow_core.errors import ConfigurationError, InvalidRequest, NotFound
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Candidate, Route, SelectionCriteria
+from devflow_core.routing import Candidate, Route, SelectionCriteria, TaskType
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_routing import (
     LearnedFolder,
@@ -24,6 +24,7 @@ from devflow_routing.training.examples import Example, read_examples
 from devflow_routing.training.train import MIN_PROMPTS, train
 
 DEAR, CHEAP = "anthropic/claude-opus-4.5", "openai/gpt-5-mini"
+KINDS: tuple[tuple[TaskType, float], ...] = (("coding", 0.0), ("knowledge", 1.0))
 NOUNS = (
     *("clock", "river", "stone", "garden", "lamp", "window"),
     *("bridge", "letter", "engine", "forest", "harbour", "violin"),
@@ -91,7 +92,7 @@ def test_a_record_holds_no_word_of_the_prompt(table: LearnedTable) -> None:
 
 def test_less_is_paid_the_more_money_counts(table: LearnedTable) -> None:
     router = Router(load_shipped_catalogue(), learned=table)
-    quality = []
+    quality: list[int] = []
     for priority in (0.3, 0.5, 0.7, 0.9, 1.0):
         criteria = SelectionCriteria(cost_priority=priority)
         chosen: list[Candidate] = [
@@ -171,7 +172,7 @@ def test_without_prompts_the_coarse_table_alone_is_learned() -> None:
             complexity="medium",
         )
         for _ in range(40)
-        for kind, cheap in (("coding", 0.0), ("knowledge", 1.0))
+        for kind, cheap in KINDS
         for model, score, cost in ((DEAR, 1.0, 0.02), (CHEAP, cheap, 0.001))
     ]
     learned = train(examples, classifier=CLASSIFIER)

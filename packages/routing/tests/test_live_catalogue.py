@@ -130,7 +130,7 @@ async def test_no_error_ends_the_renewing(tmp_path: Path, place: str) -> None:
     async def sleep(_seconds: float) -> None:
         faults.clear()
         if place == "file" and not errors:
-            CatalogueFile(path).save(document_of(TWO))
+            FetchedFile(path).save(document_of(TWO))
             faults.append("decode")
             errors.append("as damaged")
         elif live.current.lookup("a/two") is not None:
@@ -138,7 +138,7 @@ async def test_no_error_ends_the_renewing(tmp_path: Path, place: str) -> None:
 
     path, errors = tmp_path / "data" / "models.json", list[str]()
     shipped = parse_catalogue({"data": [ROW]}, fetched_at=EPOCH - timedelta(days=90))
-    file = CatalogueFile(path)
+    file = FetchedFile(path)
     live = LiveCatalogue(lambda: shipped, decode, file=file, clock=lambda: EPOCH)
     live.subscribe(lambda _fresh: fail("subscriber"))
     with pytest.raises(asyncio.CancelledError):
