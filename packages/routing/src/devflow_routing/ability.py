@@ -51,6 +51,8 @@ standard deviation of ability adds. The average of the models that leaderboards 
 they succeed at seven of ten tasks of medium difficulty."""
 _CAUTION = 1.0
 """The standard errors by which the lower end is below the mean: five of six models are above it."""
+_MAX_LOGIT = 30.0
+"""The logit from which a chance counts as certain."""
 _MIN_DIFFICULTY = 0.02
 _OF_KIND = 10.0
 """What puts a score of the task's own kind before others where scores are shown."""
@@ -225,8 +227,7 @@ class AbilityTable:
             row = TASK_TYPES.index(kind)
             logits, errors = table.logits[row], table.errors[row]
         logits = logits - _logit(difficulty)
-        mean = 1 / (1 + np.exp(-logits))
-        lower = 1 / (1 + np.exp(_CAUTION * errors - logits))
+        mean, lower = _shares(logits), _shares(logits - _CAUTION * errors)
         mean.flags.writeable = lower.flags.writeable = False
         return Expected(mean=mean, lower=lower)
 
@@ -245,5 +246,10 @@ def _logit(share: float) -> float:
     return math.log(clipped / (1 - clipped))
 
 
+def _shares(logits: Floats) -> Floats:
+    """Return chances; absurd prices may put a model, or its error, far beyond any float."""
+    return 1 / (1 + np.exp(-logits.clip(-_MAX_LOGIT, _MAX_LOGIT)))
+
+
 def _share(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit))
+    return 1 / (1 + math.exp(-min(max(logit, -_MAX_LOGIT), _MAX_LOGIT)))
