@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from devflow_core.errors import ConfigurationError, UnknownModel
 from devflow_core.scope import is_in_scope
 from pydantic import ValidationError
 
+from devflow_routing.endpoints import NO_ENDPOINTS, Endpoint, ModelEndpoints
 from devflow_routing.model_config import (
     ModelConfig,
     apply_override,
@@ -52,6 +54,8 @@ class NamingRules:
     """Suffixes with which the listed price is still the most that is charged."""
     preset_marker: str | None = None
     """The marker in names of stored presets, whose content is unknown beforehand."""
+    maker_slugs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """The slugs of the providers that makers run themselves, where they differ from the maker."""
 
 
 class Catalogue:
@@ -64,9 +68,10 @@ class Catalogue:
         skipped: ids of rows that could not be read.
         zero_retention: ids of models with an endpoint that keeps no data; None if unknown.
         naming: names that the provider accepts in addition to the listed ids.
+        endpoints: the known endpoints of models, by id.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of the list as a whole
         self,
         models: Iterable[ModelConfig],
         *,
@@ -75,6 +80,7 @@ class Catalogue:
         skipped: tuple[str, ...] = (),
         zero_retention: frozenset[str] | None = None,
         naming: NamingRules | None = None,
+        endpoints: Mapping[str, ModelEndpoints] = NO_ENDPOINTS,
     ) -> None:
         self._by_id = {model.id: model for model in models}
         self.version = version
@@ -82,6 +88,7 @@ class Catalogue:
         self.skipped = skipped
         self.zero_retention = zero_retention
         self.naming = naming or NamingRules()
+        self.endpoints = endpoints
 
     @cached_property
     def models(self) -> tuple[ModelConfig, ...]:
@@ -226,20 +233,69 @@ class Catalogue:
         Args:
             models: their ids.
         """
-        ids = frozenset(models)
+        ids = frozenset(
+            one if (found := self.find_listed(one)) is None else found.id for one in models
+        )
         digest = hashlib.sha256(orjson.dumps(sorted(ids))).hexdigest()[:6]
-        return self._replace(self.models, f"{self.version}+{digest}", ids)
+        return self._replace(self.models, f"{self.version}+{digest}", zero_retention=ids)
+
+    def with_endpoints(self, endpoints: Mapping[str, ModelEndpoints]) -> Catalogue:
+        """Return the catalogue with these endpoints of models.
+
+        Args:
+            endpoints: what is known, by a model's id or its other name.
+        """
+        by_id = {
+            found.id: known
+            for name, known in endpoints.items()
+            if (found := self.find_listed(name)) is not None
+        }
+        text = repr(sorted((name, known.rows) for name, known in by_id.items()))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+        return self._replace(self.models, f"{self.version}+{digest}", endpoints=by_id)
+
+    def endpoints_of(self, model: ModelConfig) -> tuple[Endpoint, ...]:
+        """Return the endpoints of a model, as far as they are known.
+
+        Unless all of them were fetched, its maker is assumed to serve it at the listed price.
+        """
+        known = self.endpoints.get(model.id, _NOTHING_KNOWN)
+        if known.asked_at is not None:
+            return known.rows
+        slugs = self.naming.maker_slugs.get(model.author, (model.author,))
+        told = {one.tag.partition("/")[0] for one in known.rows}
+        price, ids = model.price, self.zero_retention
+        # a model that is said to have such an endpoint, and none of them known, has it at its maker
+        keeps_nothing = None if ids is None else model.id in ids and not known.rows
+        return known.rows + tuple(
+            Endpoint(
+                tag=slug,
+                provider=model.author,
+                prompt_usd=price and price.prompt,
+                completion_usd=price and price.completion,
+                request_usd=price.request if price else Decimal(0),
+                is_zero_retention=keeps_nothing,
+            )
+            for slug in slugs
+            if slug not in told
+        )
 
     def _replace(
-        self, models: Iterable[ModelConfig], version: str, ids: frozenset[str] | None = None
+        self,
+        models: Iterable[ModelConfig],
+        version: str,
+        *,
+        zero_retention: frozenset[str] | None = None,
+        endpoints: Mapping[str, ModelEndpoints] | None = None,
     ) -> Catalogue:
         return Catalogue(
             models,
             version=version,
             fetched_at=self.fetched_at,
             skipped=self.skipped,
-            zero_retention=self.zero_retention if ids is None else ids,
+            zero_retention=self.zero_retention if zero_retention is None else zero_retention,
             naming=self.naming,
+            endpoints=self.endpoints if endpoints is None else endpoints,
         )
 
     def changes_since(self, older: Catalogue) -> tuple[CatalogueChange, ...]:
@@ -303,6 +359,9 @@ class Catalogue:
         slugs = _index_unique((normalize_name(model.canonical_slug), model) for model in plain)
         found = {**slugs, **ids}
         return {key: model for key, model in found.items() if model is not None}
+
+
+_NOTHING_KNOWN = ModelEndpoints()
 
 
 def _index_unique(names: Iterable[tuple[str, ModelConfig]]) -> dict[str, ModelConfig | None]:

@@ -22,6 +22,7 @@ from devflow_routing.ability import AbilityTable
 from devflow_routing.capabilities import NO_CAPABILITIES, needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.classifier.features import extract_features
+from devflow_routing.constraints import read_constraints
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
 from devflow_routing.evidence.scores import Evidence
@@ -211,6 +212,7 @@ class Router(RouterPort):
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
             billable=billable,
+            constraints=read_constraints(request),
             session=self._session_state(request, task, now),
             floor_model=floor_model,
             quality_floor=floor,
