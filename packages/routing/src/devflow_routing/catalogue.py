@@ -250,6 +250,8 @@ class Catalogue:
             for name, known in endpoints.items()
             if (found := self.find_listed(name)) is not None
         }
+        if not by_id:
+            return self
         text = repr(sorted((name, known.rows) for name, known in by_id.items()))
         digest = hashlib.sha256(text.encode()).hexdigest()[:6]
         return self._replace(self.models, f"{self.version}+{digest}", endpoints=by_id)

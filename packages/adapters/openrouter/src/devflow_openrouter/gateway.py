@@ -66,6 +66,7 @@ from devflow_openrouter.parts import (
     build_router,
     choose_catalogue,
     follow_learned,
+    list_likely_models,
     opens_ledger,
 )
 
@@ -318,7 +319,10 @@ class OpenRouterGateway(AskingGateway):
         return await fetch_evidence(self.api, self.keys.keys)
 
     async def _fetch_models(self) -> JsonObject:
-        return await fetch_document(self.api, self.catalogue.current)
+        # dozens of decisions: milliseconds that no request should wait for
+        likely = await asyncio.to_thread(list_likely_models, self.router)
+        key = next(iter(self.keys.keys), None)
+        return await fetch_document(self.api, self.catalogue.current, likely, key=key)
 
     async def learn_limits(self) -> None:
         """Ask OpenRouter for the limits of the keys, and apply them.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
+from functools import cached_property
 
 import numpy as np
 from devflow_core.errors import (
@@ -27,6 +28,7 @@ from devflow_routing.ability import AbilityTable
 from devflow_routing.constraints import NO_CONSTRAINTS, Check, Constraints
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
+from devflow_routing.endpoints import Endpoint
 from devflow_routing.model_selector import (
     REPLY_RESERVE_TOKENS,
     Exclusions,
@@ -179,9 +181,7 @@ class Narrowing:
                 raise NoCandidate(_unmet_message(check, count, target, applied))
         return selection
 
-    def _find_constraint_masks(
-        self, constraints: Constraints
-    ) -> tuple[tuple[Check, Flags], ...]:
+    def _find_constraint_masks(self, constraints: Constraints) -> tuple[tuple[Check, Flags], ...]:
         """Return what is asked with the mask of the models that meet it and all before it."""
         known = self._constraint_masks.get(constraints)
         if known is not None:
@@ -190,8 +190,7 @@ class Narrowing:
         if constraints.models:
             check = Check("models", "not in the request's list of models", constraints.opens)
             masks.append((check, self._find_listed(constraints.models)))
-        catalogue, models = self._selector.catalogue, self._selector.models
-        left = [list(filter(constraints.opens, catalogue.endpoints_of(one))) for one in models]
+        left = [list(filter(constraints.opens, rows)) for rows in self._endpoints]
         for check in constraints.list_checks():
             fits = [list(filter(check.allows, rows)) for rows in left]
             if not check.is_wish:
@@ -200,6 +199,11 @@ class Narrowing:
         if len(self._constraint_masks) >= _MAX_CONSTRAINTS:
             self._constraint_masks.clear()
         return self._constraint_masks.setdefault(constraints, tuple(masks))
+
+    @cached_property
+    def _endpoints(self) -> list[tuple[Endpoint, ...]]:
+        """The endpoints of each model; made for the first request with a constraint."""
+        return [self._selector.catalogue.endpoints_of(one) for one in self._selector.models]
 
     def _find_listed(self, names: tuple[str, ...]) -> Flags:
         """Return the mask of the models that a request lists, by any of their names or a pattern.
@@ -271,9 +275,9 @@ def _unmet_message(check: Check, count: int, target: str, applied: list[str]) ->
         target: what was asked for.
         applied: the names of the constraints that those models meet.
     """
-    also = f" and {', '.join(applied)}" if applied else ""
+    within = f", within {', '.join(applied)}" if applied else ""
     return (
-        f"{check.name}: none of the {count} models that can take this request as {target!r}"
-        f"{also} is left ({check.reason}). Change or leave out {check.name}, or name a model. "
-        "`devflow models refresh` fetches who serves which model."
+        f"{check.name}: of {count} models that can take this request as {target!r}{within}, each "
+        f"is left out: {check.reason}. Change or leave out {check.name}, or name a model. "
+        "`devflow models refresh` fetches which providers serve which model."
     )
