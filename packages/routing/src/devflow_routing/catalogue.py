@@ -55,7 +55,7 @@ class NamingRules:
     preset_marker: str | None = None
     """The marker in names of stored presets, whose content is unknown beforehand."""
     maker_slugs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """The slugs of the providers that makers run themselves, where they differ from the maker."""
+    """The slugs of the providers that makers run themselves, by the maker's name in ids."""
 
 
 class Catalogue:
@@ -259,12 +259,13 @@ class Catalogue:
     def endpoints_of(self, model: ModelConfig) -> tuple[Endpoint, ...]:
         """Return the endpoints of a model, as far as they are known.
 
-        Unless all of them were fetched, its maker is assumed to serve it at the listed price.
+        Unless all of them were fetched, its maker is assumed to serve it at the listed price; one
+        that is not known to run a provider only if no endpoint is known.
         """
         known = self.endpoints.get(model.id, _NOTHING_KNOWN)
         if known.asked_at is not None:
             return known.rows
-        slugs = self.naming.maker_slugs.get(model.author, (model.author,))
+        slugs = self.naming.maker_slugs.get(model.author, () if known.rows else (model.author,))
         told = {one.tag.partition("/")[0] for one in known.rows}
         price, ids = model.price, self.zero_retention
         # a model that is said to have such an endpoint, and none of them known, has it at its maker

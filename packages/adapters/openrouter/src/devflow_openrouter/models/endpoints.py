@@ -36,17 +36,23 @@ _TIERS = frozenset({"flex", "priority", "fast", "ultrafast", "scale"})
 _MIN_TTFT_MS = 60.0
 """The least wait that is read as milliseconds; OpenRouter has published seconds as well."""
 
+_OF_THE_SAME_NAME = (
+    "ai21", "aion-labs", "anthropic", "arcee-ai", "baidu", "cohere", "deepseek", "inception",
+    "inflection", "liquid", "mancer", "minimax", "moonshotai", "morph", "nex-agi", "nvidia",
+    "openai", "perceptron", "perplexity", "poolside", "relace", "stepfun", "upstage", "xiaomi",
+    "z-ai",
+)  # fmt: skip
 MAKER_SLUGS: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in _OF_THE_SAME_NAME},
+    "amazon": ("amazon-bedrock",),
+    "bytedance-seed": ("seed",),
     "google": ("google-ai-studio", "google-vertex"),
-    "x-ai": ("xai",),
     "mistralai": ("mistral",),
     "qwen": ("alibaba",),
-    "amazon": ("amazon-bedrock", "amazon-nova"),
-    "bytedance-seed": ("seed",),
     "rekaai": ("reka",),
-    "microsoft": ("azure",),
+    "x-ai": ("xai",),
 }
-"""The providers of makers whose slug is another one (`GET /providers`, May 2026)."""
+"""The providers that makers run themselves (`GET /providers`, May 2026)."""
 
 
 class EndpointsApi(Protocol):
