@@ -31,7 +31,7 @@ MINE, OTHER = "openai/gpt-5-mini", "qwen/qwen3-max"
 
 
 def endpoint(tag: str, **fields: Any) -> Endpoint:
-    usual = {"prompt_usd": Decimal("1e-6"), "completion_usd": Decimal("4e-6")}
+    usual: dict[str, Any] = {"prompt_usd": Decimal("1e-6"), "completion_usd": Decimal("4e-6")}
     return Endpoint(tag=tag, **{**usual, **fields})
 
 

@@ -99,7 +99,8 @@ async def test_a_row_is_read_as_published() -> None:
 
 async def test_a_failure_keeps_the_former_answer_and_harms_no_other() -> None:
     before = await fetch(Upstream({A: [row("deep")], B: [row("fire")]}), A, B)
-    for broken in (Overloaded("Busy."), {"data": []}, {"data": {"endpoints": "none"}}):
+    answers: list[Any] = [Overloaded("Busy."), {"data": []}, {"data": {"endpoints": "none"}}]
+    for broken in answers:
         after = await fetch(Upstream({A: broken, B: [row("new")]}), A, B, former=before)
         assert (tags(after, A), tags(after, B)) == (["deep"], ["new"])
     assert tags(await fetch(Upstream(), former=before), A) == ["deep"]

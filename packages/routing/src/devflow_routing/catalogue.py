@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,7 +15,12 @@ from devflow_core.errors import ConfigurationError, UnknownModel
 from devflow_core.scope import is_in_scope
 from pydantic import ValidationError
 
-from devflow_routing.endpoints import NO_ENDPOINTS, Endpoint, ModelEndpoints
+from devflow_routing.endpoints import (
+    NO_ENDPOINTS,
+    Endpoint,
+    ModelEndpoints,
+    assume_endpoints,
+)
 from devflow_routing.model_config import (
     ModelConfig,
     apply_override,
@@ -266,21 +270,11 @@ class Catalogue:
         if known.asked_at is not None:
             return known.rows
         slugs = self.naming.maker_slugs.get(model.author, () if known.rows else (model.author,))
-        told = {one.tag.partition("/")[0] for one in known.rows}
-        price, ids = model.price, self.zero_retention
+        ids = self.zero_retention
         # a model that is said to have such an endpoint, and none of them known, has it at its maker
         keeps_nothing = None if ids is None else model.id in ids and not known.rows
-        return known.rows + tuple(
-            Endpoint(
-                tag=slug,
-                provider=model.author,
-                prompt_usd=price and price.prompt,
-                completion_usd=price and price.completion,
-                request_usd=price.request if price else Decimal(0),
-                is_zero_retention=keeps_nothing,
-            )
-            for slug in slugs
-            if slug not in told
+        return known.rows + assume_endpoints(
+            slugs, known, model.price, is_zero_retention=keeps_nothing
         )
 
     def _replace(

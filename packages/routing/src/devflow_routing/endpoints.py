@@ -8,6 +8,8 @@ from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
 
+from devflow_core.usage import Price
+
 UNKNOWN = "unknown"
 """The quantization of an endpoint that does not publish it."""
 
@@ -61,6 +63,28 @@ class ModelEndpoints:
 
 
 NO_ENDPOINTS: Mapping[str, ModelEndpoints] = MappingProxyType({})
+
+
+def assume_endpoints(
+    slugs: Iterable[str],
+    known: ModelEndpoints,
+    price: Price | None,
+    *,
+    is_zero_retention: bool | None,
+) -> tuple[Endpoint, ...]:
+    """Return an endpoint at the listed price for each provider that is not among the known ones."""
+    told = {one.tag.partition("/")[0] for one in known.rows}
+    return tuple(
+        Endpoint(
+            tag=slug,
+            prompt_usd=price and price.prompt,
+            completion_usd=price and price.completion,
+            request_usd=price.request if price else Decimal(0),
+            is_zero_retention=is_zero_retention,
+        )
+        for slug in slugs
+        if slug not in told
+    )
 
 
 def weigh_speed(rows: Iterable[Endpoint]) -> tuple[float | None, float | None]:
