@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from devflow_core.errors import ConfigurationError, UnknownModel
 from devflow_core.scope import is_in_scope
 from pydantic import ValidationError
 
+from devflow_routing.catalogue_changes import CatalogueChange, diff_model
 from devflow_routing.endpoints import (
     NO_ENDPOINTS,
     Endpoint,
@@ -34,18 +35,6 @@ from devflow_routing.model_names import (
     read_claude_name,
     split_variant,
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogueChange:
-    """One difference between two catalogues."""
-
-    model: str
-    kind: Literal["added", "removed", "price_rose", "price_fell", "window", "expires"]
-    before: str
-    """The price, window or day of expiry before, as text for people."""
-    after: str
-    """The price, window or day of expiry now, as text for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +288,7 @@ class Catalogue:
         """Return the differences from an older catalogue, by model id."""
         changes: list[CatalogueChange] = []
         for name in sorted({*self._by_id, *older._by_id}):
-            changes += _diff_model(name, older.get(name), self.get(name))
+            changes += diff_model(name, older.get(name), self.get(name))
         return tuple(changes)
 
     def _find_with_suffix(self, name: str) -> ModelConfig | None:
@@ -368,44 +357,3 @@ def _index_unique(names: Iterable[tuple[str, ModelConfig]]) -> dict[str, ModelCo
         if known is not None and known.id != model.id:
             found[key] = None
     return found
-
-
-def _diff_model(
-    name: str, old: ModelConfig | None, new: ModelConfig | None
-) -> list[CatalogueChange]:
-    if old is None or new is None:
-        kind: Literal["added", "removed"] = "added" if old is None else "removed"
-        return [
-            CatalogueChange(
-                model=name, kind=kind, before=_format_price(old), after=_format_price(new)
-            ),
-        ]
-    found: list[CatalogueChange] = []
-    before, after = _format_price(old), _format_price(new)
-    if before != after:
-        rose = _price_sum(new) >= _price_sum(old)
-        kind_of_price: Literal["price_rose", "price_fell"] = "price_rose" if rose else "price_fell"
-        found.append(CatalogueChange(model=name, kind=kind_of_price, before=before, after=after))
-    if old.context_length != new.context_length:
-        windows = (str(old.context_length), str(new.context_length))
-        found.append(
-            CatalogueChange(model=name, kind="window", before=windows[0], after=windows[1])
-        )
-    if old.expires_on != new.expires_on:
-        days = (str(old.expires_on), str(new.expires_on))
-        found.append(CatalogueChange(model=name, kind="expires", before=days[0], after=days[1]))
-    return found
-
-
-def _price_sum(model: ModelConfig) -> float:
-    price = model.price
-    return float("inf") if price is None else float(price.prompt + price.completion)
-
-
-def _format_price(model: ModelConfig | None) -> str:
-    if model is None:
-        return "not listed"
-    if model.price is None:
-        return "price unknown"
-    prompt, completion = (model.price.prompt * 10**6, model.price.completion * 10**6)
-    return f"{prompt.normalize():f} in, {completion.normalize():f} out, USD per million tokens"

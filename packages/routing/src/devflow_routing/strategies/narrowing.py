@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from typing import Any
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from devflow_core.errors import (
