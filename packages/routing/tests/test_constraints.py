@@ -192,7 +192,7 @@ def test_a_list_of_models_narrows_the_choice_by_any_of_their_names() -> None:
     }
     assert {one.partition("/")[0] for one in chosen_from("cohere/*")} == {"cohere"}
     assert len(chosen_from("small", "auto")) > 100
-    with pytest.raises(NoCandidate, match="^models: "):
+    with pytest.raises(NoCandidate, match=r"^models: "):
         chosen_from("acme/none")
     # a named model keeps its own list for the provider
     named = router.route(asking("openai/gpt-5-mini", models=["cohere/command-a"]), a_task())
