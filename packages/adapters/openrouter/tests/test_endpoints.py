@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-import pytest
 from devflow_core.errors import KeyRefused, Overloaded
 from devflow_core.messages import JsonObject
 from devflow_core.ports import UpstreamKey
@@ -115,15 +114,17 @@ async def test_at_most_so_many_are_asked_and_few_at_once() -> None:
     assert upstream.most_at_once == subject.MAX_AT_ONCE
 
 
-async def test_the_deadline_keeps_what_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_deadline_keeps_what_has_come(loop_clock: Any) -> None:
     class Stuck(Upstream):
         async def endpoints(self, model: str, *, key: UpstreamKey | None = None) -> JsonObject:
             if model == B:
                 await asyncio.Event().wait()
             return await super().endpoints(model, key=key)
 
-    monkeypatch.setattr(subject, "DEADLINE_S", 0.2)
-    found = await fetch(Stuck({A: [row("deep")]}), A, B)
+    fetching = asyncio.create_task(fetch(Stuck({A: [row("deep")]}), A, B))
+    took_s = await loop_clock.run_until(fetching.done, step_s=1.0)
+    assert subject.DEADLINE_S <= took_s <= subject.DEADLINE_S + 2
+    found = fetching.result()
     assert (tags(found, A), tags(found, B)) == (["deep"], [])
 
 
