@@ -297,7 +297,7 @@ class OpenRouterGateway(AskingGateway):
 
         The shipped list has none of them. At most one fetch an hour; nothing is raised.
         """
-        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_models)
+        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_list)
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
@@ -317,6 +317,10 @@ class OpenRouterGateway(AskingGateway):
 
     async def _fetch_evidence(self) -> JsonObject:
         return await fetch_evidence(self.api, self.keys.keys)
+
+    async def _fetch_list(self) -> JsonObject:
+        """Fetch the list alone, for a request that waits for it."""
+        return await fetch_document(self.api, self.catalogue.current)
 
     async def _fetch_models(self) -> JsonObject:
         # dozens of decisions: milliseconds that no request should wait for
