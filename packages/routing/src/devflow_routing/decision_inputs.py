@@ -15,8 +15,8 @@ from devflow_core.tokens import TextSize
 from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
-from devflow_routing.learned.expectation import LearnedExpectation, expectation_from_json
 from devflow_routing.constraints import NO_CONSTRAINTS, Constraints, constraints_from_json
+from devflow_routing.learned.expectation import LearnedExpectation, expectation_from_json
 from devflow_routing.policy import Weights
 from devflow_routing.trackers.performance import Performance
 

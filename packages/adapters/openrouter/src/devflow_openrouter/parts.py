@@ -125,6 +125,8 @@ async def follow_learned(settings: Settings, router: RouterPort, interval_s: flo
         if newest[:1] != known:
             known = newest[:1]
             router.learned = await asyncio.to_thread(load_learned, settings)
+
+
 def list_likely_models(router: RouterPort) -> tuple[str, ...]:
     """Return the models whose endpoints are worth asking for; none for a router of one's own."""
     return router.list_likely_models(MAX_MODELS) if isinstance(router, Router) else ()
