@@ -155,8 +155,6 @@ def test_needs_are_read_from_the_whole_request() -> None:
     assert needs.input_tokens == 77
     quiet = replace(a_request(), reasoning=ReasoningOptions(enabled=False))
     assert needs_of(quiet).capabilities == Capability.NO_REASONING
-    private = replace(a_request(), extra={"provider": {"zdr": True}})
-    assert needs_of(private).is_zero_retention
     plain = replace(a_request(), response_format=ResponseFormat(kind="json_object"))
     assert needs_of(plain).capabilities == Capability.JSON
 

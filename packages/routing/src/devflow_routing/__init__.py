@@ -1,7 +1,8 @@
 """Chooses the models that answer a request, with reasons; it depends on no single provider."""
 
 from devflow_routing.capabilities import Capability, Needs, needs_of
-from devflow_routing.catalogue import Catalogue, CatalogueChange
+from devflow_routing.catalogue import Catalogue
+from devflow_routing.catalogue_changes import CatalogueChange
 from devflow_routing.classifier.task_classifier import TaskClassifier
 from devflow_routing.decision import encode_route, route_as_json
 from devflow_routing.fetched_file import FetchedFile

@@ -120,12 +120,6 @@ class Needs:
     """Media in the newest message that a note cannot replace, since the user asks about them."""
     media_tokens: tuple[tuple[Capability, int], ...] = ()
     """The tokens in `size` of all media, by the capability to read them."""
-    is_zero_retention: bool = False
-    """Whether only endpoints that keep no data may answer.
-
-    The choice is restricted to models with such an endpoint, as far as the catalogue knows them;
-    the provider always enforces it, since the request says so.
-    """
 
     def without_media(self, kinds: Capability) -> Needs:
         """Return the needs of the same request with notes in the place of some kinds of media."""
@@ -152,7 +146,6 @@ def needs_of(request: ChatRequest) -> Needs:
         size=size,
         input_tokens=criteria.context_tokens if criteria else None,
         max_output_tokens=request.max_output_tokens,
-        is_zero_retention=_wants_zero_retention(request),
     )
     if not media:
         return needs
@@ -252,8 +245,3 @@ def _all_media(request: ChatRequest) -> Iterator[Media]:
         for part in message.parts:
             inner = part.parts if isinstance(part, ToolResult) else (part,)
             yield from (one for one in inner if isinstance(one, Media))
-
-
-def _wants_zero_retention(request: ChatRequest) -> bool:
-    provider = request.extra.get("provider")
-    return isinstance(provider, dict) and bool(provider.get("zdr"))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]

@@ -5,16 +5,23 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 from devflow_core.errors import ConfigurationError, UnknownModel
 from devflow_core.scope import is_in_scope
 from pydantic import ValidationError
 
+from devflow_routing.catalogue_changes import CatalogueChange, diff_model
+from devflow_routing.endpoints import (
+    NO_ENDPOINTS,
+    Endpoint,
+    ModelEndpoints,
+    assume_endpoints,
+)
 from devflow_routing.model_config import (
     ModelConfig,
     apply_override,
@@ -31,18 +38,6 @@ from devflow_routing.model_names import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CatalogueChange:
-    """One difference between two catalogues."""
-
-    model: str
-    kind: Literal["added", "removed", "price_rose", "price_fell", "window", "expires"]
-    before: str
-    """The price, window or day of expiry before, as text for people."""
-    after: str
-    """The price, window or day of expiry now, as text for people."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NamingRules:
     """The names that a provider accepts although its list does not hold them."""
 
@@ -52,6 +47,8 @@ class NamingRules:
     """Suffixes with which the listed price is still the most that is charged."""
     preset_marker: str | None = None
     """The marker in names of stored presets, whose content is unknown beforehand."""
+    maker_slugs: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """The slugs of the providers that makers run themselves, by the maker's name in ids."""
 
 
 class Catalogue:
@@ -64,9 +61,10 @@ class Catalogue:
         skipped: ids of rows that could not be read.
         zero_retention: ids of models with an endpoint that keeps no data; None if unknown.
         naming: names that the provider accepts in addition to the listed ids.
+        endpoints: the known endpoints of models, by id.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known of the list as a whole
         self,
         models: Iterable[ModelConfig],
         *,
@@ -75,6 +73,7 @@ class Catalogue:
         skipped: tuple[str, ...] = (),
         zero_retention: frozenset[str] | None = None,
         naming: NamingRules | None = None,
+        endpoints: Mapping[str, ModelEndpoints] = NO_ENDPOINTS,
     ) -> None:
         self._by_id = {model.id: model for model in models}
         self.version = version
@@ -82,6 +81,7 @@ class Catalogue:
         self.skipped = skipped
         self.zero_retention = zero_retention
         self.naming = naming or NamingRules()
+        self.endpoints = endpoints
 
     @cached_property
     def models(self) -> tuple[ModelConfig, ...]:
@@ -226,27 +226,69 @@ class Catalogue:
         Args:
             models: their ids.
         """
-        ids = frozenset(models)
+        ids = frozenset(
+            one if (found := self.find_listed(one)) is None else found.id for one in models
+        )
         digest = hashlib.sha256(orjson.dumps(sorted(ids))).hexdigest()[:6]
-        return self._replace(self.models, f"{self.version}+{digest}", ids)
+        return self._replace(self.models, f"{self.version}+{digest}", zero_retention=ids)
+
+    def with_endpoints(self, endpoints: Mapping[str, ModelEndpoints]) -> Catalogue:
+        """Return the catalogue with these endpoints of models.
+
+        Args:
+            endpoints: what is known, by a model's id or its other name.
+        """
+        by_id = {
+            found.id: known
+            for name, known in endpoints.items()
+            if (found := self.find_listed(name)) is not None
+        }
+        if not by_id:
+            return self
+        text = repr(sorted((name, known.rows) for name, known in by_id.items()))
+        digest = hashlib.sha256(text.encode()).hexdigest()[:6]
+        return self._replace(self.models, f"{self.version}+{digest}", endpoints=by_id)
+
+    def endpoints_of(self, model: ModelConfig) -> tuple[Endpoint, ...]:
+        """Return the endpoints of a model, as far as they are known.
+
+        Unless all of them were fetched, its maker is assumed to serve it at the listed price; one
+        that is not known to run a provider only if no endpoint is known.
+        """
+        known = self.endpoints.get(model.id, _NOTHING_KNOWN)
+        if known.asked_at is not None:
+            return known.rows
+        slugs = self.naming.maker_slugs.get(model.author, () if known.rows else (model.author,))
+        ids = self.zero_retention
+        # a model that is said to have such an endpoint, and none of them known, has it at its maker
+        keeps_nothing = None if ids is None else model.id in ids and not known.rows
+        return known.rows + assume_endpoints(
+            slugs, known, model.price, is_zero_retention=keeps_nothing
+        )
 
     def _replace(
-        self, models: Iterable[ModelConfig], version: str, ids: frozenset[str] | None = None
+        self,
+        models: Iterable[ModelConfig],
+        version: str,
+        *,
+        zero_retention: frozenset[str] | None = None,
+        endpoints: Mapping[str, ModelEndpoints] | None = None,
     ) -> Catalogue:
         return Catalogue(
             models,
             version=version,
             fetched_at=self.fetched_at,
             skipped=self.skipped,
-            zero_retention=self.zero_retention if ids is None else ids,
+            zero_retention=self.zero_retention if zero_retention is None else zero_retention,
             naming=self.naming,
+            endpoints=self.endpoints if endpoints is None else endpoints,
         )
 
     def changes_since(self, older: Catalogue) -> tuple[CatalogueChange, ...]:
         """Return the differences from an older catalogue, by model id."""
         changes: list[CatalogueChange] = []
         for name in sorted({*self._by_id, *older._by_id}):
-            changes += _diff_model(name, older.get(name), self.get(name))
+            changes += diff_model(name, older.get(name), self.get(name))
         return tuple(changes)
 
     def _find_with_suffix(self, name: str) -> ModelConfig | None:
@@ -305,6 +347,9 @@ class Catalogue:
         return {key: model for key, model in found.items() if model is not None}
 
 
+_NOTHING_KNOWN = ModelEndpoints()
+
+
 def _index_unique(names: Iterable[tuple[str, ModelConfig]]) -> dict[str, ModelConfig | None]:
     found: dict[str, ModelConfig | None] = {}
     for key, model in names:
@@ -312,44 +357,3 @@ def _index_unique(names: Iterable[tuple[str, ModelConfig]]) -> dict[str, ModelCo
         if known is not None and known.id != model.id:
             found[key] = None
     return found
-
-
-def _diff_model(
-    name: str, old: ModelConfig | None, new: ModelConfig | None
-) -> list[CatalogueChange]:
-    if old is None or new is None:
-        kind: Literal["added", "removed"] = "added" if old is None else "removed"
-        return [
-            CatalogueChange(
-                model=name, kind=kind, before=_format_price(old), after=_format_price(new)
-            ),
-        ]
-    found: list[CatalogueChange] = []
-    before, after = _format_price(old), _format_price(new)
-    if before != after:
-        rose = _price_sum(new) >= _price_sum(old)
-        kind_of_price: Literal["price_rose", "price_fell"] = "price_rose" if rose else "price_fell"
-        found.append(CatalogueChange(model=name, kind=kind_of_price, before=before, after=after))
-    if old.context_length != new.context_length:
-        windows = (str(old.context_length), str(new.context_length))
-        found.append(
-            CatalogueChange(model=name, kind="window", before=windows[0], after=windows[1])
-        )
-    if old.expires_on != new.expires_on:
-        days = (str(old.expires_on), str(new.expires_on))
-        found.append(CatalogueChange(model=name, kind="expires", before=days[0], after=days[1]))
-    return found
-
-
-def _price_sum(model: ModelConfig) -> float:
-    price = model.price
-    return float("inf") if price is None else float(price.prompt + price.completion)
-
-
-def _format_price(model: ModelConfig | None) -> str:
-    if model is None:
-        return "not listed"
-    if model.price is None:
-        return "price unknown"
-    prompt, completion = (model.price.prompt * 10**6, model.price.completion * 10**6)
-    return f"{prompt.normalize():f} in, {completion.normalize():f} out, USD per million tokens"

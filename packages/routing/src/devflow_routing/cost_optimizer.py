@@ -13,6 +13,7 @@ from devflow_core.usage import Price
 
 from devflow_routing.ability import Expected
 from devflow_routing.decision_inputs import DecisionInputs
+from devflow_routing.endpoints import weigh_speed
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Flags, Floats, ModelSelector, Selection
 from devflow_routing.trackers.performance import Performance
@@ -108,7 +109,7 @@ class CostOptimizer:
         self._reasoning_factors: Floats = np.array(
             [_REASONING_FACTOR if model.reasons_by_default else 1.0 for model in selector.models]
         )
-        self._guessed_speeds: Floats = np.array([_guess_speed(one) for one in selector.models])
+        self._usual_speeds, self._usual_waits_s = _find_speeds(selector)
         self._makers = np.unique([one.author for one in selector.models], return_inverse=True)[1]
         self._tier_breaks = _collect_tier_breaks(selector.models)
         self._tier_prices: dict[int, _Prices] = {}
@@ -169,13 +170,12 @@ class CostOptimizer:
         """Return how reliable each model is, the time of a reply, and whether it was measured."""
         rates = np.full(len(output), 0.98)
         is_measured = np.zeros(len(output), dtype=np.bool_)
-        ttft = np.full(len(output), _DEFAULT_TTFT_S)
-        speed = self._guessed_speeds.copy()
+        ttft, speed = self._usual_waits_s.copy(), self._usual_speeds.copy()
         for one in performance:
             index = self._selector.index.get(one.model)
             if index is None:
                 continue
-            wait_s = one.ttft_p50_s or _DEFAULT_TTFT_S
+            wait_s = one.ttft_p50_s or float(ttft[index])
             rates[index] = one.success_rate / (1.0 + max(0.0, wait_s - _PATIENCE_S) / _SLOW_S)
             is_measured[index] = one.ttft_p50_s is not None
             ttft[index] = wait_s
@@ -197,8 +197,26 @@ class CostOptimizer:
         return known
 
 
+def _find_speeds(selector: ModelSelector) -> tuple[Floats, Floats]:
+    """Return the speed of each model in tokens per second, and its wait for the first in seconds.
+
+    They are for models that were never measured here: as published, otherwise guessed.
+    """
+    catalogue = selector.catalogue
+    published = [
+        weigh_speed(known.rows) if (known := catalogue.endpoints.get(model.id)) else (None, None)
+        for model in selector.models
+    ]
+    pairs = [
+        (speed or _guess_speed(model), wait_s or _DEFAULT_TTFT_S)
+        for model, (speed, wait_s) in zip(selector.models, published, strict=True)
+    ]
+    columns = np.array(pairs, dtype=np.float64).reshape(-1, 2).T.copy()
+    return columns[0], columns[1]
+
+
 def _guess_speed(model: ModelConfig) -> float:
-    """Return the speed of a model that was never measured here, in tokens per second."""
+    """Return the speed of a model that nobody has measured, in tokens per second."""
     speed = _USUAL_TOKENS_PER_S
     if _SMALL.search(model.id):
         speed *= _SMALL_FACTOR

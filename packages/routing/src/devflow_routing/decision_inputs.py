@@ -15,6 +15,7 @@ from devflow_core.tokens import TextSize
 from pydantic import TypeAdapter
 
 from devflow_routing.capabilities import Capability, Needs
+from devflow_routing.constraints import NO_CONSTRAINTS, Constraints, constraints_from_json
 from devflow_routing.learned.expectation import LearnedExpectation, expectation_from_json
 from devflow_routing.policy import Weights
 from devflow_routing.trackers.performance import Performance
@@ -57,6 +58,8 @@ class DecisionInputs:
     """The model that the floor of quality is measured by; None: the best, if there is a floor."""
     quality_floor: float | None = None
     """The floor, as a share of `floor_model`'s expected quality; None: there is none."""
+    constraints: Constraints = NO_CONSTRAINTS
+    """What the request asks of providers, and the models that it lists."""
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
     learned: LearnedExpectation | None = None
@@ -87,7 +90,6 @@ class DecisionInputs:
                 "extra_tokens": needs.size.extra_tokens,
                 "input_tokens": needs.input_tokens,
                 "max_output_tokens": needs.max_output_tokens,
-                "is_zero_retention": needs.is_zero_retention,
                 **_files_as_json(needs),
                 **_media_as_json(needs),
             },
@@ -107,6 +109,7 @@ class DecisionInputs:
             "performance": _performance_as_json(self.performance),
             **_learned_as_json(self.learned),
             **_scope_as_json(self.allowed_models),
+            **_constraints_as_json(self.constraints),
             **_billable_as_json(self.billable),
         }
 
@@ -131,6 +134,10 @@ def _learned_as_json(learned: LearnedExpectation | None) -> dict[str, Any]:
 
 def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
     return {} if scope is None else {"allowed_models": list(scope)}
+
+
+def _constraints_as_json(constraints: Constraints) -> dict[str, Any]:
+    return {} if constraints is NO_CONSTRAINTS else {"constraints": constraints.as_json()}
 
 
 def _files_as_json(needs: Needs) -> dict[str, Any]:
@@ -182,6 +189,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         decided_at=datetime.fromisoformat(features["at"]),
         max_cost_usd=None if ceiling is None else Decimal(ceiling),
         allowed_models=None if scope is None else tuple(scope),
+        constraints=_constraints_from_json(features),
         billable=_BILLABLE_ADAPTER.validate_python(features.get("billable", {})),
         session=SessionState(**session) if session else None,
         learned=None if learned is None else expectation_from_json(learned),
@@ -200,6 +208,12 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
     )
 
 
+def _constraints_from_json(features: Mapping[str, Any]) -> Constraints:
+    """Return the constraints; until November 2026 records had only one, among the needs."""
+    was_private = features["needs"].get("is_zero_retention")
+    return constraints_from_json(features.get("constraints") or (was_private and {"zdr": True}))
+
+
 def _needs_from_json(needs: Mapping[str, Any]) -> Needs:
     return Needs(
         capabilities=Capability(needs["capabilities"]),
@@ -213,7 +227,6 @@ def _needs_from_json(needs: Mapping[str, Any]) -> Needs:
         ),
         input_tokens=needs["input_tokens"],
         max_output_tokens=needs["max_output_tokens"],
-        is_zero_retention=needs["is_zero_retention"],
         files=needs.get("files", 0),
         max_file_tokens=needs.get("max_file_tokens", 0),
         is_prompt_open=needs.get("is_prompt_open", False),

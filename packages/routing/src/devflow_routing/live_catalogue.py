@@ -15,7 +15,8 @@ from devflow_core.messages import JsonObject
 from devflow_core.routing import Alternate
 from devflow_core.usage import Price
 
-from devflow_routing.catalogue import Catalogue, CatalogueChange
+from devflow_routing.catalogue import Catalogue
+from devflow_routing.catalogue_changes import CatalogueChange
 from devflow_routing.fetched_file import FetchedFile
 from devflow_routing.live_evidence import LiveEvidence
 from devflow_routing.model_config import ModelConfig

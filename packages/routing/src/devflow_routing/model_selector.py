@@ -73,10 +73,6 @@ class ModelSelector:
         self.never_chosen = Counter(reason for reason in self._ineligible_reasons if reason)
         """The number of models that are never chosen automatically, by reason."""
         self._is_free = np.array([model.variant == "free" for model in self.models], np.bool_)
-        ids = catalogue.zero_retention
-        self._keeps_nothing: Flags | None = (
-            None if ids is None else np.array([one.id in ids for one in self.models], np.bool_)
-        )
 
     def estimate_input_tokens(self, needs: Needs) -> tuple[Floats, Floats]:
         """Return the estimated input tokens for each model, and the upper end of their error."""
@@ -119,11 +115,7 @@ class ModelSelector:
             day_ordinal=day,
             requirements=requirements,
         )
-        if not allow_free:
-            selection = selection.with_filter(_FREE, ~self._is_free)
-        if self._keeps_nothing is None or not needs.is_zero_retention:
-            return selection
-        return selection.with_filter("has no zero-retention endpoint", self._keeps_nothing)
+        return selection if allow_free else selection.with_filter(_FREE, ~self._is_free)
 
     def explain_exclusion(self, index: int, selection: Selection) -> str:
         """Return why the selector itself excludes the model at this index; empty if it does not.

@@ -22,6 +22,7 @@ from devflow_routing.ability import AbilityTable
 from devflow_routing.capabilities import NO_CAPABILITIES, needs_of
 from devflow_routing.catalogue import Catalogue
 from devflow_routing.classifier.features import extract_features
+from devflow_routing.constraints import read_constraints
 from devflow_routing.decision import task_from_json
 from devflow_routing.decision_inputs import DecisionInputs, SessionState, inputs_from_json
 from devflow_routing.evidence.scores import Evidence
@@ -30,6 +31,7 @@ from devflow_routing.learned import LearnedExpectation, LearnedTable
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import MODES, RoutingPolicy, Weights, is_pattern
 from devflow_routing.strategies.auto import AutoStrategy
+from devflow_routing.strategies.likely import find_likely_models
 from devflow_routing.strategies.named_model import NamedModelStrategy
 from devflow_routing.trackers.performance import PerformanceTracker
 from devflow_routing.trackers.refused_questions import RefusedQuestions
@@ -165,6 +167,13 @@ class Router(RouterPort):
         """
         return self._decide(self._build_inputs(request, task), include_all=True)
 
+    def list_likely_models(self, limit: int) -> tuple[str, ...]:
+        """Return the ids of the models that the settings name, then of those that `auto` chooses.
+
+        It takes some milliseconds.
+        """
+        return find_likely_models(self._policy, self.catalogue, self.route, limit=limit)
+
     def replay(self, record: str | Mapping[str, Any], *, include_all: bool = False) -> Route:
         """Repeat a recorded decision: over the same snapshots it gives exactly the same route.
 
@@ -211,6 +220,7 @@ class Router(RouterPort):
             max_cost_usd=request.max_cost_usd,
             allowed_models=request.allowed_models,
             billable=billable,
+            constraints=read_constraints(request),
             session=self._session_state(request, task, now),
             floor_model=floor_model,
             quality_floor=floor,

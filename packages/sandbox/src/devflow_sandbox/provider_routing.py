@@ -142,6 +142,8 @@ class _ProviderPreferences:
         self._only = reader.texts("only")
         self._ignore = reader.texts("ignore")
         self._order = reader.texts("order")
+        self._quantizations = reader.texts("quantizations")
+        self._keeps_nothing = request.provider.get("zdr") is True
         self.only_tiers = bool(self._only) and all(
             one.partition("/")[2] in TIER_FACTOR for one in self._only
         )
@@ -160,6 +162,10 @@ class _ProviderPreferences:
         if self._only and not _matches_slug(one, self._only):
             return False
         if self._order and not self._fallbacks and not _matches_slug(one, self._order):
+            return False
+        if self._quantizations and one.quantization not in self._quantizations:
+            return False
+        if self._keeps_nothing and not one.keeps_nothing:
             return False
         return not _matches_slug(one, self._ignore)
 

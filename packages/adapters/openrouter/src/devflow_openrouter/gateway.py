@@ -66,6 +66,7 @@ from devflow_openrouter.parts import (
     build_router,
     choose_catalogue,
     follow_learned,
+    list_likely_models,
     opens_ledger,
 )
 
@@ -296,7 +297,7 @@ class OpenRouterGateway(AskingGateway):
 
         The shipped list has none of them. At most one fetch an hour; nothing is raised.
         """
-        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_models)
+        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_list)
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""
@@ -317,8 +318,15 @@ class OpenRouterGateway(AskingGateway):
     async def _fetch_evidence(self) -> JsonObject:
         return await fetch_evidence(self.api, self.keys.keys)
 
-    async def _fetch_models(self) -> JsonObject:
+    async def _fetch_list(self) -> JsonObject:
+        """Fetch the list alone, for a request that waits for it."""
         return await fetch_document(self.api, self.catalogue.current)
+
+    async def _fetch_models(self) -> JsonObject:
+        # dozens of decisions: milliseconds that no request should wait for
+        likely = await asyncio.to_thread(list_likely_models, self.router)
+        key = next(iter(self.keys.keys), None)
+        return await fetch_document(self.api, self.catalogue.current, likely, key=key)
 
     async def learn_limits(self) -> None:
         """Ask OpenRouter for the limits of the keys, and apply them.

@@ -24,6 +24,7 @@ from devflow_routing import (
 from devflow_upstream.provider import ModelRows
 
 from devflow_openrouter.models.catalogue import make_catalogue, open_catalogue
+from devflow_openrouter.models.endpoints import MAX_MODELS
 
 _log = structlog.get_logger("devflow.routing")
 
@@ -124,6 +125,11 @@ async def follow_learned(settings: Settings, router: RouterPort, interval_s: flo
         if newest[:1] != known:
             known = newest[:1]
             router.learned = await asyncio.to_thread(load_learned, settings)
+
+
+def list_likely_models(router: RouterPort) -> tuple[str, ...]:
+    """Return the models whose endpoints are worth asking for; none for a router of one's own."""
+    return router.list_likely_models(MAX_MODELS) if isinstance(router, Router) else ()
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:

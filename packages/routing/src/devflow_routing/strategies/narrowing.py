@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,21 +25,26 @@ from devflow_core.scope import (
 )
 
 from devflow_routing.ability import AbilityTable
+from devflow_routing.constraints import NO_CONSTRAINTS, Check, Constraints
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
+from devflow_routing.endpoints import Endpoint
 from devflow_routing.model_selector import (
     REPLY_RESERVE_TOKENS,
     Exclusions,
+    Flags,
     Floats,
     ModelSelector,
     Selection,
 )
-from devflow_routing.policy import MODES, RoutingPolicy
+from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
 from devflow_routing.strategies.ordering import Ordering
 from devflow_routing.worst_case import TokenBounds, WorstCases
 
 _HARD: Mapping[str, Any] = {"difficulty": 0.8, "complexity": "high"}
 """What a task is when the floor of quality is measured."""
+_MAX_CONSTRAINTS = 64
+"""The most constraints whose masks are kept; bounded, since callers may send any."""
 
 
 class Narrowing:
@@ -62,12 +68,15 @@ class Narrowing:
         self._ability = ability
         self._policy = policy
         self._preferred = preferred
+        self._constraint_masks: dict[Constraints, tuple[tuple[Check, Flags], ...]] = {}
 
     def by_needs(self, inputs: DecisionInputs, target: str) -> Selection:
         """Return the models that can take the request, match the pattern and are within the scope.
 
+        The request's own constraints, of providers and of models, are met as well.
+
         Raises:
-            NoCandidate: no model can take the request.
+            NoCandidate: no model can take the request, or none of those meets a constraint.
             UnknownModel: the pattern matches no model.
             ContextTooLong: the prompt is longer than every window.
             Forbidden: no eligible model is within the scope of the client key.
@@ -83,7 +92,7 @@ class Narrowing:
             selection = selection.with_filter(f"does not fit {target!r}", fits)
         scoped = self._by_scope(selection, inputs.allowed_models)
         if scoped.eligible.any():
-            return scoped
+            return self._by_constraints(scoped, inputs.constraints, target)
         too_long = self._context_error(inputs, scoped)
         if too_long is None and inputs.allowed_models is not None and selection.eligible.any():
             raise out_of_scope_error(inputs.allowed_models, inputs.requested)
@@ -155,6 +164,62 @@ class Narrowing:
             "the request, or raise the limit."
         )
 
+    def _by_constraints(
+        self, selection: Selection, constraints: Constraints, target: str
+    ) -> Selection:
+        """Exclude the models that the request's constraints leave out, each for its reason."""
+        if constraints is NO_CONSTRAINTS:
+            return selection
+        applied: list[str] = []
+        for check, mask in self._find_constraint_masks(constraints):
+            narrowed = selection.with_filter(check.reason, mask)
+            if narrowed.eligible.any():
+                applied.append(check.name)
+                selection = narrowed
+            elif not check.is_wish:
+                count = int(np.count_nonzero(selection.eligible))
+                raise NoCandidate(_unmet_message(check, count, target, applied))
+        return selection
+
+    def _find_constraint_masks(self, constraints: Constraints) -> tuple[tuple[Check, Flags], ...]:
+        """Return what is asked with the mask of the models that meet it and all before it."""
+        known = self._constraint_masks.get(constraints)
+        if known is not None:
+            return known
+        masks: list[tuple[Check, Flags]] = []
+        if constraints.models:
+            check = Check("models", "not in the request's list of models", constraints.opens)
+            masks.append((check, self._find_listed(constraints.models)))
+        left = [list(filter(constraints.opens, rows)) for rows in self._endpoints]
+        for check in constraints.list_checks():
+            fits = [list(filter(check.allows, rows)) for rows in left]
+            if not check.is_wish:
+                left = fits
+            masks.append((check, np.array([bool(rows) for rows in fits], dtype=np.bool_)))
+        if len(self._constraint_masks) >= _MAX_CONSTRAINTS:
+            self._constraint_masks.clear()
+        return self._constraint_masks.setdefault(constraints, tuple(masks))
+
+    @cached_property
+    def _endpoints(self) -> list[tuple[Endpoint, ...]]:
+        """The endpoints of each model; made for the first request with a constraint."""
+        return [self._selector.catalogue.endpoints_of(one) for one in self._selector.models]
+
+    def _find_listed(self, names: tuple[str, ...]) -> Flags:
+        """Return the mask of the models that a request lists, by any of their names or a pattern.
+
+        All for a list that holds a mode; names of no model are for the upstream to refuse.
+        """
+        models, fits = self._selector.models, np.zeros(len(self._selector.models), dtype=np.bool_)
+        for name in map(self._policy.resolve, names):
+            if name in MODES:
+                return np.ones_like(fits)
+            if is_pattern(name):
+                fits |= np.array([fnmatchcase(one.id, name) for one in models], dtype=np.bool_)
+            elif (index := self._find(name)) is not None:
+                fits[index] = True
+        return fits
+
     def _kept(self, inputs: DecisionInputs) -> list[int]:
         """Return the models that quality never excludes: the preferred, and the session's own."""
         session = inputs.session and self._selector.index.get(inputs.session.model)
@@ -199,3 +264,20 @@ def _no_candidate_message(selection: Selection, target: str) -> str:
     counts = Counter(one.reason for one in Exclusions(selection))
     common = "; ".join(f"{count}: {reason}" for reason, count in counts.most_common(3))
     return f"No model can take this request as {target!r}. {common}. Name a model, or ask for less."
+
+
+def _unmet_message(check: Check, count: int, target: str, applied: list[str]) -> str:
+    """Return which constraint no model meets, and what can be changed.
+
+    Args:
+        check: the constraint.
+        count: the number of models that were left before it.
+        target: what was asked for.
+        applied: the names of the constraints that those models meet.
+    """
+    within = f", within {', '.join(applied)}" if applied else ""
+    return (
+        f"{check.name}: of {count} models that can take this request as {target!r}{within}, each "
+        f"is left out: {check.reason}. Change or leave out {check.name}, or name a model. "
+        "`devflow models refresh` fetches which providers serve which model."
+    )

@@ -32,6 +32,11 @@ class Provider:
     """`format` of its `reasoning_details`."""
     tiers: tuple[Tier, ...] = ()
     """Service tiers other than the default."""
+    quantization: str = "unknown"
+    tokens_per_s: float = 62
+    """The median speed that it publishes."""
+    keeps_nothing: bool = False
+    """Whether its endpoints keep no data."""
 
     def native_finish_reason(self, finish: str) -> str:
         """Return the `native_finish_reason` for a finish reason of OpenRouter."""
@@ -100,6 +105,13 @@ _TIERS: dict[str, tuple[Tier, ...]] = {
     "xAI": ("priority",),
 }
 """Tiers by provider ("Service Tiers", Supported Providers); `ultrafast` since October."""
+_QUANTIZATIONS = {"DeepInfra": "fp4", "Together": "fp8", "Fireworks": "fp8", "BaseTen": "fp4"}
+"""Invented, as are the speeds; all other providers publish none, or run what the maker made."""
+_SPEEDS = {"Groq": 310, "Fireworks": 140, "BaseTen": 120, "Google AI Studio": 110, "Together": 88}
+_KEEP_NOTHING = frozenset(
+    {"Anthropic", "Amazon Bedrock", "Google", "Azure", "Together", "Fireworks"}
+)
+"""Providers assumed to retain no data; OpenRouter's real list changes daily."""
 # For authors without recordings: two providers, so that routing and fallback have a choice.
 _DEFAULT_PROVIDERS = ("DeepInfra", "Together")
 
@@ -140,6 +152,9 @@ def get_provider(name: str, author: str = "") -> Provider:
         slug=_load_slugs().get(name, name.lower().replace(" ", "-")),
         stops_on_cancel=name in _STOP_BILLING_ON_CANCEL,
         tiers=_TIERS.get(name, ()) if is_own else (),
+        quantization=_QUANTIZATIONS.get(name, "unknown"),
+        tokens_per_s=_SPEEDS.get(name, 62),
+        keeps_nothing=name in _KEEP_NOTHING,
         **traits,
     )
 

@@ -15,8 +15,6 @@ from devflow_sandbox.sandbox_state import SandboxState
 
 _DEFAULT_LIMIT, _MAX_LIMIT = 500, 1000
 """The rows of a page of `/models` without `limit`, and the most with it."""
-_ZDR = frozenset({"Anthropic", "Amazon Bedrock", "Google", "Azure", "Together", "Fireworks"})
-"""Providers assumed to retain no data; OpenRouter's real list changes daily."""
 _PER_MILLION = Decimal(1_000_000)
 
 
@@ -131,10 +129,11 @@ def list_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:
     """Answer `GET /models/{author}/{slug}/endpoints`: the providers of the model."""
     author, slug = request.path.rsplit("/", 3)[-3:-1]
     model = _find_model(state, author, slug)
+    is_known = "authorization" in request.headers
     keys = ("id", "name", "created", "description", "architecture")
     data: JsonObject = {key: model.row[key] for key in keys}
     data["endpoints"] = [
-        _format_endpoint(model, provider, tier)
+        _format_endpoint(model, provider, tier, shows_speed=is_known)
         for provider in model.providers
         for tier in ("default", *sorted(model.tiers.intersection(provider.tiers)))
     ]
@@ -150,8 +149,11 @@ def _tier_price(name: str, value: str, tier: Tier) -> str:
     return decimal_text(Decimal(value) * TIER_FACTOR[tier]) if is_token else value
 
 
-def _format_endpoint(one: Model, provider: Provider, tier: Tier = "default") -> JsonObject:
-    row = one.row
+def _format_endpoint(
+    one: Model, provider: Provider, tier: Tier = "default", *, shows_speed: bool = False
+) -> JsonObject:
+    """Return one endpoint; its speed is "only visible when authenticated"."""
+    row, speed = one.row, provider.tokens_per_s
     has_tools = "tools" in one.parameters
     pricing = {
         key: value if tier == "default" else _tier_price(key, value, tier)
@@ -166,7 +168,7 @@ def _format_endpoint(one: Model, provider: Provider, tier: Tier = "default") -> 
         "pricing": {"request": "0", "image": "0", **pricing, "discount": 0},
         "provider_name": provider.name,
         "tag": provider.slug if tier == "default" else f"{provider.slug}/{tier}",
-        "quantization": "unknown",
+        "quantization": provider.quantization,
         "max_completion_tokens": row["top_provider"].get("max_completion_tokens"),
         "max_prompt_tokens": None,
         "supported_parameters": row["supported_parameters"],
@@ -174,8 +176,12 @@ def _format_endpoint(one: Model, provider: Provider, tier: Tier = "default") -> 
         "uptime_last_5m": 100,
         "uptime_last_30m": 99.9,
         "uptime_last_1d": 99.8,
-        "latency_last_30m": {"p50": 420, "p75": 610, "p90": 900, "p99": 2100},
-        "throughput_last_30m": {"p50": 62, "p75": 55, "p90": 41, "p99": 18},
+        "latency_last_30m": {"p50": 420, "p75": 610, "p90": 900, "p99": 2100}
+        if shows_speed
+        else None,
+        "throughput_last_30m": {"p50": speed, "p75": speed - 7, "p90": speed - 21, "p99": 18}
+        if shows_speed
+        else None,
         "supports_implicit_caching": one.author != "anthropic",
         "native_tools": {},
         "service_tier": None if tier == "default" else tier,
@@ -185,7 +191,7 @@ def _format_endpoint(one: Model, provider: Provider, tier: Tier = "default") -> 
 
 
 def _zdr_providers(one: Model) -> list[Provider]:
-    return [provider for provider in one.providers if provider.name in _ZDR]
+    return [provider for provider in one.providers if provider.keeps_nothing]
 
 
 def list_zdr_endpoints(state: SandboxState, request: SandboxRequest) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -14,6 +14,7 @@ import orjson
 from devflow_core.addresses import LOOPBACK_UPSTREAM
 from devflow_core.errors import ConfigurationError, DevFlowError
 from devflow_core.messages import JsonObject
+from devflow_core.ports import UpstreamKey
 from devflow_core.settings import Settings
 from devflow_core.wire import json_lenient as lenient
 from devflow_routing.catalogue import Catalogue, NamingRules
@@ -24,6 +25,12 @@ from devflow_routing.model_config import ModelConfig
 from devflow_upstream.provider import ModelRows
 from pydantic import ValidationError
 
+from devflow_openrouter.models.endpoints import (
+    MAKER_SLUGS,
+    EndpointsApi,
+    decode_endpoints,
+    fetch_endpoints,
+)
 from devflow_openrouter.models.evidence import make_evidence, open_evidence
 from devflow_openrouter.models.model_config import model_from_row
 from devflow_openrouter.pricing import parse_price
@@ -32,6 +39,7 @@ NAMING_RULES = NamingRules(
     suffixes=frozenset({"nitro", "floor", "exacto", "online", "extended", "thinking"}),
     list_price_suffixes=frozenset({"floor", "online"}),
     preset_marker="@preset/",
+    maker_slugs=MAKER_SLUGS,
 )
 """Names that OpenRouter accepts besides its listed ids (its documentation, read 2026-08-22)."""
 CATALOGUE_FILE = "models.json"
@@ -40,7 +48,7 @@ LOOPBACK_CATALOGUE_FILE = "models.loopback.json"
 """The same for a list of an upstream on this machine, which never takes the real one's place."""
 
 
-class ModelsApi(Protocol):
+class ModelsApi(EndpointsApi, Protocol):
     """The endpoints that a new list is fetched from; none needs a key."""
 
     async def models(self) -> JsonObject:
@@ -118,16 +126,25 @@ def _build_catalogue(
     )
 
 
-async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
-    """Fetch OpenRouter's list of models, and which of them have an endpoint that keeps no data.
+async def fetch_document(
+    api: ModelsApi,
+    former: Catalogue,
+    asked: Sequence[str] = (),
+    *,
+    key: UpstreamKey | None = None,
+) -> JsonObject:
+    """Fetch OpenRouter's list of models, the endpoints that keep no data, and those of some models.
 
-    This takes three requests. If only the list of models for embeddings fails, the former rows of
-    these models are missing until the next fetch. If only the last one fails, the former answer is
-    kept: OpenRouter itself enforces what a request says about retention.
+    This takes three requests, and one for each of these models. If only the list of models for
+    embeddings fails, the former rows of these models are missing until the next fetch. If only the
+    later ones fail, the former answers are kept: OpenRouter itself enforces what a request asks of
+    endpoints.
 
     Args:
         api: the client; no key is needed.
-        former: the catalogue in use, which has the former answer.
+        former: the catalogue in use, which has the former answers.
+        asked: the ids of the models whose endpoints are asked for, at most `MAX_MODELS`.
+        key: a key, without which the speed of endpoints stays unknown.
 
     Returns:
         A document for `decode_document`.
@@ -137,13 +154,17 @@ async def fetch_document(api: ModelsApi, former: Catalogue) -> JsonObject:
     """
     fetched_at = datetime.now(UTC)
     body = await _with_embedding_models(await api.models(), api)
-    zero_retention = former.zero_retention
+    zero_retention, retention = former.zero_retention, None
     try:
-        found = _zero_retention_models(await api.zero_retention_endpoints())
+        retention = await api.zero_retention_endpoints()
+        found = _zero_retention_models(retention)
         zero_retention = zero_retention if found is None else found
     except DevFlowError:
         pass
     document: dict[str, Any] = {"fetched_at": fetched_at.isoformat(), "body": body}
+    document["endpoints"] = await fetch_endpoints(
+        api, asked, retention=retention, former=former, key=key
+    )
     if zero_retention is not None:
         document["zero_retention"] = sorted(zero_retention)
     return document
@@ -176,6 +197,7 @@ def decode_document(document: JsonObject) -> Catalogue:
     """
     fetched_at = datetime.fromisoformat(document["fetched_at"])
     catalogue = parse_catalogue(document["body"], fetched_at=fetched_at)
+    catalogue = catalogue.with_endpoints(decode_endpoints(document.get("endpoints") or {}))
     known = document.get("zero_retention")
     return catalogue if known is None else catalogue.with_zero_retention(map(str, known))
 
