@@ -56,6 +56,8 @@ class DecisionInputs:
     """The model that the floor of quality is measured by; None: the best, if there is a floor."""
     quality_floor: float | None = None
     """The floor, as a share of `floor_model`'s expected quality; None: there is none."""
+    is_verified: bool = False
+    """Whether each answer is checked, so that the next better model follows one that is refused."""
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
 
@@ -112,6 +114,7 @@ class DecisionInputs:
                 ]
                 for one in self.performance
             },
+            **({"is_verified": True} if self.is_verified else {}),
             **_scope_as_json(self.allowed_models),
             **_billable_as_json(self.billable),
         }
@@ -165,6 +168,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
             performance_priority=features["performance_priority"],
         ),
         allow_free=bool(features.get("allow_free")),
+        is_verified=bool(features.get("is_verified")),
         floor_model=floor_model,
         quality_floor=floor,
         decided_at=datetime.fromisoformat(features["at"]),

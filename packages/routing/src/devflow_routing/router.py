@@ -203,6 +203,7 @@ class Router(RouterPort):
             session=self._session_state(request, task, now),
             floor_model=floor_model,
             quality_floor=floor,
+            is_verified=request.verification is not None,
             performance=tuple(
                 known
                 for model in self.performance.models

@@ -10,6 +10,7 @@ from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import to_pico
+from devflow_core.verification import Verification
 from devflow_routing import LiveCatalogue, Router, RoutingPolicy, Weights
 from devflow_upstream.provider import ModelRows
 
@@ -66,6 +67,15 @@ def build_router(settings: Settings, catalogue: LiveCatalogue) -> Router:
         structlog.get_logger("devflow.routing").warning("preferred_models_unknown", names=missing)
     catalogue.evidence.subscribe(router.set_evidence)
     return router
+
+
+def read_checks(settings: Settings) -> Verification:
+    """Return the checks of `auto:verified` by the settings, but for the command."""
+    return Verification(
+        judge=settings.verify_judge,
+        judge_max_usd=settings.verify_judge_max_usd,
+        timeout_s=settings.verify_timeout_s,
+    )
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:

@@ -12,6 +12,7 @@ from devflow_core.ports import ContextInjector
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.routing import SelectionCriteria
+from devflow_core.verification import Verification
 
 from devflow_gateway.calls.main_provider import BaseGateway, complete_structured
 from devflow_gateway.calls.parsing import complete_parsed
@@ -35,6 +36,7 @@ class CompleteArguments(LabelArguments, total=False):
     max_cost_usd: UsdAmount | None
     idempotency_key: str | None
     repairs: int
+    verification: Verification | None
 
 
 class NumberedAsker:
@@ -85,6 +87,7 @@ class RequestAsker:
         }
         self._session = arguments.get("session")
         self._repairs = arguments.get("repairs", 0)
+        self._verification = arguments.get("verification")
         self._response_model = response_model
 
     async def ask(self, request: ChatRequest, entry_id: str | None = None) -> Completion:
@@ -108,6 +111,7 @@ class RequestAsker:
                 asked,
                 session=self._session,
                 entry_id=ids.pop() if ids else None,
+                verification=self._verification,
                 **self._labels,
             )
             async with opened as reply:

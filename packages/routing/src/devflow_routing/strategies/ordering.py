@@ -5,6 +5,7 @@
 | `auto`, a pattern | all that a good reply may be expected of | most quality for money and time |
 | `auto:best` | all | the best evidence for this kind of task |
 | `auto:cheap` | whoever was measured, and is not far below the best | the cheapest |
+| `auto:verified` | as `auto:cheap` | the cheapest, then the next better ones up to the best |
 | `auto:fast` | whoever was measured, and is not far below the best | the one that is done soonest |
 
 Quality is the lower end of what is expected, so that a guess does not beat evidence to save a
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from devflow_core.verification import VERIFIED_MODE
 
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, ModelEstimates
 from devflow_routing.model_selector import Flags, Floats
@@ -117,6 +119,12 @@ ORDERINGS = {
     "auto:cheap": Ordering(
         _cheapness,
         "the cheapest that is known to be able",
+        min_share=_MIN_SHARE_OF_ABLE,
+        needs_evidence=True,
+    ),
+    VERIFIED_MODE: Ordering(
+        _cheapness,
+        "the cheapest that is known to be able, and its answer is checked",
         min_share=_MIN_SHARE_OF_ABLE,
         needs_evidence=True,
     ),
