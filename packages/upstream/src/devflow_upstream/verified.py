@@ -208,13 +208,13 @@ class _Escalation:
         return verdict
 
     async def _find_verdict(self, answer: Answer) -> tuple[str, Verdict | None]:
-        """Return the first verdict against an answer, or else the first one for it."""
+        """Return the first verdict against an answer, or else the last one for it."""
         found: tuple[str, Verdict | None] = ("", None)
         for check in self._checks:
             verdict = await check.judge(self._request, answer, self)
             if verdict is not None and not verdict.is_accepted:
                 return check.name, verdict
-            if verdict is not None and found[1] is None:
+            if verdict is not None:  # the later ones say more
                 found = check.name, verdict
         if found[1] is None and self._last_resort is not None:
             verdict = await self._last_resort.judge(self._request, answer, self)

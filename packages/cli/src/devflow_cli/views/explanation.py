@@ -80,7 +80,9 @@ def _print_checks(run: Run, document: Row) -> None:
     found: Row | None = document.get("verification")
     if found is None:
         if document.get("is_verified"):
-            run.say("Checks    the answer is checked; if it is refused, the next better one answers")
+            run.say(
+                "Checks    the answer is checked; if it is refused, the next better one answers"
+            )
         return
     for step in found["steps"]:
         by = f" by {step['check']}" if step["check"] else ""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
+from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,13 +17,15 @@ MAX_SCHEMA_BYTES = 200_000
 """A longer schema is not looked at."""
 MAX_VALUE_BYTES = 2_000_000
 """A longer value is not looked at."""
-MAX_STEPS = 100_000
+MAX_STEPS = 20_000
 """The most keywords that are looked at; alternatives within alternatives could be endless."""
 _UNBOUNDED = ("pattern", "patternProperties", "uniqueItems", "format")
 """Keywords that are taken as fulfilled: a short pattern can stop a process for hours."""
 _BESIDE_PATTERNS = ("additionalProperties", "unevaluatedProperties")
 """Keywords that look at the patterns beside them."""
 _Keyword = Callable[[Any, Any, Any, Any], Iterator[Any] | None]
+_steps: ContextVar[Iterator[int]] = ContextVar("_steps")
+"""Counts the steps of one check."""
 
 
 class TooMuchToCheck(Exception):
@@ -42,10 +46,14 @@ def find_violation(schema: Mapping[str, Any], value: Any) -> str | None:
     from referencing import Registry
     from referencing.exceptions import Unresolvable
 
-    written = orjson.dumps(schema)
+    try:
+        written = orjson.dumps(schema)
+    except TypeError:  # numbers of more than 64 bits, or too deep
+        raise TooMuchToCheck from None
     if len(written) > MAX_SCHEMA_BYTES:
         raise TooMuchToCheck
     kind = _bounded_kind(has_patterns=b'"patternProperties"' in written)
+    _steps.set(count())
     try:
         kind.check_schema(dict(schema))
         # the library's own registry would fetch what a reference names
@@ -58,16 +66,15 @@ def find_violation(schema: Mapping[str, Any], value: Any) -> str | None:
     return None if found is None else str(found.validator)
 
 
+@cache
 def _bounded_kind(*, has_patterns: bool) -> type[Validator]:
-    """Return a class of validators whose instances together take at most `MAX_STEPS`."""
+    """Return a class of validators that count their steps in `_steps`; made once, as it is slow."""
     from jsonschema import Draft202012Validator, validators
 
-    steps = count()
     left_out = (*_UNBOUNDED, *(_BESIDE_PATTERNS if has_patterns else ()))
     keywords = cast("Mapping[str, _Keyword]", Draft202012Validator.VALIDATORS)
     counted = {
-        name: _skip if name in left_out else _count(keyword, steps)
-        for name, keyword in keywords.items()
+        name: _skip if name in left_out else _count(keyword) for name, keyword in keywords.items()
     }
     return cast("type[Validator]", cast("Any", validators).extend(Draft202012Validator, counted))
 
@@ -76,9 +83,9 @@ def _skip(_validator: Any, _wanted: Any, _value: Any, _schema: Any) -> None:
     """Take a keyword as fulfilled."""
 
 
-def _count(keyword: _Keyword, steps: Iterator[int]) -> _Keyword:
+def _count(keyword: _Keyword) -> _Keyword:
     def judge(validator: Any, wanted: Any, value: Any, schema: Any) -> Iterator[Any]:
-        if next(steps) > MAX_STEPS:
+        if next(_steps.get()) > MAX_STEPS:
             raise TooMuchToCheck
         yield from keyword(validator, wanted, value, schema) or ()
 
