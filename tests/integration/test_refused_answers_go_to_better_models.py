@@ -16,9 +16,9 @@ from devflow_core.ledger import LedgerEntry
 from devflow_core.request import ResponseFormat, Tool
 from devflow_core.routing import CheckStep
 from devflow_gateway import (
-    Answer,
     AsyncGateway,
     ChatRequest,
+    CheckedAnswer,
     Completion,
     Gateway,
     Settings,
@@ -255,16 +255,16 @@ async def test_a_better_model_that_fails_leaves_the_last_answer(
 async def test_a_hook_refuses_with_a_reason_and_by_raising(
     sandbox: Sandbox, gateway: AsyncGateway, is_async: bool
 ) -> None:
-    seen: list[Answer] = []
+    seen: list[CheckedAnswer] = []
     steps: list[tuple[CheckStep, str]] = []
 
-    def judge(answer: Answer) -> bool | str | None:
+    def judge(answer: CheckedAnswer) -> bool | str | None:
         seen.append(answer)
         if len(seen) == 1:
             raise KeyError("secret of the answer")
         return "too short" if len(seen) == 2 else None
 
-    async def judge_later(answer: Answer) -> bool | str | None:
+    async def judge_later(answer: CheckedAnswer) -> bool | str | None:
         return judge(answer)
 
     sandbox.set_script(says("one thing", "two things", "three things"))
@@ -283,7 +283,7 @@ async def test_a_hook_refuses_with_a_reason_and_by_raising(
 async def test_a_check_that_hangs_is_left(sandbox: Sandbox, gateway: AsyncGateway) -> None:
     gate = asyncio.Event()
 
-    async def hang(answer: Answer) -> bool:
+    async def hang(answer: CheckedAnswer) -> bool:
         await gate.wait()
         return True
 
@@ -386,7 +386,7 @@ async def test_a_caller_who_leaves_pays_for_what_was_answered(
 ) -> None:
     waiting = asyncio.Event()
 
-    async def hang(answer: Answer) -> bool:
+    async def hang(answer: CheckedAnswer) -> bool:
         waiting.set()
         await asyncio.Event().wait()
         return True

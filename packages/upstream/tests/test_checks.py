@@ -17,7 +17,7 @@ from devflow_core.messages import ToolCall
 from devflow_core.ports import Check
 from devflow_core.request import ChatRequest, ResponseFormat, Tool, ToolChoice
 from devflow_core.testing import a_request
-from devflow_core.verification import Answer, Verdict
+from devflow_core.verification import CheckedAnswer, Verdict
 from devflow_openrouter.structured_output import parse_structured
 from devflow_upstream.checks.agreement import AgreementCheck, find_final
 from devflow_upstream.checks.bounded_schema import TooMuchToCheck, find_violation
@@ -31,22 +31,22 @@ from hypothesis import strategies as st
 class FixedPanel:
     """A panel with given answers, which asks nobody."""
 
-    earlier: Sequence[Answer] = ()
+    earlier: Sequence[CheckedAnswer] = ()
     can_go_on: bool = True
     asked_usd: Decimal = Decimal(0)
     asked: list[ChatRequest] = field(default_factory=list[ChatRequest])
 
-    async def ask(self, request: ChatRequest, /) -> Answer:
+    async def ask(self, request: ChatRequest, /) -> CheckedAnswer:
         self.asked.append(request)
         raise InvalidRequest("nobody is asked")
 
 
-def an_answer(text: str = "", *calls: ToolCall) -> Answer:
-    return Answer(text=text, tool_calls=calls, finish_reason="stop", model="a/b")
+def an_answer(text: str = "", *calls: ToolCall) -> CheckedAnswer:
+    return CheckedAnswer(text=text, tool_calls=calls, finish_reason="stop", model="a/b")
 
 
 async def judge(
-    check: Check, answer: Answer, request: ChatRequest | None = None, **panel: Any
+    check: Check, answer: CheckedAnswer, request: ChatRequest | None = None, **panel: Any
 ) -> bool | None:
     verdict = await check.judge(request or a_request(), answer, FixedPanel(**panel))
     return None if verdict is None else verdict.is_accepted

@@ -13,7 +13,7 @@ from devflow_core.events import Event
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Candidate, CheckOutcome, Route, Task
-from devflow_core.verification import Answer, Verdict
+from devflow_core.verification import CheckedAnswer, Verdict
 
 EventStream = AbstractAsyncContextManager[AsyncIterator[Event]]
 """A reply's events: entered once there is content, `Started` first; leaving closes everything."""
@@ -127,7 +127,7 @@ class Panel(Protocol):
     """What a check of an answer may look at besides it, and how it asks a model."""
 
     @property
-    def earlier(self) -> Sequence[Answer]:
+    def earlier(self) -> Sequence[CheckedAnswer]:
         """The answers of other models to the same request that were not accepted."""
         ...
 
@@ -141,7 +141,7 @@ class Panel(Protocol):
         """The cost of the calls that checks of this request have made so far, in USD."""
         ...
 
-    async def ask(self, request: ChatRequest, /) -> Answer:
+    async def ask(self, request: ChatRequest, /) -> CheckedAnswer:
         """Return a model's answer to a check's own question; its call is booked with the rest.
 
         Raises:
@@ -156,7 +156,9 @@ class Check(Protocol):
     name: str
     """Its name in records and messages."""
 
-    async def judge(self, request: ChatRequest, answer: Answer, panel: Panel, /) -> Verdict | None:
+    async def judge(
+        self, request: ChatRequest, answer: CheckedAnswer, panel: Panel, /
+    ) -> Verdict | None:
         """Return whether the answer is accepted; None if the check does not apply to it."""
         ...
 

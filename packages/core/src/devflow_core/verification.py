@@ -15,7 +15,7 @@ VERIFIED_MODE = "auto:verified"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class CheckedAnswer:
     """A whole answer that is to be checked."""
 
     text: str
@@ -43,7 +43,7 @@ class Verdict:
     """Whether only the best model that is left should answer next."""
 
 
-Hook = Callable[[Answer], bool | str | Awaitable[bool | str | None] | None]
+Hook = Callable[[CheckedAnswer], bool | str | Awaitable[bool | str | None] | None]
 """Decides on an answer: False or a reason refuses it, True or None accepts it.
 
 An exception refuses it as well. One that is not `async` runs in a thread.

@@ -16,7 +16,7 @@ from devflow_core.routing import Candidate, CheckOutcome, CheckStep, Route, Veri
 from devflow_core.scope import filter_by_scope
 from devflow_core.served_model import recorded_name
 from devflow_core.statuses import Disposition
-from devflow_core.verification import Answer, Verdict, Verification
+from devflow_core.verification import CheckedAnswer, Verdict, Verification
 
 from devflow_upstream.checks.table import build_checks, build_last_resort
 
@@ -66,7 +66,7 @@ class _Given:
     """A whole reply, with what the client is told of it."""
 
     events: list[Event]
-    answer: Answer
+    answer: CheckedAnswer
     number: int
     cost_usd: Decimal
     omitted: tuple[str, ...]
@@ -94,7 +94,7 @@ class _Escalation:
         self._last_resort = build_last_resort(wanted)
         self._steps: list[CheckStep] = []
         self._stopped_by = ""
-        self.earlier: list[Answer] = []
+        self.earlier: list[CheckedAnswer] = []
         self.can_go_on = False
         self.asked_usd = Decimal(0)
 
@@ -128,7 +128,7 @@ class _Escalation:
         self._give(given, stopped_by=failed.code if failed else "")
         return given.events
 
-    async def ask(self, request: ChatRequest, /) -> Answer:
+    async def ask(self, request: ChatRequest, /) -> CheckedAnswer:
         journal, before = self._journal, len(self._journal.ended)
         served, omitted = journal.served, journal.omitted
         request = replace(request, max_cost_usd=self._left_usd(request.max_cost_usd))
@@ -207,7 +207,7 @@ class _Escalation:
             self._wanted.on_step(step, verdict.detail if verdict else "")
         return verdict
 
-    async def _find_verdict(self, answer: Answer) -> tuple[str, Verdict | None]:
+    async def _find_verdict(self, answer: CheckedAnswer) -> tuple[str, Verdict | None]:
         """Return the first verdict against an answer, or else the last one for it."""
         found: tuple[str, Verdict | None] = ("", None)
         for check in self._checks:
@@ -257,8 +257,8 @@ def _outcome_of(verdict: Verdict) -> CheckOutcome:
     return "undecided" if verdict.is_undecided else "refused"
 
 
-def _to_answer(response: ChatResponse, served: str | None) -> Answer:
-    return Answer(
+def _to_answer(response: ChatResponse, served: str | None) -> CheckedAnswer:
+    return CheckedAnswer(
         text=response.text,
         tool_calls=response.tool_calls,
         finish_reason=response.finish_reason,

@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 from devflow_core.ports import Panel
 from devflow_core.request import ChatRequest
-from devflow_core.verification import Answer, Verdict
+from devflow_core.verification import CheckedAnswer, Verdict
 
 MAX_FINAL_CHARS = 60
 """A longer final answer is prose, which two models never write alike."""
@@ -30,7 +30,9 @@ class AgreementCheck:
 
     name = "agreement"
 
-    async def judge(self, _request: ChatRequest, answer: Answer, panel: Panel, /) -> Verdict | None:
+    async def judge(
+        self, _request: ChatRequest, answer: CheckedAnswer, panel: Panel, /
+    ) -> Verdict | None:
         final = find_final(answer)
         if final is None:
             return None
@@ -45,7 +47,7 @@ class AgreementCheck:
         return Verdict(is_accepted=False, is_undecided=True, reason=reason, wants_best=any(earlier))
 
 
-def find_final(answer: Answer) -> str | None:
+def find_final(answer: CheckedAnswer) -> str | None:
     """Return the final answer in a form that can be compared; None if there is none such."""
     text = answer.text.strip()
     if answer.tool_calls or "```" in text or not text:

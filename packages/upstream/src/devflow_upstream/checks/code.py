@@ -12,7 +12,7 @@ from textwrap import dedent
 import orjson
 from devflow_core.ports import Panel
 from devflow_core.request import ChatRequest
-from devflow_core.verification import Answer, Verdict
+from devflow_core.verification import CheckedAnswer, Verdict
 
 MAX_CODE_CHARS = 50_000
 """Longer code is not judged: parsing it would hold up other requests."""
@@ -28,7 +28,7 @@ class CodeCheck:
     name = "code"
 
     async def judge(
-        self, _request: ChatRequest, answer: Answer, _panel: Panel, /
+        self, _request: ChatRequest, answer: CheckedAnswer, _panel: Panel, /
     ) -> Verdict | None:
         judged = [(language, text) for language, text in find_code(answer.text) if _may_judge(text)]
         verdict: Verdict | None = None

@@ -15,7 +15,7 @@ from devflow_core.errors import ConfigurationError
 from devflow_core.ports import Panel
 from devflow_core.processes import end_with_us
 from devflow_core.request import ChatRequest
-from devflow_core.verification import Answer, Verdict
+from devflow_core.verification import CheckedAnswer, Verdict
 
 from devflow_upstream.checks.code import find_code
 
@@ -48,7 +48,7 @@ class CommandCheck:
         self._timeout_s = timeout_s
 
     async def judge(
-        self, _request: ChatRequest, answer: Answer, _panel: Panel, /
+        self, _request: ChatRequest, answer: CheckedAnswer, _panel: Panel, /
     ) -> Verdict | None:
         if answer.tool_calls:
             return None
@@ -89,7 +89,7 @@ class CommandCheck:
         return status, output
 
 
-def _fill(argument: str, answer: Answer, folder: Path) -> str:
+def _fill(argument: str, answer: CheckedAnswer, folder: Path) -> str:
     """Return the argument with the files that it names; they are written here."""
     if "{answer}" in argument:
         file = folder / "answer.txt"

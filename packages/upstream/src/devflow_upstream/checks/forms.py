@@ -10,7 +10,7 @@ import orjson
 from devflow_core.messages import ToolCall
 from devflow_core.ports import Panel
 from devflow_core.request import ChatRequest, Tool
-from devflow_core.verification import Answer, Verdict
+from devflow_core.verification import CheckedAnswer, Verdict
 
 from devflow_upstream.checks.bounded_schema import (
     MAX_VALUE_BYTES,
@@ -24,7 +24,9 @@ class FormatCheck:
 
     name = "schema"
 
-    async def judge(self, request: ChatRequest, answer: Answer, _panel: Panel, /) -> Verdict | None:
+    async def judge(
+        self, request: ChatRequest, answer: CheckedAnswer, _panel: Panel, /
+    ) -> Verdict | None:
         wanted = request.response_format
         if wanted is None or answer.tool_calls:
             return None
@@ -39,7 +41,9 @@ class ToolCallCheck:
 
     name = "tools"
 
-    async def judge(self, request: ChatRequest, answer: Answer, _panel: Panel, /) -> Verdict | None:
+    async def judge(
+        self, request: ChatRequest, answer: CheckedAnswer, _panel: Panel, /
+    ) -> Verdict | None:
         wanted = request.tool_choice.mode if request.tool_choice else "auto"
         if not answer.tool_calls:
             if wanted in ("required", "tool"):

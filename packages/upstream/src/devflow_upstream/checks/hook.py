@@ -9,7 +9,7 @@ from typing import Any
 
 from devflow_core.ports import Panel
 from devflow_core.request import ChatRequest
-from devflow_core.verification import Answer, Hook, Verdict
+from devflow_core.verification import CheckedAnswer, Hook, Verdict
 
 MAX_DETAIL_CHARS = 500
 """The length to which the words of a hook are cut."""
@@ -30,7 +30,7 @@ class HookCheck:
         self._timeout_s = timeout_s
 
     async def judge(
-        self, _request: ChatRequest, answer: Answer, _panel: Panel, /
+        self, _request: ChatRequest, answer: CheckedAnswer, _panel: Panel, /
     ) -> Verdict | None:
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -49,14 +49,14 @@ class HookCheck:
         is_accepted = said is None or bool(said)
         return Verdict(is_accepted=is_accepted, reason=f"it returned {said is None or bool(said)}")
 
-    async def _ask(self, answer: Answer) -> Any:
+    async def _ask(self, answer: CheckedAnswer) -> Any:
         if inspect.iscoroutinefunction(self._hook):
             return await self._hook(answer)
         said = await _call_in_thread(self._hook, answer)
         return await said if inspect.isawaitable(said) else said
 
 
-async def _call_in_thread(hook: Hook, answer: Answer) -> Any:
+async def _call_in_thread(hook: Hook, answer: CheckedAnswer) -> Any:
     """Call the function in a thread that does not keep the program from ending if it hangs."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[Any] = loop.create_future()

@@ -10,7 +10,7 @@ from devflow_core.errors import DevFlowError
 from devflow_core.messages import Message, Text
 from devflow_core.ports import Panel
 from devflow_core.request import ChatRequest
-from devflow_core.verification import Answer, Verdict
+from devflow_core.verification import CheckedAnswer, Verdict
 
 MAX_JUDGED_CHARS = 40_000
 """The most characters of the question, and of the answer, that the judge reads: their ends."""
@@ -38,7 +38,9 @@ class JudgeCheck:
         self._model = model
         self._max_usd = max_usd
 
-    async def judge(self, request: ChatRequest, answer: Answer, panel: Panel, /) -> Verdict | None:
+    async def judge(
+        self, request: ChatRequest, answer: CheckedAnswer, panel: Panel, /
+    ) -> Verdict | None:
         if answer.tool_calls or not answer.text:
             return None
         question = ChatRequest(
@@ -64,7 +66,7 @@ class JudgeCheck:
         return Verdict(is_accepted=is_right, reason=f"the judge finds it {words[-1].lower()}")
 
 
-def _ask_about(request: ChatRequest, answer: Answer) -> tuple[Message, ...]:
+def _ask_about(request: ChatRequest, answer: CheckedAnswer) -> tuple[Message, ...]:
     users = [one.text for one in request.messages if one.role == "user" and one.text]
     # a mark that the texts cannot hold, so that neither can pretend to end
     mark = secrets.token_hex(8)
