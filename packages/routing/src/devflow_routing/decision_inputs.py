@@ -114,14 +114,14 @@ class DecisionInputs:
                 ]
                 for one in self.performance
             },
-            **({"is_verified": True} if self.is_verified else {}),
-            **_scope_as_json(self.allowed_models),
+            **_scope_as_json(self.allowed_models, is_verified=self.is_verified),
             **_billable_as_json(self.billable),
         }
 
 
-def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
-    return {} if scope is None else {"allowed_models": list(scope)}
+def _scope_as_json(scope: tuple[str, ...] | None, *, is_verified: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"is_verified": True} if is_verified else {}
+    return found if scope is None else {**found, "allowed_models": list(scope)}
 
 
 def _files_as_json(needs: Needs) -> dict[str, Any]:
