@@ -164,6 +164,12 @@ async def test_two_models_that_differ_leave_it_to_the_best(
     completion = await gateway.complete(FREE, verification=Verification())
     assert completion.model == CHAIN[-1]  # the second and the third of the four are passed over
     assert checks_of(completion.entry) == ["refused", "accepted", "accepted"]
+    assert completion.route.verification is not None
+    assert [one.reason for one in completion.route.verification.steps] == [
+        "others agree on another answer",
+        "a later model agrees",
+        "another model agrees",
+    ]
 
 
 async def test_a_judge_has_a_budget_of_its_own(sandbox: Sandbox, gateway: AsyncGateway) -> None:

@@ -225,8 +225,11 @@ class _Escalation:
         """Decide on the earlier answers that this check could not decide on alone."""
         for place, step in enumerate(self._steps[:-1]):
             if step.check == name and step.outcome == "undecided":
-                is_right = place in agreeing
-                self._steps[place] = replace(step, outcome="accepted" if is_right else "refused")
+                self._steps[place] = (
+                    replace(step, outcome="accepted", reason="a later model agrees")
+                    if place in agreeing
+                    else replace(step, outcome="refused", reason="others agree on another answer")
+                )
                 self._journal.note_check(step.number, self._steps[place].outcome)
 
     def _add(self, step: CheckStep) -> None:

@@ -62,7 +62,7 @@ def _find_problem(kind: str, code: str) -> str | None:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of strange escapes, which are no error
-            ast.parse(dedent(code))
+            ast.parse(dedent(code), filename="answer")
     except (SyntaxError, ValueError) as error:  # orjson's error is a ValueError
         return str(error)
     except (MemoryError, RecursionError):
