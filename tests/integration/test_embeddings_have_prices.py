@@ -71,6 +71,9 @@ class ListsOfModels:
     async def zero_retention_endpoints(self) -> dict[str, Any]:
         return {"data": []}
 
+    async def endpoints(self, model: str, *, key: object = None) -> dict[str, Any]:
+        return {"data": {"endpoints": []}}
+
 
 def _row(model: str, prompt: str) -> dict[str, Any]:
     return {"id": model, "name": model, "pricing": {"prompt": prompt, "completion": "0"}}

@@ -98,6 +98,7 @@ def complete_model(settings: Settings) -> Iterator[Offer]:
     yield "auto:cheap", "the cheapest that is able"
     yield "auto:fast", "the fastest that is able"
     yield "auto:best", "the best, whatever it costs"
+    yield "auto:verified", "a cheap one whose answer is checked, then better ones"
     yield from settings.aliases.items()
     for model in wiring.open_catalogue(settings).current.models:
         yield model.id, model.name

@@ -14,6 +14,7 @@ from devflow_core.masking import mask
 from devflow_core.repository import describe_folder
 from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria
+from devflow_core.verification import Verification
 
 MAX_TAGS = 16
 """The most tags that a request may have, its own and those of the call together."""
@@ -32,6 +33,7 @@ def apply_arguments(
     max_cost_usd: UsdAmount | None = None,
     project: str | Path | None = None,
     tags: Mapping[str, str] | None = None,
+    verification: Verification | None = None,
 ) -> ChatRequest:
     """Return the request with the arguments of a call; those that are None leave it as it is.
 
@@ -43,6 +45,7 @@ def apply_arguments(
             name.
         tags: short labels to book with it, added to the request's own: at most 16 together, each
             name of letters, digits and `_.:/@+~-`, names and values of at most 128 characters.
+        verification: the checks that an answer has to pass, in place of the request's own.
 
     Raises:
         InvalidRequest: the amount is not one, the folder does not exist, or a tag is not allowed.
@@ -51,6 +54,8 @@ def apply_arguments(
         request = replace(request, criteria=criteria.over(request.criteria))
     if max_cost_usd is not None:
         request = replace(request, max_cost_usd=read_usd(max_cost_usd, "max_cost_usd"))
+    if verification is not None:
+        request = replace(request, verification=verification)
     if project is not None or tags:
         labels = request.attribution
         if project is not None:

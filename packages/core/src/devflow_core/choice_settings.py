@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
@@ -36,6 +37,17 @@ class ChoiceSettings(BaseModel):
     """Named tasks, each with the model and the weights that it uses."""
     models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
     """Corrections to the catalogue by model id: prices, windows, quality."""
+    verify: tuple[str, ...] = ()
+    """A command that decides on answers of `auto:verified` to `ask` and to programs.
+
+    It never runs for a request to the server.
+    """
+    verify_timeout_s: float = Field(default=60.0, gt=0)
+    """Seconds that the command may take; then the answer counts as refused."""
+    verify_judge: str | None = None
+    """A model that decides on answers of `auto:verified`; None: none does."""
+    verify_judge_max_usd: Decimal = Field(default=Decimal("0.05"), ge=0)
+    """The most that the judge may cost for one request in the worst case, in USD."""
     baseline_model: Annotated[str, Taste()] = "anthropic/claude-sonnet-4.5"
     """The model that savings are computed against."""
     learn_quality: bool = False

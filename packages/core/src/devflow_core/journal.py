@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from devflow_core.clocks import Clocks
 from devflow_core.errors import DevFlowError, UpstreamError
@@ -18,7 +19,7 @@ from devflow_core.ledger import (
 )
 from devflow_core.ports import Call
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Alternate, Candidate, Route
+from devflow_core.routing import Alternate, Candidate, CheckOutcome, Route
 from devflow_core.safe_text import clean_name
 from devflow_core.served_model import recorded_name, served_model, serving_terms
 from devflow_core.usage import Price
@@ -143,6 +144,13 @@ class Journal:
         """Record an ended attempt; it is written with the next attempt or with the entry."""
         self.ended.append(attempt)
         self._unwritten.append(attempt)
+
+    def note_check(self, number: int, outcome: CheckOutcome) -> None:
+        """Record on an ended attempt what became of its checks."""
+        for attempts in (self.ended, self._unwritten):
+            for place, one in enumerate(attempts):
+                if one.number == number:
+                    attempts[place] = replace(one, check=outcome)
 
     async def close(
         self, outcome: Outcome, *, error: BaseException | None = None, decision: str | None = None

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Literal, Protocol
 
 from devflow_core.attribution import Attribution
+from devflow_core.routing import CheckOutcome
 from devflow_core.usage import Usage
 
 Outcome = Literal["succeeded", "failed", "cancelled"]
@@ -112,6 +113,8 @@ class Attempt:
     key_id: str | None = None
     price_version: str | None = None
     reserved_usd: Decimal | None = None
+    check: CheckOutcome | None = None
+    """What became of the answer's checks; None if it was not checked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +145,22 @@ class LedgerEntry:
 
     @property
     def final_attempt(self) -> Attempt | None:
-        """The attempt that decided the outcome: the last; None if no model was asked."""
+        """The attempt that decided the outcome; None if no model was asked.
+
+        It is the last, but for calls that a check made, and for those that failed after an answer
+        that was given nevertheless.
+        """
+        for attempt in reversed(self.attempts):
+            is_answer = self.outcome != "succeeded" or attempt.outcome == "succeeded"
+            if attempt.check != "asked" and is_answer:
+                return attempt
         return self.attempts[-1] if self.attempts else None
 
     @property
     def model(self) -> str:
         """The model that answered or failed last; the requested one if none was asked."""
-        return self.attempts[-1].model if self.attempts else self.requested_model
+        final = self.final_attempt
+        return self.requested_model if final is None else final.model
 
     @property
     def usage(self) -> Usage:

@@ -272,7 +272,7 @@ class Pipeline:
             self._log_once(unknown_name, model)
         journal.set_route(route)
         events = await stack.enter_async_context(self._executor.open(request, route, journal))
-        reply = Reply(request, route, journal)
+        reply = Reply(request, journal.route or route, journal)
         reply.attach(self._relay_events(events, reply, stack))
         return reply
 

@@ -6,12 +6,14 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal, Protocol
 
 from devflow_core.events import Event
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.request import ChatRequest
-from devflow_core.routing import Candidate, Route, Task
+from devflow_core.routing import Candidate, CheckOutcome, Route, Task
+from devflow_core.verification import CheckedAnswer, Verdict
 
 EventStream = AbstractAsyncContextManager[AsyncIterator[Event]]
 """A reply's events: entered once there is content, `Started` first; leaving closes everything."""
@@ -50,6 +52,8 @@ class AttemptLog(Protocol):
     """The parts that the latest call could not carry over; set before it is sent."""
     waited_s: float
     """Seconds that the request's calls have waited on this machine before they were sent."""
+    served: str | None
+    """The model that answers the latest call; None before its first event."""
 
     @property
     def ended(self) -> Sequence[Attempt]:
@@ -58,6 +62,14 @@ class AttemptLog(Protocol):
 
     def remaining_s(self) -> float:
         """Return the seconds until the request's deadline; negative once it has passed."""
+        ...
+
+    def set_route(self, route: Route, /) -> None:
+        """Replace the route, for its record of checks."""
+        ...
+
+    def note_check(self, number: int, outcome: CheckOutcome, /) -> None:
+        """Record on an ended attempt what became of its checks."""
         ...
 
     async def begin(self, call: Call, /) -> OpenAttempt:
@@ -110,6 +122,46 @@ class Executor(Protocol):
             DevFlowError: on entry, the error of the only candidate, or one whose disposition is
                 FAIL; from the iterator, if the reply broke off.
         """
+        ...
+
+
+class Panel(Protocol):
+    """What a check of an answer may look at besides it, and how it asks a model."""
+
+    @property
+    def earlier(self) -> Sequence[CheckedAnswer]:
+        """The answers of other models to the same request that were not accepted."""
+        ...
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether another model is left to answer."""
+        ...
+
+    @property
+    def asked_usd(self) -> Decimal:
+        """The cost of the calls that checks of this request have made so far, in USD."""
+        ...
+
+    async def ask(self, request: ChatRequest, /) -> CheckedAnswer:
+        """Return a model's answer to a check's own question; its call is booked with the rest.
+
+        Raises:
+            DevFlowError: no model answered, or its worst case is over the request's ceiling.
+        """
+        ...
+
+
+class Check(Protocol):
+    """One way to judge an answer."""
+
+    name: str
+    """Its name in records and messages."""
+
+    async def judge(
+        self, request: ChatRequest, answer: CheckedAnswer, panel: Panel, /
+    ) -> Verdict | None:
+        """Return whether the answer is accepted; None if the check does not apply to it."""
         ...
 
 

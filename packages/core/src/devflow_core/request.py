@@ -17,6 +17,7 @@ from devflow_core.messages import (
     WireName,
 )
 from devflow_core.routing import SelectionCriteria
+from devflow_core.verification import Verification
 
 SERVER_TOOL_PREFIX = "openrouter:"
 """The prefix of types of tools that the upstream runs, in every dialect."""
@@ -120,7 +121,7 @@ class ChatRequest:
     """A request to a model; immutable: `with_…` returns a changed copy that shares the messages."""
 
     model: str = "auto"
-    """A model id, an alias, `auto`, `auto:cheap`, `auto:fast` or `auto:best`."""
+    """A model id, an alias, `auto`, `auto:cheap`, `auto:fast`, `auto:best`, `auto:verified`."""
     messages: tuple[Message, ...] = ()
     tools: tuple[Tool, ...] = ()
     tool_choice: ToolChoice | None = None
@@ -141,6 +142,8 @@ class ChatRequest:
     """The caller's preferences; None: the weights of the settings."""
     max_cost_usd: Decimal | None = None
     """A ceiling on the worst case of this request, in USD."""
+    verification: Verification | None = None
+    """The checks that an answer has to pass; None: none, but for the mode `auto:verified`."""
     user_key: str | None = field(default=None, repr=False)
     """The caller's own provider key for this request; the only one used then, and never stored."""
     allowed_models: tuple[str, ...] | None = None

@@ -22,6 +22,12 @@ TaskType = Literal[
 ]
 """The kinds of tasks; `background`: what a harness asks for itself (titles, summaries, probes)."""
 Complexity = Literal["low", "medium", "high"]
+CheckOutcome = Literal["accepted", "refused", "undecided", "unjudged", "asked"]
+"""What became of an answer's checks.
+
+`undecided`: a check could not be carried out. `unjudged`: no check applies to it. `asked`: the call
+is not an answer, but was made by a check.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +188,46 @@ class Alternatives:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CheckStep:
+    """One answer and what its checks said, without any text of the answer."""
+
+    number: int
+    """The number of the attempt that answered."""
+    model: str
+    outcome: CheckOutcome
+    check: str = ""
+    """The check that decided; empty if none applies."""
+    reason: str = ""
+    cost_usd: Decimal = Decimal(0)
+    """The cost of the answer in USD."""
+    check_usd: Decimal = Decimal(0)
+    """The cost of the calls that its checks made, in USD."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerificationRecord:
+    """How the answers to one request were checked; the last step is the answer that was given."""
+
+    steps: tuple[CheckStep, ...]
+    stopped_by: str = ""
+    """The code of the error that kept a better model from answering; usually empty."""
+
+    @property
+    def outcome(self) -> CheckOutcome:
+        """The outcome of the answer that was given."""
+        return self.steps[-1].outcome
+
+    @property
+    def summary(self) -> str:
+        """The outcome in a few words, such as `accepted by schema, answer 2`."""
+        last = self.steps[-1]
+        told = {"accepted": "accepted by", "refused": "refused by", "undecided": "not decided by"}
+        words = f"{told[last.outcome]} {last.check}" if last.outcome in told else last.outcome
+        stopped = f", stopped by {self.stopped_by}" if self.stopped_by else ""
+        return f"{words}, answer {len(self.steps)}{stopped}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """The candidates in the order in which they are asked; never empty."""
 
@@ -195,6 +241,10 @@ class Route:
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
     """Versions of the catalogue, the prices, the quality model and the performance data."""
+    is_verified: bool = False
+    """Whether each answer is checked, and the next candidate answers if it is refused."""
+    verification: VerificationRecord | None = None
+    """How the answers were checked; None before the reply, and if they are not checked."""
     find_alternatives: Callable[[], Alternatives] | None = field(
         default=None, repr=False, compare=False
     )

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from devflow_core.routing import Route, SelectionCriteria, Task
     from devflow_core.settings import Settings
     from devflow_core.usage import Price, Usage
+    from devflow_core.verification import CheckedAnswer, Verification
     from devflow_openrouter import OpenRouterGateway
     from devflow_openrouter.inference import (
         get_llm_text_response,
@@ -115,6 +116,7 @@ __all__ = [
     "BudgetExceeded",
     "ChatRequest",
     "ChatResponse",
+    "CheckedAnswer",
     "CircuitOpen",
     "ClaudeCodeSession",
     "Completion",
@@ -202,6 +204,7 @@ __all__ = [
     "UpstreamTimeout",
     "Usage",
     "UsageTracker",
+    "Verification",
     "WrittenSession",
     "get_llm_text_response",
     "hand_off",
@@ -237,6 +240,7 @@ _HOMES = {
     "devflow_core.routing": "Route SelectionCriteria Task",
     "devflow_core.settings": "Settings",
     "devflow_core.usage": "Price Usage",
+    "devflow_core.verification": "CheckedAnswer Verification",
     "devflow_gateway.async_gateway": "AsyncGateway",
     "devflow_gateway.calls.batch": "Batch",
     "devflow_gateway.calls.batch_run": "BatchResult",

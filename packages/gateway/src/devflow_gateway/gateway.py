@@ -22,6 +22,7 @@ from devflow_core.ports import Classifier, ContextInjector, Router
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Route, SelectionCriteria
 from devflow_core.settings import Settings
+from devflow_core.verification import Verification
 from devflow_routing import CatalogueChange, LiveCatalogue
 from devflow_upstream.embeddings import Embeddings
 from devflow_upstream.loop_thread import LoopThread, Relay
@@ -170,9 +171,8 @@ class Gateway:
         **arguments: Unpack[CompleteArguments],
     ) -> Completion:
         """Return the whole reply; arguments and errors as of `AsyncGateway.complete`."""
-        return self._loop().run(
-            self._gateway.complete(request, response_model=response_model, **arguments)
-        )
+        asked = self._gateway.complete(request, response_model=response_model, **arguments)
+        return self._loop().run(asked)
 
     def batch(
         self,
@@ -236,12 +236,12 @@ class Gateway:
         tags: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         entry_id: str | None = None,
+        verification: Verification | None = None,
     ) -> Generator[StreamedReply]:
         """Yield a reply that is iterated for its events; as `AsyncGateway.stream`.
 
         Leaving early cancels the call, of which up to 64 events may have been read ahead.
         """
-        thread = self._loop()
         opened = self._gateway.stream(
             request,
             criteria=criteria,
@@ -251,8 +251,9 @@ class Gateway:
             tags=tags,
             idempotency_key=idempotency_key,
             entry_id=entry_id,
+            verification=verification,
         )
-        relay = Relay[Event](thread, opened)
+        relay = Relay[Event](self._loop(), opened)
         reply = relay.open()
         assert isinstance(reply, Reply)  # noqa: S101 - what `stream` opens
         try:
@@ -326,9 +327,8 @@ class Gateway:
         max_cost_usd: UsdAmount | None = None,
     ) -> HandedOff:
         """Let another model continue a Claude Code session; as `AsyncGateway.hand_off`."""
-        return self._loop().run(
-            self._gateway.hand_off(session, prompt, to=to, max_cost_usd=max_cost_usd)
-        )
+        moved = self._gateway.hand_off(session, prompt, to=to, max_cost_usd=max_cost_usd)
+        return self._loop().run(moved)
 
     def feedback(self, entry_id: str, score: float) -> bool:
         """Learn from a user's rating of an answer; as `AsyncGateway.feedback`."""

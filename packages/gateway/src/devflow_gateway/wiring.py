@@ -19,7 +19,7 @@ from devflow_openrouter import OpenRouterGateway
 from devflow_openrouter.account import OpenRouterAccount
 from devflow_openrouter.client.auth import KEYS_PAGE as KEYS_PAGE
 from devflow_openrouter.models import catalogue as openrouter_catalogue
-from devflow_openrouter.parts import build_router
+from devflow_openrouter.parts import build_router, read_checks
 from devflow_routing import CatalogueChange, LiveCatalogue, Router
 from devflow_store import (
     Store,
@@ -49,6 +49,7 @@ __all__ = [
     "make_store",
     "open_catalogue",
     "open_gateway",
+    "read_checks",
     "reconcile",
     "refresh_catalogue",
 ]

@@ -83,6 +83,35 @@ def _common_fields(route: Route) -> dict[str, Any]:
         "features": dict(route.features),
         "snapshot": dict(route.snapshot),
         **_alternatives_as_json(route.alternatives),
+        **_verification_as_json(route),
+    }
+
+
+def _verification_as_json(route: Route) -> dict[str, Any]:
+    """Return how answers are checked, and what became of those that were given."""
+    if not route.is_verified:
+        return {}
+    found = route.verification
+    if found is None:
+        return {"is_verified": True}
+    return {
+        "is_verified": True,
+        "verification": {
+            "outcome": found.outcome,
+            "stopped_by": found.stopped_by or None,
+            "steps": [
+                {
+                    "attempt": one.number,
+                    "model": one.model,
+                    "outcome": one.outcome,
+                    "check": one.check or None,
+                    "reason": one.reason,
+                    "cost_usd": format(one.cost_usd, "f"),
+                    "check_usd": format(one.check_usd, "f"),
+                }
+                for one in found.steps
+            ],
+        },
     }
 
 

@@ -60,6 +60,8 @@ class DecisionInputs:
     """The floor, as a share of `floor_model`'s expected quality; None: there is none."""
     constraints: Constraints = NO_CONSTRAINTS
     """What the request asks of providers, and the models that it lists."""
+    is_verified: bool = False
+    """Whether each answer is checked, so that the next better model follows one that is refused."""
     performance: tuple[Performance, ...] = ()
     """The performance of every model with an observation."""
     learned: LearnedExpectation | None = None
@@ -108,7 +110,7 @@ class DecisionInputs:
             "allow_free": self.allow_free,
             "performance": _performance_as_json(self.performance),
             **_learned_as_json(self.learned),
-            **_scope_as_json(self.allowed_models),
+            **_scope_as_json(self.allowed_models, is_verified=self.is_verified),
             **_constraints_as_json(self.constraints),
             **_billable_as_json(self.billable),
         }
@@ -132,8 +134,9 @@ def _learned_as_json(learned: LearnedExpectation | None) -> dict[str, Any]:
     return {} if learned is None else {"learned": learned.as_json()}
 
 
-def _scope_as_json(scope: tuple[str, ...] | None) -> dict[str, Any]:
-    return {} if scope is None else {"allowed_models": list(scope)}
+def _scope_as_json(scope: tuple[str, ...] | None, *, is_verified: bool) -> dict[str, Any]:
+    found: dict[str, Any] = {"is_verified": True} if is_verified else {}
+    return found if scope is None else {**found, "allowed_models": list(scope)}
 
 
 def _constraints_as_json(constraints: Constraints) -> dict[str, Any]:
@@ -184,6 +187,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
             performance_priority=features["performance_priority"],
         ),
         allow_free=bool(features.get("allow_free")),
+        is_verified=bool(features.get("is_verified")),
         floor_model=floor_model,
         quality_floor=floor,
         decided_at=datetime.fromisoformat(features["at"]),

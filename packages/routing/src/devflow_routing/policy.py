@@ -9,10 +9,11 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 import orjson
+from devflow_core.verification import VERIFIED_MODE
 
 _T = TypeVar("_T")
 
-MODES = ("auto", "auto:cheap", "auto:fast", "auto:best")
+MODES = ("auto", "auto:cheap", "auto:fast", "auto:best", VERIFIED_MODE)
 """Names that leave the choice to the router; what each looks for: `strategies/ordering.py`."""
 
 

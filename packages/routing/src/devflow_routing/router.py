@@ -225,6 +225,7 @@ class Router(RouterPort):
             floor_model=floor_model,
             quality_floor=floor,
             learned=self._expect_learned(task),
+            is_verified=request.verification is not None,
             performance=tuple(
                 known
                 for model in self.performance.models

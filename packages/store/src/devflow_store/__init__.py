@@ -13,7 +13,7 @@ from devflow_store.entries.doubts import CostDoubtAlert
 from devflow_store.health import LedgerHealth, LedgerState
 from devflow_store.idempotency import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
 from devflow_store.integrity.presence import is_ledger_known
-from devflow_store.integrity.verify import Verification
+from devflow_store.integrity.verify import ChainVerification
 from devflow_store.opening import (
     has_ledger,
     make_alert_hooks,
@@ -29,6 +29,7 @@ __all__ = [
     "Budget",
     "BudgetAlert",
     "BudgetState",
+    "ChainVerification",
     "Claim",
     "ClientKey",
     "CommandAlerts",
@@ -44,7 +45,6 @@ __all__ = [
     "OtherUpstream",
     "Store",
     "UnknownOutcome",
-    "Verification",
     "WebhookAlerts",
     "describe_upstream",
     "has_ledger",

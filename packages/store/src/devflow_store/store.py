@@ -36,7 +36,7 @@ from devflow_store.entries.export import ExportFormat, export_lines
 from devflow_store.entries.queries import EntryFilter
 from devflow_store.health import LedgerHealth
 from devflow_store.idempotency import Idempotency
-from devflow_store.integrity.verify import Verification, verify
+from devflow_store.integrity.verify import ChainVerification, verify
 from devflow_store.leases import ProcessLeases
 from devflow_store.ledger_watch import LedgerWatch
 from devflow_store.nodes import Nodes
@@ -283,7 +283,7 @@ class Store:
         with self._open_reader() as session:
             return list(read_budget_states(session, now or datetime.now(UTC)))
 
-    def verify(self, anchor: str | None = None) -> Verification:
+    def verify(self, anchor: str | None = None) -> ChainVerification:
         """Recompute the chain, compare the tables derived from it, and name the first wrong row.
 
         Args:

@@ -14,6 +14,7 @@ from devflow_core.ports import Classifier, ContextInjector, Router
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.routing import Route, SelectionCriteria
+from devflow_core.verification import Verification
 from devflow_store.keyed_outcomes import check_idempotency_key
 from devflow_upstream.embeddings import (
     Embeddings,
@@ -47,6 +48,10 @@ class AskingGateway(ABC):
     async def learn_price(self, model: str) -> None:
         """Make the price of a model for embeddings known, if it can be; nothing is raised."""
 
+    @abstractmethod
+    def _own_checks(self, request: ChatRequest, given: Verification | None) -> Verification | None:
+        """Return the checks of a program's request: those given, or else the settings' command."""
+
     async def complete(  # noqa: PLR0913 - the arguments that every call takes
         self,
         request: ChatRequest,
@@ -58,6 +63,7 @@ class AskingGateway(ABC):
         tags: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         repairs: int = 0,
+        verification: Verification | None = None,
     ) -> Completion:
         """Return the whole reply, with its route, its cost and its entry in the ledger.
 
@@ -74,6 +80,8 @@ class AskingGateway(ABC):
                 with another request it is refused.
             repairs: how often a reply that fails that check is asked for again, each time as a
                 separate paid request that names the violations.
+            verification: the checks that an answer has to pass; if one is refused, the next better
+                model answers. None: the request's own, or those of the mode `auto:verified`.
 
         Raises:
             InvalidRequest: an argument, or the schema of the format, is invalid; nothing was sent.
@@ -87,7 +95,12 @@ class AskingGateway(ABC):
         """
         opened = self._require_open()
         request = apply_arguments(
-            request, criteria=criteria, max_cost_usd=max_cost_usd, project=project, tags=tags
+            request,
+            criteria=criteria,
+            max_cost_usd=max_cost_usd,
+            project=project,
+            tags=tags,
+            verification=self._own_checks(request, verification),
         )
 
         async def ask(asked: ChatRequest, number: int) -> Completion:
@@ -111,6 +124,7 @@ class AskingGateway(ABC):
         tags: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         entry_id: str | None = None,
+        verification: Verification | None = None,
     ) -> AbstractAsyncContextManager[Reply]:
         """Return a context manager whose reply is iterated over for its events as they come.
 
@@ -126,6 +140,7 @@ class AskingGateway(ABC):
             tags: short labels that are booked with it.
             idempotency_key: the same key gives the stored events without a second call.
             entry_id: the id to book under, not together with an idempotency key; None: a new one.
+            verification: see `complete`; the events come once the answer is accepted.
 
         Raises:
             InvalidRequest: an argument is invalid; at once, but on entry for an idempotency key.
@@ -136,7 +151,12 @@ class AskingGateway(ABC):
             StoreError: the entry could not be made durable.
         """
         request = apply_arguments(
-            request, criteria=criteria, max_cost_usd=max_cost_usd, project=project, tags=tags
+            request,
+            criteria=criteria,
+            max_cost_usd=max_cost_usd,
+            project=project,
+            tags=tags,
+            verification=self._own_checks(request, verification),
         )
         opened = self._require_open()
         return opened.stream(request, session, entry_id=entry_id, key=idempotency_key)

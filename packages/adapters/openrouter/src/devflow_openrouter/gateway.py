@@ -24,7 +24,9 @@ from devflow_core.messages import JsonObject
 from devflow_core.pipeline import Pipeline
 from devflow_core.ports import Classifier, Router
 from devflow_core.repository import FolderLabels
+from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
+from devflow_core.verification import VERIFIED_MODE, Verification
 from devflow_routing import (
     CatalogueChange,
     LiveCatalogue,
@@ -51,6 +53,7 @@ from devflow_upstream.stack import (
     build_transport,
 )
 from devflow_upstream.transport.protocol import Transport
+from devflow_upstream.verified import Verifying
 
 from devflow_openrouter.asking import AskingGateway
 from devflow_openrouter.billing_on_cancel import bills_on_cancel
@@ -68,6 +71,7 @@ from devflow_openrouter.parts import (
     follow_learned,
     list_likely_models,
     opens_ledger,
+    read_checks,
 )
 
 LOOKBACK = timedelta(days=1)
@@ -128,6 +132,7 @@ class OpenRouterGateway(AskingGateway):
         self._resolve_alias = RoutingPolicy(aliases=settings.aliases).resolve
         self.router = router or build_router(settings, self.catalogue, is_durable=is_durable)
         self.classifier = classifier or TaskClassifier()
+        self._names = RoutingPolicy(aliases=settings.aliases)
         self._transport = transport or build_transport(settings, settings.base_url)
         self._providers = tuple(providers)
         self.api = ApiClient(
@@ -203,7 +208,9 @@ class OpenRouterGateway(AskingGateway):
         pipeline = Pipeline(
             classifier=self.classifier,
             router=self.router,
-            executor=build(self.api, others=self._providers),
+            executor=Verifying(
+                build(self.api, others=self._providers), self.router, usual=read_checks(settings)
+            ),
             book=book,
             ledger=Tee(*views),
             deadline_s=settings.total_timeout_s,
@@ -228,6 +235,14 @@ class OpenRouterGateway(AskingGateway):
         return OpenedBook(
             book=book, reader=reader, pipeline=pipeline, embeddings=embeddings, keyed=keyed
         )
+
+    def _own_checks(self, request: ChatRequest, given: Verification | None) -> Verification | None:
+        command = self.settings.verify
+        if given is not None or request.verification is not None or not command:
+            return given
+        # here and not in the pipeline, which servers ask as well: a command runs for programs only
+        is_meant = self._names.resolve(request.model) == VERIFIED_MODE
+        return replace(read_checks(self.settings), command=command) if is_meant else None
 
     def _require_open(self) -> OpenedBook:
         """Return the parts that need an open book; entering has made them."""

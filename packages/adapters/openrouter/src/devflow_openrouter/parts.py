@@ -13,6 +13,7 @@ from devflow_core.ports import Router as RouterPort
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import to_pico
+from devflow_core.verification import Verification
 from devflow_routing import (
     LearnedFolder,
     LearnedTable,
@@ -130,6 +131,15 @@ async def follow_learned(settings: Settings, router: RouterPort, interval_s: flo
 def list_likely_models(router: RouterPort) -> tuple[str, ...]:
     """Return the models whose endpoints are worth asking for; none for a router of one's own."""
     return router.list_likely_models(MAX_MODELS) if isinstance(router, Router) else ()
+
+
+def read_checks(settings: Settings) -> Verification:
+    """Return the checks of `auto:verified` by the settings, but for the command."""
+    return Verification(
+        judge=settings.verify_judge,
+        judge_max_usd=settings.verify_judge_max_usd,
+        timeout_s=settings.verify_timeout_s,
+    )
 
 
 def build_memory_book(settings: Settings) -> MemoryBook:

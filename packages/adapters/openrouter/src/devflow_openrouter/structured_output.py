@@ -78,12 +78,28 @@ def parse_structured(
         raise _invalid_error(text, (f"$: not JSON ({error.msg})",), model) from error
     if response_format.kind == "json_object" and not text.lstrip().startswith("{"):
         raise _invalid_error(text, ("$: not an object",), model)
-    # external references are not resolved: a schema must never cause a network call
-    found: list[Any] = list(validator.iter_errors(value))  # type: ignore[reportUnknownMemberType]
+    found = _find_errors(validator, value)
     if found:
         lines = (f"{one.json_path}: {one.message[:_MAX_MESSAGE_CHARS]}" for one in found)
         raise _invalid_error(text, tuple(lines)[:_MAX_VIOLATIONS], model)
     return value
+
+
+def _find_errors(validator: Draft202012Validator, value: Any) -> list[Any]:
+    """Return the violations of a schema.
+
+    Raises:
+        InvalidRequest: the schema refers to something outside of it, which is never fetched.
+    """
+    from referencing.exceptions import Unresolvable
+
+    try:
+        return list(validator.iter_errors(value))  # type: ignore[reportUnknownMemberType]
+    except Unresolvable as error:
+        raise InvalidRequest(
+            f"response_format: the schema refers to {error.ref!r}, which is not in it. Copy what it"
+            " refers to into the schema, under $defs."
+        ) from None
 
 
 def validate_schema(response_format: ResponseFormat) -> None:
@@ -113,6 +129,7 @@ def _build_validator(response_format: ResponseFormat) -> Draft202012Validator:
     # a tenth of a second to import, for the few requests that bring a schema
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError
+    from referencing import Registry
 
     try:
         Draft202012Validator.check_schema(response_format.schema)
@@ -121,7 +138,8 @@ def _build_validator(response_format: ResponseFormat) -> Draft202012Validator:
             f"response_format holds no valid JSON schema: {error.json_path}: "
             f"{error.message[:_MAX_MESSAGE_CHARS]}."
         ) from error
-    return Draft202012Validator(response_format.schema)
+    # the library's own registry would fetch whatever a reference names
+    return Draft202012Validator(response_format.schema, registry=Registry())
 
 
 def _invalid_error(

@@ -36,7 +36,7 @@ async def ask(
     model: Annotated[
         str,
         typer.Option(
-            help="A model id, an alias, auto, auto:cheap, auto:fast or auto:best.",
+            help="A model id, an alias, auto, auto:cheap, auto:fast, auto:best, auto:verified.",
             autocompletion=complete_model,
         ),
     ] = "auto",
@@ -50,6 +50,13 @@ async def ask(
     max_cost: Annotated[
         str | None, typer.Option(help="Refuse a model whose worst case is above this, in USD.")
     ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            help="Check the answer with a command, as in 'pytest -q'; if it fails, ask the next"
+            " better model."
+        ),
+    ] = None,
     no_stream: Annotated[
         bool, typer.Option("--no-stream", help="Show the reply only when it is complete.")
     ] = False,
@@ -61,6 +68,7 @@ async def ask(
 
     from devflow_cli.lookup import describe_session, find_session
     from devflow_cli.options import apply_options, read_project
+    from devflow_cli.verifying import add_checks
     from devflow_cli.views.lean import lean_completion
     from devflow_cli.views.reply import ask_and_show, completion_document
 
@@ -70,7 +78,7 @@ async def ask(
     request = ChatRequest.from_text(_read_prompt(prompt), model=model)
     request = apply_options(request, cost_priority, performance_priority, max_cost, floor)
     folder, labels = read_project(project)
-    request = replace(request, attribution=labels)
+    request = add_checks(run, settings, replace(request, attribution=labels), verify)
     context = find_session(settings, session, folder) if session else None
     # said on stderr before anything of the session is sent
     if context is not None:

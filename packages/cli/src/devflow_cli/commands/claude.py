@@ -214,6 +214,8 @@ async def mcp(run: Run, project: ProjectFolder = None) -> None:
     # as for the hook: nobody can be asked whether to trust the folder
     settings = run.settings(reads_folder=False)
     settings.require_keys()
+    # the client is a model, which must not make the user's command read what it likes
+    settings = settings.model_copy(update={"verify": ()})
     folder = project or Path.cwd()
     async with wiring.open_gateway(settings, folder=folder) as gateway:
         tools = build_mcp_tools(settings, gateway, folder)

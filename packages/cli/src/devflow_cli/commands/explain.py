@@ -72,6 +72,7 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
         NotFound: no such entry exists, or it holds no decision: it ended before a model was chosen,
             or asked for embeddings.
     """
+    import orjson
     from devflow_core.errors import NotFound
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
@@ -90,7 +91,11 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     if entry.decision is None:
         raise NotFound(f"{entry_id} ended before a model was chosen: {entry.error_code}.")
     router = wiring.make_router(settings)
-    return route_as_json(router.replay(entry.decision, include_all=True))
+    shown = route_as_json(router.replay(entry.decision, include_all=True))
+    # what the checks said is known from the record alone
+    if (checked := orjson.loads(entry.decision).get("verification")) is not None:
+        shown["verification"] = checked
+    return shown
 
 
 def _read_request(path: Path) -> ChatRequest:

@@ -27,6 +27,7 @@ def print_explanation(run: Run, document: Row, *, max_rows: int = 15) -> None:
     run.say(f"Task      {task['type']}, {task['complexity']} ({task['confidence']:.2f}) {reasons}")
     _print_learned(run, document)
     _print_choice(run, document)
+    _print_checks(run, document)
     candidates: Sequence[Row] = document["candidates"]
     able = [one for one in candidates if one["excluded"] is None]
     for one in able:
@@ -85,6 +86,28 @@ def _print_choice(run: Run, document: Row) -> None:
     if turns := found.get("turns"):
         steps = ", ".join(f"{model} from {priority:g}" for priority, model in turns)
         run.say(f"Change    by --cost-priority: {steps}")
+
+
+def _print_checks(run: Run, document: Row) -> None:
+    """Say how each answer was checked, or that it will be."""
+    found: Row | None = document.get("verification")
+    if found is None:
+        if document.get("is_verified"):
+            run.say(
+                "Checks    the answer is checked; if it is refused, the next better one answers"
+            )
+        return
+    for step in found["steps"]:
+        by = f" by {step['check']}" if step["check"] else ""
+        paid = [f"answer {format_usd(parse_decimal(step['cost_usd']) or Decimal(0))}"]
+        if asked := parse_decimal(step["check_usd"]):
+            paid.append(f"check {format_usd(asked)}")
+        run.say(
+            f"Checked   {step['model']}: {step['outcome']}{by}, {step['reason']}"
+            f" ({', '.join(paid)})"
+        )
+    if found["stopped_by"]:
+        run.say(f"Stopped   no better model could answer: {found['stopped_by']}")
 
 
 def _compare(side: str, option: Row, own: Row) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Callable
 from contextlib import nullcontext
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from devflow_core import log
@@ -108,9 +109,14 @@ def describe_completion(completion: Completion) -> list[str]:
         f"Cost     {format_usd(completion.cost_usd)} ({entry.cost_status})",
         f"Time     {entry.ttft_s or 0:.2f} s to the first token, {entry.total_s:.2f} s in all",
     ]
+    if (checked := completion.route.verification) is not None:
+        asked_usd = sum((one.check_usd for one in checked.steps), Decimal(0))
+        more = f"; checks cost {format_usd(asked_usd)}" if asked_usd else ""
+        lines.append(f"Checked  {completion.model}: {checked.summary}{more}")
     if len(entry.attempts) > 1:
-        failed = ", ".join(f"{one.model}: {one.error_code}" for one in entry.attempts[:-1])
-        lines.append(f"Attempts {len(entry.attempts)} ({failed})")
+        others = [one for one in entry.attempts if one is not entry.final_attempt]
+        told = ", ".join(f"{one.model}: {one.error_code or one.check}" for one in others)
+        lines.append(f"Attempts {len(entry.attempts)} ({told})")
     lines.append(f"Entry    {entry.entry_id}  (devflow explain {entry.entry_id})")
     return lines
 

@@ -12,6 +12,7 @@ from devflow_core.ports import ContextInjector
 from devflow_core.request import ChatRequest
 from devflow_core.response import Collector
 from devflow_core.routing import SelectionCriteria
+from devflow_core.verification import Verification
 
 from devflow_gateway.calls.kept_replies import EntryIds
 from devflow_gateway.calls.main_provider import BaseGateway, complete_structured
@@ -36,6 +37,7 @@ class CompleteArguments(LabelArguments, total=False):
     max_cost_usd: UsdAmount | None
     idempotency_key: str | None
     repairs: int
+    verification: Verification | None
 
 
 class NumberedAsker:
@@ -86,6 +88,7 @@ class RequestAsker:
         }
         self._session = arguments.get("session")
         self._repairs = arguments.get("repairs", 0)
+        self._verification = arguments.get("verification")
         self._response_model = response_model
 
     async def ask(self, request: ChatRequest, ids: EntryIds | None = None) -> Completion:
@@ -108,6 +111,7 @@ class RequestAsker:
                 asked,
                 session=self._session,
                 entry_id=None if ids is None else ids.take(),
+                verification=self._verification,
                 **self._labels,
             )
             async with opened as reply:

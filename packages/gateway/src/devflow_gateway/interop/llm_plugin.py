@@ -27,7 +27,7 @@ _chats: Any = load_framework("llm.default_plugins.openai_models", "llm")
 
 PREFIX = "devflow/"
 """The prefix of the gateway's models in `llm`."""
-AUTOMATIC = ("auto", "auto:cheap", "auto:fast", "auto:best")
+AUTOMATIC = ("auto", "auto:cheap", "auto:fast", "auto:best", "auto:verified")
 """The names that leave the choice of a model to the gateway."""
 _SDK = {"api_key": UNUSED_KEY, "base_url": BASE_URL, "max_retries": 0}  # the gateway retries
 _EVERYTHING = Capability.TOOLS | Capability.JSON_SCHEMA | Capability.IMAGES

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import numpy as np
 from devflow_core.routing import Candidate, Route, ScoreTerms, Task, TaskType
+from devflow_core.verification import VERIFIED_MODE
 
 from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, CostOptimizer, ModelEstimates
@@ -15,6 +16,7 @@ from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_selector import Exclusions, Floats, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.strategies.alternatives import find_alternatives
+from devflow_routing.strategies.escalation import pick_escalation
 from devflow_routing.strategies.learned_choice import LearnedChoice
 from devflow_routing.strategies.narrowing import Narrowing
 from devflow_routing.strategies.ordering import BALANCE, ORDERINGS, Ordering
@@ -24,8 +26,6 @@ _MAX_FALLBACK_COST_RATIO = 4.0
 """The most that a fallback may cost, as a multiple of the chosen model: no failure costs a lot."""
 _MAX_DESCRIBED = 4_096
 """The most descriptions of evidence that are kept, by model, kind of task and difficulty."""
-_MIN_SWITCH_GAIN = 0.01
-"""The gain in score that makes a session move to another model."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +42,8 @@ class _Considered:
     """Whether what was learned from the user's own answers is in the estimates."""
     limits: Floats
     """The longest reply of each model."""
+    escalation: tuple[int, ...] = ()
+    """The models that answer one after the other until an answer is accepted."""
 
 
 class AutoStrategy:
@@ -88,14 +90,21 @@ class AutoStrategy:
         costs = WorstCases(self._selector.catalogue, inputs.needs, inputs.billable)
         found = self._consider(inputs, target, costs)
         order = self._rank(found)
-        chain = order if include_all else self._pick_chain(order, found.estimates)
+        is_verified = inputs.is_verified or target == VERIFIED_MODE
+        if is_verified:
+            chain = pick_escalation(order, found.estimates, self._policy.chain_length)
+            found = replace(found, escalation=tuple(chain))
+            order = list(dict.fromkeys((*chain, *order)))
+        else:
+            chain = self._pick_chain(order, found.estimates)
         # the turns are those of public evidence
         has_turns = include_all and found.ordering is BALANCE and not found.is_learned
         return Route(
             candidates=tuple(
                 self._build_candidate(place, index, found, costs)
-                for place, index in enumerate(chain)
+                for place, index in enumerate(order if include_all else chain)
             ),
+            is_verified=is_verified,
             task=inputs.task,
             requested=inputs.requested,
             excluded=Exclusions(found.selection),
@@ -155,7 +164,7 @@ class AutoStrategy:
         own = session and self._selector.index.get(session.model)
         if not first and session and own is not None and found.selection.eligible[own]:
             stays = session.is_in_tool_loop or session.is_main_thread
-            if stays or float(scores[order[0]] - scores[own]) < _MIN_SWITCH_GAIN:
+            if stays or float(scores[order[0]] - scores[own]) < found.ordering.min_gain:
                 first = [own]
         return list(dict.fromkeys((*first, *order))) if first else order
 
@@ -221,6 +230,8 @@ class AutoStrategy:
             lead = "rests after it failed"
         elif place == 0:
             lead = found.ordering.reason
+        elif index in found.escalation:
+            lead = "answers if the one before is refused"
         else:
             return known
         floor = ""

@@ -87,6 +87,7 @@ class NamedModelStrategy:
             criteria=inputs.as_criteria(),
             features=inputs.as_json(),
             snapshot=snapshot,
+            is_verified=inputs.is_verified,
         )
 
     def _resolve_chain(self, target: str, scope: tuple[str, ...] | None) -> Chain:

@@ -5,6 +5,7 @@
 | `auto`, a pattern | all that a good reply may be expected of | most quality for money and time |
 | `auto:best` | all | the best evidence for this kind of task |
 | `auto:cheap` | whoever was measured, and is not far below the best | the cheapest |
+| `auto:verified` | as `auto:cheap` | the cheapest, then the next better ones up to the best |
 | `auto:fast` | whoever was measured, and is not far below the best | the one that is done soonest |
 
 Quality is the lower end of what is expected, so that a guess does not beat evidence to save a
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from devflow_core.verification import VERIFIED_MODE
 
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, ModelEstimates
 from devflow_routing.model_selector import Flags, Floats
@@ -28,7 +30,7 @@ _MIN_SHARE_OF_ABLE = 0.85
 """The same for modes that look for one thing besides quality, and for evidence."""
 _MAX_PER_DOUBLING = 0.3
 """The quality that a priority of 1 gives up for each halving of cost, or of time."""
-_LEAST_RATIO = 0.01
+_MIN_RATIO = 0.01
 """What a priority near 0 gives up, as a share of what 1 does.
 
 In between, equal steps of the priority multiply it by equal factors, since prices of models lie in
@@ -43,6 +45,10 @@ A failed reply to a hard question costs its reader far more than the call did.
 """
 _DEARNESS_IN_A_HURRY = 0.15
 """The doublings of time that a doubling of cost is worth even in a hurry."""
+_MIN_USD = 1e-7
+"""Added to costs whose logarithm is taken; less than any call costs."""
+_DOUBLINGS_TO_MOVE = 0.25
+"""The doublings of cost or time, a fifth of it, for which a session moves to another model."""
 _TIE = 1e-6
 """The weight of cost, or of quality, among models that are equal in what the mode looks for."""
 
@@ -63,6 +69,9 @@ class Ordering:
     needs_evidence: bool = False
     """Whether models that nobody has measured are left out."""
 
+    min_gain: float = 0.01
+    """The gain in score that makes a session move to another model."""
+
     @property
     def unable(self) -> str:
         """Why a model is left out that is not able, as text for people."""
@@ -81,7 +90,7 @@ class Ordering:
 
 def weigh(priority: float) -> float:
     """Return the quality given up for each doubling of cost or time, by the caller's priority."""
-    share = (_LEAST_RATIO ** (1.0 - priority) - _LEAST_RATIO) / (1.0 - _LEAST_RATIO)
+    share = (_MIN_RATIO ** (1.0 - priority) - _MIN_RATIO) / (1.0 - _MIN_RATIO)
     return _MAX_PER_DOUBLING * share
 
 
@@ -103,7 +112,7 @@ def _quality(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -
 
 
 def _cheapness(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
-    return _TIE * estimates.quality - estimates.total_usd
+    return _TIE * estimates.quality - np.log2(estimates.total_usd + _MIN_USD)
 
 
 def _speed(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
@@ -119,12 +128,21 @@ ORDERINGS = {
         "the cheapest that is known to be able",
         min_share=_MIN_SHARE_OF_ABLE,
         needs_evidence=True,
+        min_gain=_DOUBLINGS_TO_MOVE,
+    ),
+    VERIFIED_MODE: Ordering(
+        _cheapness,
+        "the cheapest that is known to be able, and its answer is checked",
+        min_share=_MIN_SHARE_OF_ABLE,
+        needs_evidence=True,
+        min_gain=_DOUBLINGS_TO_MOVE,
     ),
     "auto:fast": Ordering(
         _speed,
         "the soonest done that is known to be able",
         min_share=_MIN_SHARE_OF_ABLE,
         needs_evidence=True,
+        min_gain=_DOUBLINGS_TO_MOVE,
     ),
 }
 """The modes that order differently from `BALANCE`."""

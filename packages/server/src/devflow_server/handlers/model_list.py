@@ -17,6 +17,7 @@ AUTO_MODELS = {
     "auto:cheap": "The cheapest model that is able",
     "auto:fast": "The fastest model that is able",
     "auto:best": "The best model, whatever it costs",
+    "auto:verified": "A cheap model whose answer is checked, then better ones",
 }
 """The names that leave the choice to the gateway, with their descriptions."""
 

@@ -47,6 +47,8 @@ class ReplyMetadata:
     """Fields of the request that were not passed on to the provider."""
     substitutions: tuple[tuple[str, str], ...] = ()
     """Unknown names, each with the model that was asked in its place."""
+    check: str = ""
+    """What became of the answer's checks; empty if it was not checked."""
 
     def headers(self) -> list[Header]:
         """Return the metadata as headers, without values that are empty or not allowed in one."""
@@ -58,6 +60,7 @@ class ReplyMetadata:
             ("x-devflow-cost-usd", "" if self.cost_usd is None else usd_text(self.cost_usd)),
             ("x-devflow-omitted", _format_omitted(self.omitted)),
             (SUBSTITUTION_HEADER, format_substitutions(self.substitutions)),
+            ("x-devflow-check", self.check),
         ]
         return [(name, value) for name, value in found if value and is_header_safe(value)]
 
@@ -70,6 +73,7 @@ class ReplyMetadata:
             "attempts": self.attempts,
             "cache": self.cache,
             "cost_usd": None if self.cost_usd is None else usd_text(self.cost_usd),
+            **({"check": self.check} if self.check else {}),
         }
 
 
@@ -124,15 +128,17 @@ class LiveReply:
 
     def start_metadata(self, started: Started) -> ReplyMetadata:
         reply = self._reply
-        failed = len(reply.journal.ended)
+        # an answer that was checked is complete, any other one is still coming
+        under_way = 0 if reply.route.verification else 1
         return ReplyMetadata(
             request_id=reply.entry_id,
             model=reply.journal.served or reply.route.chosen.model,
             provider=started.provider,
-            attempts=failed + 1,
+            attempts=len(reply.journal.ended) + under_way,
             cache=self._cache,
             omitted=reply.journal.omitted,
             substitutions=reply.route.substitutions,
+            check=_check_of(reply),
         )
 
     def final_metadata(self) -> ReplyMetadata:
@@ -143,7 +149,13 @@ class LiveReply:
             metadata_from_entry(entry, self._cache),
             omitted=reply.journal.omitted,
             substitutions=reply.route.substitutions,
+            check=_check_of(reply),
         )
+
+
+def _check_of(reply: Reply) -> str:
+    found = reply.route.verification
+    return found.summary if found else ""
 
 
 def metadata_from_entry(entry: LedgerEntry, cache: CacheState) -> ReplyMetadata:

@@ -54,6 +54,12 @@ class RequestReader:
             return body, decode(body, headers)
 
         body, request = await read_body(context.exchange.request.body, read_both)
+        if "verify" in body:
+            raise InvalidRequest(
+                "verify: a server runs no command for a request. Ask for the model"
+                " auto:verified, and run your own check where you are: with `devflow ask --verify`,"
+                " or `verification=` in Python."
+            )
         node = node_of(headers, request.model)
         request = replace(
             request,

@@ -12,7 +12,7 @@ from devflow_core.private_files import open_private_file, read_private_file, ref
 
 from devflow_store.database.engine import Session
 from devflow_store.health import LedgerState
-from devflow_store.integrity.verify import Verification, verify, verify_tail
+from devflow_store.integrity.verify import ChainVerification, verify, verify_tail
 
 CHECK_TIMEOUT_S = 4.0
 """Seconds that the check at the start may take; a larger file is checked only in part."""
@@ -102,7 +102,7 @@ def corruption_error(path: Path, reason: str) -> LedgerCorrupt:
     return error
 
 
-def verify_copy(session: Session, path: Path) -> Verification:
+def verify_copy(session: Session, path: Path) -> ChainVerification:
     """Verify a copy of the ledger, and return the result.
 
     Raises:

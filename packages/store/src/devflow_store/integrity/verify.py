@@ -28,7 +28,7 @@ _TAIL_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
+class ChainVerification:
     """The result of verifying the whole ledger."""
 
     ok: bool
@@ -47,7 +47,7 @@ class Verification:
     """
 
 
-def verify(session: Session, *, anchor: str | None = None) -> Verification:
+def verify(session: Session, *, anchor: str | None = None) -> ChainVerification:
     """Recompute the chain from the first row on, then compare what is derived from it.
 
     The reports' table is compared with the entries; client keys, budgets and nodes are compared
@@ -153,8 +153,10 @@ class _ChainWalk:
                 return f"row {seq} has lost its content, and no erasure says why", seq
         return None
 
-    def to_verification(self, reason: str | None, first_bad: int | None = None) -> Verification:
-        found = Verification(
+    def to_verification(
+        self, reason: str | None, first_bad: int | None = None
+    ) -> ChainVerification:
+        found = ChainVerification(
             ok=reason is None,
             entries=self._entries,
             rows=self._seq,

@@ -1,0 +1,1 @@
+"""Judges answers: each module is one way, behind the port `devflow_core.ports.Check`."""
