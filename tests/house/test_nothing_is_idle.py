@@ -21,7 +21,6 @@ KEPT = {
     "application_event": "how the routes for applications will tell an error in a stream",
     "client_leaves": "what the judges of a fault plan have to do, who are no package",
     "open_connections": "the bound on sockets, which only a test can look at",
-    "predict": "what a fit is for; the worlds of the routing benchmark ask it",
 }
 """What no code of ours calls and stays all the same, with the reason."""
 CODE_ON_A_PAGE = re.compile(r"^```.*?^```|`[^`\n]+`", re.DOTALL | re.MULTILINE)

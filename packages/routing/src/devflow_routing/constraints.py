@@ -22,7 +22,7 @@ _PRICES = {"prompt": "million tokens in", "completion": "million tokens out", "r
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Requirement:
     """What one constraint asks of an endpoint."""
 
     name: str
@@ -60,12 +60,12 @@ class Constraints:
     is_zero_retention: bool = False
     """Whether only endpoints that keep no data may answer."""
 
-    def list_checks(self) -> tuple[Check, ...]:
+    def list_checks(self) -> tuple[Requirement, ...]:
         """Return what is asked of an endpoint, in the order in which it is applied."""
         found = [*_place_checks(self), *_quality_checks(self), *_privacy_checks(self)]
         if self.order:  # the wish last, so that it holds among those that may answer
             found.append(
-                Check(
+                Requirement(
                     "provider.order",
                     f"no endpoint at {_join(self.order)}",
                     lambda one: one.is_named_in(self.order),
@@ -148,11 +148,11 @@ def _read_limit(value: object) -> Decimal | None:
     return None if isinstance(value, bool) else parse_amount(value)
 
 
-def _place_checks(asked: Constraints) -> list[Check]:
-    found: list[Check] = []
+def _place_checks(asked: Constraints) -> list[Requirement]:
+    found: list[Requirement] = []
     if asked.only:
         found.append(
-            Check(
+            Requirement(
                 "provider.only",
                 f"no endpoint at {_join(asked.only)}",
                 lambda one: one.is_named_in(asked.only),
@@ -160,7 +160,7 @@ def _place_checks(asked: Constraints) -> list[Check]:
         )
     if asked.ignore:
         found.append(
-            Check(
+            Requirement(
                 "provider.ignore",
                 f"no endpoint besides those at {_join(asked.ignore)}",
                 lambda one: not one.is_named_in(asked.ignore),
@@ -169,11 +169,11 @@ def _place_checks(asked: Constraints) -> list[Check]:
     return found
 
 
-def _quality_checks(asked: Constraints) -> list[Check]:
-    found: list[Check] = []
+def _quality_checks(asked: Constraints) -> list[Requirement]:
+    found: list[Requirement] = []
     if asked.quantizations:
         found.append(
-            Check(
+            Requirement(
                 "provider.quantizations",
                 f"no endpoint that is known to run {_join(asked.quantizations)}",
                 lambda one: one.quantization in asked.quantizations,
@@ -182,7 +182,7 @@ def _quality_checks(asked: Constraints) -> list[Check]:
     if asked.max_price:
         limits = " and ".join(f"${limit:f} per {_PRICES[name]}" for name, limit in asked.max_price)
         found.append(
-            Check(
+            Requirement(
                 "provider.max_price",
                 f"dearer than max_price ({limits})",
                 lambda one: _is_within(one, asked.max_price),
@@ -191,17 +191,19 @@ def _quality_checks(asked: Constraints) -> list[Check]:
     return found
 
 
-def _privacy_checks(asked: Constraints) -> list[Check]:
+def _privacy_checks(asked: Constraints) -> list[Requirement]:
     """Return the checks of what is kept; where that is unknown, the upstream alone decides.
 
     Which endpoints collect data is not published; those that keep nothing do not.
     """
-    found: list[Check] = []
+    found: list[Requirement] = []
     if asked.is_zero_retention:
-        found.append(Check("provider.zdr", "has no zero-retention endpoint", _may_keep_nothing))
+        found.append(
+            Requirement("provider.zdr", "has no zero-retention endpoint", _may_keep_nothing)
+        )
     elif asked.denies_collection:
         found.append(
-            Check(
+            Requirement(
                 "provider.data_collection",
                 "no endpoint that is known to collect no data",
                 _may_keep_nothing,

@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, cast
 
 from devflow_analytics import Report, Reporter
@@ -26,7 +25,7 @@ from devflow_core.ports import Classifier, Router
 from devflow_core.repository import FolderLabels
 from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
-from devflow_core.verification import VERIFIED_MODE, Verification
+from devflow_core.verification import Verification
 from devflow_routing import (
     CatalogueChange,
     LiveCatalogue,
@@ -64,6 +63,7 @@ from devflow_openrouter.models.catalogue import fetch_document
 from devflow_openrouter.models.evidence import fetch_evidence
 from devflow_openrouter.opened import OpenedBook
 from devflow_openrouter.parts import (
+    add_command,
     build_memory_book,
     build_reader,
     build_router,
@@ -129,7 +129,6 @@ class OpenRouterGateway(AskingGateway):
         self.keys = build_key_pool(settings)
         self._limiter = build_limiter(settings)
         self.catalogue = catalogue or choose_catalogue(settings, is_durable=is_durable)
-        self._resolve_alias = RoutingPolicy(aliases=settings.aliases).resolve
         self.router = router or build_router(settings, self.catalogue, is_durable=is_durable)
         self.classifier = classifier or TaskClassifier()
         self._names = RoutingPolicy(aliases=settings.aliases)
@@ -185,12 +184,7 @@ class OpenRouterGateway(AskingGateway):
             self._closing = stack.pop_all()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         self._opened = None
         async with AsyncExitStack() as stack:  # each is closed, even if another one fails to close
             stack.push_async_exit(self._closing)  # the ledger last
@@ -222,7 +216,7 @@ class OpenRouterGateway(AskingGateway):
         embedder = EmbeddingsUpstream(self.api)
         embeddings = Pipeline(
             classifier=EmbeddingsClassifier(),
-            router=NamedModelRouter(self._resolve_alias, self.catalogue.find_priced),
+            router=NamedModelRouter(self._names.resolve, self.catalogue.find_priced),
             executor=build(embedder),
             book=book,
             # the router learns from chats alone
@@ -237,12 +231,7 @@ class OpenRouterGateway(AskingGateway):
         )
 
     def _own_checks(self, request: ChatRequest, given: Verification | None) -> Verification | None:
-        command = self.settings.verify
-        if given is not None or request.verification is not None or not command:
-            return given
-        # here and not in the pipeline, which servers ask as well: a command runs for programs only
-        is_meant = self._names.resolve(request.model) == VERIFIED_MODE
-        return replace(read_checks(self.settings), command=command) if is_meant else None
+        return given or add_command(self.settings, self._names, request)
 
     def _require_open(self) -> OpenedBook:
         """Return the parts that need an open book; entering has made them."""
@@ -312,7 +301,7 @@ class OpenRouterGateway(AskingGateway):
 
         The shipped list has none of them. At most one fetch an hour; nothing is raised.
         """
-        await self.catalogue.learn_price(self._resolve_alias(model), self._fetch_list)
+        await self.catalogue.learn_price(self._names.resolve(model), self._fetch_list)
 
     async def keep_catalogue_fresh(self, on_error: Callable[[DevFlowError], None]) -> None:
         """Renew the list of models hourly until cancelled; `on_error` gets every failure."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Literal
 
 import structlog
@@ -10,10 +11,11 @@ from devflow_core.errors import ConfigurationError
 from devflow_core.ledger import Book, Ledger
 from devflow_core.memory import MemoryBook, MemoryLedger
 from devflow_core.ports import Router as RouterPort
+from devflow_core.request import ChatRequest
 from devflow_core.settings import Settings
 from devflow_core.summary import EntriesReader, LedgerReader
 from devflow_core.usage import to_pico
-from devflow_core.verification import Verification
+from devflow_core.verification import VERIFIED_MODE, Verification
 from devflow_routing import (
     LearnedFolder,
     LearnedTable,
@@ -131,6 +133,19 @@ async def follow_learned(settings: Settings, router: RouterPort, interval_s: flo
 def list_likely_models(router: RouterPort) -> tuple[str, ...]:
     """Return the models whose endpoints are worth asking for; none for a router of one's own."""
     return router.list_likely_models(MAX_MODELS) if isinstance(router, Router) else ()
+
+
+def add_command(
+    settings: Settings, names: RoutingPolicy, request: ChatRequest
+) -> Verification | None:
+    """Return the checks of the settings with their command, if a program asks `auto:verified`.
+
+    Here and not in the pipeline, which servers ask as well: a command runs for programs only.
+    """
+    is_meant = request.verification is None and names.resolve(request.model) == VERIFIED_MODE
+    if not settings.verify or not is_meant:
+        return None
+    return replace(read_checks(settings), command=settings.verify)
 
 
 def read_checks(settings: Settings) -> Verification:

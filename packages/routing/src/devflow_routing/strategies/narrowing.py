@@ -25,7 +25,7 @@ from devflow_core.scope import (
 )
 
 from devflow_routing.ability import AbilityTable
-from devflow_routing.constraints import NO_CONSTRAINTS, Check, Constraints
+from devflow_routing.constraints import NO_CONSTRAINTS, Constraints, Requirement
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.endpoints import Endpoint
@@ -68,7 +68,7 @@ class Narrowing:
         self._ability = ability
         self._policy = policy
         self._preferred = preferred
-        self._constraint_masks: dict[Constraints, tuple[tuple[Check, Flags], ...]] = {}
+        self._constraint_masks: dict[Constraints, tuple[tuple[Requirement, Flags], ...]] = {}
 
     def by_needs(self, inputs: DecisionInputs, target: str) -> Selection:
         """Return the models that can take the request, match the pattern and are within the scope.
@@ -181,14 +181,16 @@ class Narrowing:
                 raise NoCandidate(_unmet_message(check, count, target, applied))
         return selection
 
-    def _find_constraint_masks(self, constraints: Constraints) -> tuple[tuple[Check, Flags], ...]:
+    def _find_constraint_masks(
+        self, constraints: Constraints
+    ) -> tuple[tuple[Requirement, Flags], ...]:
         """Return what is asked with the mask of the models that meet it and all before it."""
         known = self._constraint_masks.get(constraints)
         if known is not None:
             return known
-        masks: list[tuple[Check, Flags]] = []
+        masks: list[tuple[Requirement, Flags]] = []
         if constraints.models:
-            check = Check("models", "not in the request's list of models", constraints.opens)
+            check = Requirement("models", "not in the request's list of models", constraints.opens)
             masks.append((check, self._find_listed(constraints.models)))
         left = [list(filter(constraints.opens, rows)) for rows in self._endpoints]
         for check in constraints.list_checks():
@@ -266,7 +268,7 @@ def _no_candidate_message(selection: Selection, target: str) -> str:
     return f"No model can take this request as {target!r}. {common}. Name a model, or ask for less."
 
 
-def _unmet_message(check: Check, count: int, target: str, applied: list[str]) -> str:
+def _unmet_message(check: Requirement, count: int, target: str, applied: list[str]) -> str:
     """Return which constraint no model meets, and what can be changed.
 
     Args:

@@ -1,8 +1,7 @@
 """Fits ridge regression over hashed text features; the shipped classifier is trained with it.
 
-In the dual form, one inverse gives the fit, the exact leave-one-out predictions and the exact
-predictions with any group of examples left out, so that nothing is trained twice to be judged
-fairly (Cook and Weisberg 1982, §2.2; the group form is the same with a block).
+In the dual form, one inverse gives the fit and the exact leave-one-out predictions, so that nothing
+is trained twice to be judged fairly (Cook and Weisberg 1982, §2.2).
 """
 
 from __future__ import annotations
@@ -71,7 +70,6 @@ class RidgeRegression:
 
     def __init__(self, kernel: Matrix, targets: Matrix, penalty: float) -> None:
         count = len(kernel)
-        self.penalty = penalty
         self.mean: Vector = targets.mean(axis=0)
         self._inverse: Matrix = np.linalg.inv(
             kernel + np.float32(penalty) * np.eye(count, dtype=np.float32)
@@ -79,27 +77,7 @@ class RidgeRegression:
         self._targets = targets
         self.dual_coef: Matrix = (self._inverse @ (targets - self.mean)).astype(np.float32)
 
-    def predict(self, kernel: Matrix) -> Matrix:
-        """Return one row of targets per text, by its inner products with the training vectors.
-
-        Args:
-            kernel: one row per text, one column per training text.
-        """
-        return kernel @ self.dual_coef + self.mean
-
-    def variance(self, kernel: Matrix, norms: Vector) -> Vector:
-        """Return how far texts lie from the training set; `norms` are their own inner products."""
-        return norms - np.einsum("ij,ij->i", kernel @ self._inverse, kernel)
-
-    def leave_one_out(self) -> tuple[Matrix, Vector]:
-        """Return predictions and variances of the training texts, each left out in turn."""
-        diagonal = np.diag(self._inverse)
-        left = self._targets - self.dual_coef / diagonal[:, None]
-        return left.astype(np.float32), (1 / diagonal - self.penalty).astype(np.float32)
-
-    def leave_group_out(self, members: NDArray[np.int64]) -> tuple[Matrix, Vector]:
-        """Return predictions and variances of some training texts, all left out together."""
-        block = np.linalg.inv(self._inverse[np.ix_(members, members)])
-        left = block @ self.dual_coef[members]
-        variance = (np.diag(block) - self.penalty).astype(np.float32)
-        return (self._targets[members] - left).astype(np.float32), variance
+    def leave_one_out(self) -> Matrix:
+        """Return predictions of the training texts, each left out in turn."""
+        left = self._targets - self.dual_coef / np.diag(self._inverse)[:, None]
+        return left.astype(np.float32)

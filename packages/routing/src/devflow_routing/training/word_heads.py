@@ -62,7 +62,7 @@ def learn_heads(answers: Answers, best: int) -> LearnedHeads:
     ridge = RidgeRegression(kernel, targets, PENALTY)
     table = _tabulate(answers.scores, member)
 
-    left_out = ridge.leave_one_out()[0].astype(np.float64)
+    left_out = ridge.leave_one_out().astype(np.float64)
     quality, costs = combine_heads(left_out, table, log_range)
     models = len(answers.models)
     gate, likeness = _fit_gate(
