@@ -282,6 +282,11 @@ def script_of(asked: Asked) -> dict[str, Any]:
     return {"faults": [{"when": when, "then": fault, "billed": then.get("billed", "provider")}]}
 
 
+def _plain(model: str) -> str:
+    """A model without variant, and without the name under which the stand-in serves it fast."""
+    return model.partition(":")[0].removesuffix("-fast")
+
+
 def check_entry(entry: LedgerEntry, calls: list[BilledCall], limit: Decimal) -> None:
     """Booked within what was reserved, and no more billed than that; settled to the digit."""
     by_id = {one.generation_id: one for one in calls}
@@ -296,7 +301,7 @@ def check_entry(entry: LedgerEntry, calls: list[BilledCall], limit: Decimal) -> 
         if call is not None and attempt.outcome == "succeeded":
             event("answered")
             served = call.served_model or ""
-            assert attempt.model.partition(":")[0] == served.removesuffix("-fast").partition(":")[0]
+            assert _plain(attempt.model) == _plain(served)
     billed = sum((one.cost_usd for one in calls), Decimal(0))
     assert billed <= reserved, (billed, reserved, [one.to_row() for one in calls])
     assert billed <= entry.cost_usd or entry.cost_status == "estimated" or not calls
