@@ -195,3 +195,12 @@ def test_the_description_says_what_an_estimate_rests_on(model: str, said: tuple[
     task = replace(CODING, type="reasoning")
     text = AbilityTable(models).describe([one.id for one in models].index(model), task)
     assert all(one in text for one in (*said, "points")), text
+
+
+def test_a_model_that_borrows_scores_is_as_good_as_their_owner_whatever_it_costs() -> None:
+    models = load_shipped_catalogue().models
+    ids = [one.id for one in models]
+    owner, borrower = (ids.index(f"anthropic/claude-opus-5{tail}") for tail in ("", "-fast"))
+    found = AbilityTable(models).estimate(a_task())
+    assert found.mean[owner] == found.mean[borrower]
+    assert found.lower[owner] == found.lower[borrower]

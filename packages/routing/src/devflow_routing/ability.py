@@ -8,7 +8,7 @@ before counts as much as 20 answers.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import get_args
@@ -172,8 +172,9 @@ class AbilityTable:
         readings = find_readings(models, self._evidence)
         abilities = infer_abilities(models, readings, self._evidence)
         kinds = np.array([_kind_weights(kind) for kind in TASK_TYPES])
-        means = (kinds @ abilities.mean.T)[:, places]
-        variances = np.einsum("ki,mij,kj->km", kinds, abilities.covariance, kinds)[:, places]
+        sources = _find_sources(models, readings)[places]
+        means = (kinds @ abilities.mean.T)[:, sources]
+        variances = np.einsum("ki,mij,kj->km", kinds, abilities.covariance, kinds)[:, sources]
         logits = _MEAN_LOGIT + _SPREAD * means
         errors = _SPREAD * np.sqrt(variances)
         given = self._apply_settings(logits, errors)
@@ -230,6 +231,22 @@ class AbilityTable:
         mean, lower = _shares(logits), _shares(logits - _CAUTION * errors)
         mean.flags.writeable = lower.flags.writeable = False
         return Expected(mean=mean, lower=lower)
+
+
+def _find_sources(
+    models: Sequence[ModelConfig], readings: Sequence[Sequence[Reading]]
+) -> NDArray[np.int64]:
+    """Return whose ability each model has: its own, or that of the model whose scores it borrows.
+
+    `…-fast` is the same model for twice the price, which must not make it look better.
+    """
+    index = {model.id: at for at, model in enumerate(models)}
+    sources = np.arange(len(models))
+    for at, found in enumerate(readings):
+        lenders = {one.lender for one in found}
+        if len(lenders) == 1:
+            sources[at] = index.get(lenders.pop(), at)
+    return sources
 
 
 def _kind_weights(kind: str) -> Floats:
