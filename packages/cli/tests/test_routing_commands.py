@@ -14,7 +14,7 @@ NOUNS = ("clock", "river", "stone", "garden", "lamp", "window", "bridge", "lette
 def file(home: Path) -> Path:
     """Recorded answers: bills that the cheap model adds up as well, lemmas that it cannot prove."""
     lines: list[str] = []
-    for number in range(60):
+    for number in range(80):
         noun = NOUNS[number % 8]
         bill = f"Add up the bill for {number} pieces of {noun} from the shop list."
         lemma = f"Prove the lemma {number} on the topology of a {noun} manifold."

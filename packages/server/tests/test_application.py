@@ -224,11 +224,11 @@ async def test_models_are_listed_for_openai_and_for_claude_code(open_server: Any
         none = await server.client.get("/v1/models/no/such")
         wrong = await server.client.get("/v1/models?limit=-1")
     listed = [model["id"] for model in plain["data"]]
-    assert listed[:4] == ["auto", "auto:cheap", "auto:fast", "auto:best"]
-    assert listed[4:] == ["anthropic/claude-haiku-4.5", "z-ai/glm-5"]
+    modes = ["auto", "auto:cheap", "auto:fast", "auto:best", "auto:verified"]
+    assert listed == [*modes, "anthropic/claude-haiku-4.5", "z-ai/glm-5"]
     ids = [model["id"] for model in found["data"]]
-    assert ids[4:] == ["anthropic/claude-haiku-4.5", "claude-via-devflow/z-ai/glm-5"]
-    assert plain["data"][4]["pricing"]["prompt"] == "0.000001"
+    assert ids[5:] == ["anthropic/claude-haiku-4.5", "claude-via-devflow/z-ai/glm-5"]
+    assert plain["data"][5]["pricing"]["prompt"] == "0.000001"
     assert (len(cut["data"]), cut["has_more"]) == (1, True)
     assert (one.json()["id"], none.status_code, wrong.status_code) == ("z-ai/glm-5", 404, 400)
 

@@ -171,8 +171,8 @@ class Gateway:
         **arguments: Unpack[CompleteArguments],
     ) -> Completion:
         """Return the whole reply; arguments and errors as of `AsyncGateway.complete`."""
-        asked = self._gateway.complete(request, response_model=response_model, **arguments)
-        return self._loop().run(asked)
+        loop = self._loop()  # a coroutine that is made before this fails is awaited by nobody
+        return loop.run(self._gateway.complete(request, response_model=response_model, **arguments))
 
     def batch(
         self,
