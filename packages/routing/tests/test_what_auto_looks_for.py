@@ -17,6 +17,7 @@ from devflow_routing import Router, RoutingPolicy, encode_route
 
 CATALOGUE = load_shipped_catalogue()
 EASY = replace(a_task(), type="knowledge", complexity="low", difficulty=0.1)
+MEDIUM = replace(a_task(), difficulty=0.45)
 HARD = replace(a_task(), complexity="high", difficulty=0.8)
 OPUS = "anthropic/claude-opus-5"
 MAIN = Attribution(session_id="s", agent="main")
@@ -65,8 +66,8 @@ def fail(router: Router, model: str, seconds: float, code: str = "upstream_overl
 
 
 def test_each_mode_has_the_most_of_what_it_looks_for(router: Router) -> None:
-    best, cheap, fast = (ask(router, f"auto:{one}") for one in ("best", "cheap", "fast"))
-    balance = ask(router)
+    best, cheap, fast = (ask(router, f"auto:{one}", MEDIUM) for one in ("best", "cheap", "fast"))
+    balance = ask(router, task=MEDIUM)
     assert quality(best) >= max(quality(one) for one in (cheap, fast, balance))
     assert cost(cheap) <= min(cost(one) for one in (best, fast, balance))
     assert len({one.chosen.model for one in (best, cheap, fast)}) == 3
@@ -85,7 +86,8 @@ def test_a_hard_task_gets_a_better_model_than_an_easy_one(router: Router) -> Non
 
 def test_each_tenth_of_cost_priority_may_be_felt(router: Router) -> None:
     chosen = [
-        ask(router, criteria=SelectionCriteria(cost_priority=step / 10)) for step in range(11)
+        ask(router, task=MEDIUM, criteria=SelectionCriteria(cost_priority=step / 10))
+        for step in range(11)
     ]
     costs = [cost(one) for one in chosen]
     assert costs == sorted(costs, reverse=True)
@@ -215,7 +217,7 @@ def test_wishes_in_old_names_are_granted_and_unknown_ones_are_named() -> None:
 
 
 def test_the_record_holds_what_the_choice_was_made_among(router: Router) -> None:
-    route = ask(router)
+    route = ask(router, task=MEDIUM)
     record = orjson.loads(encode_route(route))
     found = record["alternatives"]
     assert found["next_better"]["quality"] > quality(route)
@@ -224,7 +226,7 @@ def test_the_record_holds_what_the_choice_was_made_among(router: Router) -> None
     costs, qualities = ([row[index] for row in found["frontier"]] for index in (2, 1))
     assert costs == sorted(costs)
     assert qualities == sorted(qualities)
-    eligible = len(router.explain(a_request(), HARD).candidates)
+    eligible = len(router.explain(a_request(), MEDIUM).candidates)
     assert sum(found["left_out"].values()) == len(CATALOGUE) - eligible == record["left_out"]
     assert set(record["prices"]) == {
         "prompt",
