@@ -37,8 +37,8 @@ from devflow_store import make_store
 MODEL, EMBEDDER = "anthropic/claude-haiku-4.5", "openai/text-embedding-3-small"
 ASKED = ChatRequest.from_text("Why does test_login fail?", model=MODEL)
 WITHOUT_A_LOOP_USELESS = {
-    "keep_catalogue_fresh", "keep_evidence_fresh", "learn_price", "pipeline", "embeddings",
-    "as_httpx_client", "with_book",
+    "keep_catalogue_fresh", "keep_evidence_fresh", "follow_learned", "learn_price", "pipeline",
+    "embeddings", "as_httpx_client", "with_book",
 }  # fmt: skip
 """What belongs to programs with an event loop; `Gateway` does without."""
 CALLS = ("complete", "stream", "explain", "embed")

@@ -168,7 +168,7 @@ def test_an_environment_in_an_awkward_place_that_is_on_no_path(
     answered = user.start(server, json.dumps(INITIALIZE) + "\n", Path("/"))
     assert json.loads(answered.stdout)["result"]["serverInfo"]["name"] == "devflow"
 
-    checked = user.devflow(program, "doctor", "--json")
+    checked = user.devflow(program, "doctor", "--offline", "--json")
     assert checked.returncode == 0, checked.stdout
     assert {"hooks", "statusline", "mcp"} <= findings(checked).keys()
 
@@ -186,7 +186,7 @@ def test_an_environment_that_is_gone_disturbs_nobody_and_is_told_by_the_doctor(
         done = user.as_claude_code(entry, STATUS)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
-    checked = user.devflow(PROGRAM, "doctor", "--json")
+    checked = user.devflow(PROGRAM, "doctor", "--offline", "--json")
     assert checked.returncode == 1
     for name in ("hooks", "statusline"):
         is_ok, detail = findings(checked)[name]
@@ -212,8 +212,8 @@ def test_a_link_on_the_path_is_named_and_a_project_gets_the_name_alone(
     path = f"{links}:{BARE_PATH}"
     assert user.devflow(links / "devflow", "integrate", "--mcp", "--yes", path=path).stderr == ""
     assert user.server["command"] == "devflow"
-    assert findings(user.devflow(program, "doctor", "--json", path=path))["mcp"][0]
-    missing = findings(user.devflow(program, "doctor", "--json"))["mcp"]
+    assert findings(user.devflow(program, "doctor", "--offline", "--json", path=path))["mcp"][0]
+    missing = findings(user.devflow(program, "doctor", "--offline", "--json"))["mcp"]
     assert missing[0] is False
     assert "integrate --mcp" in missing[1]
     assert user.devflow(links / "devflow", "integrate", "--yes", path=path).returncode == 0
@@ -252,13 +252,13 @@ def test_names_that_an_older_devflow_wrote_are_found_wanting_replaced_and_undone
         "statusLine": {"type": "command", "command": "devflow statusline"},
     }
     user.settings.write_text(json.dumps(old))
-    checked = findings(user.devflow(PROGRAM, "doctor", "--json"))
+    checked = findings(user.devflow(PROGRAM, "doctor", "--offline", "--json"))
     for name in ("hooks", "statusline"):
         assert checked[name][0] is False
         assert "is not on every PATH" in checked[name][1]
     assert user.devflow(PROGRAM, "integrate", "--yes").returncode == 0
     assert all(len(groups) == 1 for groups in user.read(user.settings)["hooks"].values())
-    assert findings(user.devflow(PROGRAM, "doctor", "--json"))["hooks"][0]
+    assert findings(user.devflow(PROGRAM, "doctor", "--offline", "--json"))["hooks"][0]
     assert user.devflow(PROGRAM, "integrate", "--undo", "--yes").returncode == 0
     assert user.read(user.settings) == {"model": "opus"}
 

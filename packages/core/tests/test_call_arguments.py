@@ -7,6 +7,7 @@ from devflow_core.attribution import Attribution
 from devflow_core.call_arguments import MAX_TAGS, apply_arguments
 from devflow_core.errors import InvalidRequest
 from devflow_core.request import ChatRequest
+from devflow_core.routing import SelectionCriteria
 
 
 def _labels(project: str | Path) -> Attribution:
@@ -40,3 +41,14 @@ def test_tags_of_the_request_and_of_the_call_are_counted_together() -> None:
         assert apply_arguments(request, tags=given).attribution.tags == {**own, **given}
     with pytest.raises(InvalidRequest, match=r"at most 16 .* 15 already"):
         apply_arguments(request, tags={"new": "y", "newer": "y"})
+
+
+def test_criteria_of_a_call_leave_to_the_requests_what_they_do_not_say() -> None:
+    own = SelectionCriteria(floor_model="a/one", cost_priority=0.9)
+    request = ChatRequest(criteria=own)
+    given = SelectionCriteria(cost_priority=0.1)
+    assert apply_arguments(request, criteria=given).criteria == SelectionCriteria(
+        floor_model="a/one", cost_priority=0.1
+    )
+    assert apply_arguments(ChatRequest(), criteria=given).criteria == given
+    assert apply_arguments(request).criteria == own

@@ -23,7 +23,7 @@ ALLOWED = (
     ' 24h, "3 days ago"), today, yesterday, a weekday (monday is the last one), or'
     ' "this" or "last" with week, month or year'
 )
-"""What the options take, for their messages and help."""
+"""What `--since` and `--until` accept, for error messages and help."""
 _WEEKDAYS = tuple(name.lower() for name in day_name)
 # no bare `m`: it could mean a month
 _SPAN = re.compile(

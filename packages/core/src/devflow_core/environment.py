@@ -1,4 +1,4 @@
-"""Decides which environment variables other processes get: never one that holds our secrets."""
+"""Decides which environment variables other processes get; our own keys are left out."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ class Alternatives:
     next_cheaper: Option | None = None
     """The best of the models that cost less; None: there is none."""
     frontier: tuple[Option, ...] = ()
-    """Models that no other one beats in both quality and cost, cheapest first; at most twelve."""
+    """Models that none beats in quality at their cost; cheapest first, at most twelve, thinned evenly."""
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     """The number of models that were not eligible, by reason."""
     turns: tuple[tuple[float, str], ...] = ()

@@ -133,7 +133,7 @@ class TextSize:
     """The length of an input or a reply, before a tokenizer is chosen."""
 
     letters: int = 0
-    """ASCII letters, blanks and double quotes."""
+    """The number of ASCII letters, spaces and double quotes; estimated for long texts."""
     signs: int = 0
     """ASCII characters that are neither these nor digits."""
     wide_chars: int = 0

@@ -82,7 +82,7 @@ def _common_fields(route: Route) -> dict[str, Any]:
         },
         "features": dict(route.features),
         "snapshot": dict(route.snapshot),
-        **_alternatives_as_json(route.alternatives),
+        **_alternatives_as_json(route.find_alternatives and route.find_alternatives()),
         **_verification_as_json(route),
     }
 

@@ -69,10 +69,11 @@ def encode_failure(failure: DevFlowError) -> bytes:
 
 
 def decode_reply(payload: bytes, request: ChatRequest) -> StoredReply:
-    """Return the reply from what `encode_reply` has returned.
+    """Return the reply that `encode_reply` stored.
 
     Raises:
-        DevFlowError: a failure is stored; it is raised again.
+        DevFlowError: `encode_failure` stored a failure instead: the same class with its message
+            alone, or `PossiblyAccepted` if that is not enough to make it.
     """
     stored: dict[str, Any] = orjson.loads(payload)
     if "failure" in stored:

@@ -106,10 +106,11 @@ class KeyPool:
         return tuple(slot.describe_state(now_s) for slot in self._slots)
 
     def pick(self, model: str = "") -> UpstreamKey | None:
-        """Return the next key in turn that does not rest for this model; None if all do.
+        """Return the next key in turn that is not resting for this model; None if there is none.
 
-        A key that is back from a rest is given to one call at a time, as a probe; `mark_good`,
-        `record_failure` or `release` ends the probe.
+        A key that is back from a rest is given to one call as a probe. Others get it once
+        `mark_good`, `record_failure` or `release` has ended the probe and the key is not resting,
+        or after four seconds.
         """
         now_s = self._now_s()
         for offset in range(len(self._pool_slots)):

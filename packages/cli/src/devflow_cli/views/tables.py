@@ -66,12 +66,12 @@ def print_table(  # noqa: PLR0913 - each says one thing of the table
 
     Args:
         run: where to print, and the options `--wide` and `--columns`.
-        columns: headings by key of the row. A heading that begins with `>` is of numbers, which are
-            right-aligned; one that begins with `$` is of money, aligned at the point.
+        columns: headings by key of the row. A heading that begins with `>` marks a column of
+            numbers, right-aligned; `$` marks one of money, aligned at the decimal point.
         rows: values are formatted as text; characters that control a terminal are removed.
         total: a last row below a line.
         drop: the keys that may be left out, the least important first; None is all but the first,
-            from the right.
+            from the right. Ignored if `--columns` chooses.
         text: the keys of running text, which is shortened before a column is left out.
         beside: further names that `--columns` may hold, as another table of the command has them.
 

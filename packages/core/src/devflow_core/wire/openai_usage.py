@@ -11,10 +11,11 @@ from devflow_core.wire.usage import cost_fields, first_present
 
 
 def usage_from_openai(usage: JsonObject) -> Usage | None:
-    """Return the usage of a reply; None if its totals are missing or impossible.
+    """Return the usage of a reply; None if its prompt or completion count is missing or impossible.
 
     Cached and written tokens are part of the prompt's, reasoning of the completion's. Gemini
-    reports some tokens as both read and written; the excess over the prompt is not counted twice.
+    reports some tokens as both read and written; if together they exceed the prompt, fewer count
+    as written.
     """
     prompt = parse_token_count(first_present(usage, "prompt_tokens", "input_tokens"))
     completion = parse_token_count(first_present(usage, "completion_tokens", "output_tokens"))

@@ -12,7 +12,10 @@ Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
-"""Candidates for the quality that the best single model's mean cost is worth; one is chosen."""
+"""The prices to try: how much quality the best single model's mean cost is worth.
+
+`find_operating_point` chooses one.
+"""
 MIN_GROUP_QUALITY = 0.97
 """The share of the best single model's quality to keep in every group of prompts, left out."""
 _PRIOR = 3.0

@@ -177,7 +177,7 @@ class _ToolReader:
             self.others += 1
 
     def read_plugin(self, plugin: JsonObject) -> None:
-        """Read one of `plugins` that is enabled."""
+        """Read one enabled entry of `plugins`; unknown ids are ignored."""
         reader = BodyReader(plugin, "plugins.")
         match plugin.get("id"):
             case "web":

@@ -31,7 +31,7 @@ class FaultCondition(_FaultScriptForm):
     key: str | None = None
     """A key's name, hash or secret."""
     stream: bool | None = None
-    """Whether the reply is streamed."""
+    """Whether the reply is streamed; if given, only requests for replies match."""
     nth: Count | list[Count] | None = None
     """Restricts the fault to the n-th request that meets the conditions above, counted from 1.
 

@@ -89,7 +89,9 @@ class ModelsHandler:
         respond_json(context, document)
 
     async def get_model(self, context: RequestContext) -> None:
-        """Answer with the model that a request for this name would be sent to.
+        """Answer with the entry of the model that a request for this name would be sent to.
+
+        `auto` and patterns have entries of their own.
 
         Raises:
             NotFound: there is no such model, or the key may not use it.

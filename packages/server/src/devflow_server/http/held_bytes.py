@@ -70,7 +70,7 @@ class HeldBytes:
         self._admitted_bytes -= count
 
     def hold_unadmitted(self, holder: Holder, count: int) -> None:
-        """Set how many bytes a connection holds; beyond the limit the oldest connection is evicted.
+        """Set how many bytes a connection holds; beyond the limit, evict until the rest fits.
 
         An honest request that arrives in pieces is complete within a moment, so the one that began
         first is most likely slow on purpose.

@@ -23,7 +23,11 @@ from devflow_store.integrity.backup import (
 )
 
 _NOT_COPIED = frozenset({"store_schema", "owners", "holds", "accounts", "idempotency"})
-"""Tables of ended processes, tables derived from the chain, and replies that it does not cover."""
+"""Tables that are not copied.
+
+The schema's version, what belongs to processes that have ended, budget accounts (counted again),
+and stored replies, which the chain does not cover.
+"""
 _MAX_ROWS_PER_STATEMENT = 64
 
 

@@ -271,7 +271,7 @@ def _find_errno(error: Exception, connection: apsw.Connection) -> int:
 
 
 def _is_disk_read_only(path: Path) -> bool:
-    """Return whether the disk is read-only, so that SQLite could neither find nor create a log."""
+    """Return whether the file system is read-only; False if that is unknown."""
     try:
         return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
     except OSError:

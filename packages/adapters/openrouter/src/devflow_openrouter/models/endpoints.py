@@ -31,7 +31,7 @@ MAX_AT_ONCE = 4
 DEADLINE_S = 20.0
 """The time for all questions together; models that were not reached keep their former answers."""
 MAX_AGE = timedelta(days=7)
-"""The age at which an answer about a model that is no longer asked about is forgotten."""
+"""The age at which the answer about a model is dropped if no newer one has come."""
 _TIERS = frozenset({"flex", "priority", "fast", "ultrafast", "scale"})
 _MIN_TTFT_MS = 60.0
 """The least wait that is read as milliseconds; OpenRouter has published seconds as well."""

@@ -51,7 +51,7 @@ def make_evidence() -> LiveEvidence:
 
 
 async def fetch_evidence(api: BenchmarksApi, keys: Sequence[UpstreamKey]) -> JsonObject:
-    """Fetch the scores that OpenRouter publishes, with the first key that it takes: one request.
+    """Fetch the scores that OpenRouter publishes; keys are tried in turn until one is not refused.
 
     Returns:
         A document for `decode_evidence`.

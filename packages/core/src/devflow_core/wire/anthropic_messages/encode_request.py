@@ -80,7 +80,7 @@ def _filter_message(message: JsonObject, model: str, omitted: Omissions) -> Json
 
 
 def _filter_block(block: JsonObject, model: str) -> JsonObject | None:
-    """Return the block as this model takes it; None if it is reasoning that the model refuses."""
+    """Return the block in the form that this model accepts; None for reasoning that it refuses."""
     key = _SIGNATURE_KEYS.get(block["type"])
     if key is None:
         return block

@@ -14,10 +14,10 @@ from devflow_core.wire.usage import cost_fields, first_present
 def decode_iterations(usage: JsonObject) -> tuple[Iteration, ...]:
     """Return the calls that made a reply of Anthropic's dialect.
 
-    Nearly always there is one, and none if a count is missing or impossible. `usage.iterations`
-    lists several: the counts beside it cover at most the model's own calls (of their input only the
-    first), and a compaction or an advisor's call comes on top (Anthropic, "Compaction" and "Advisor
-    tool", 2026).
+    Empty if a count is missing or impossible; nearly always one. If `usage.iterations` lists
+    several, the counts beside the list cover at most the model's own calls, and only the first
+    one's input; a compaction or an advisor's call comes on top (Anthropic, "Compaction" and
+    "Advisor tool", 2026). Tokens beside the list that it does not cover are added as one more.
     """
     reported = _parse_counts(usage)
     if reported is None:
