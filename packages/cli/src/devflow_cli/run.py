@@ -341,7 +341,7 @@ def _describe_os_error(error: OSError) -> str:
 
 
 def _json_default(value: object) -> object:
-    """Encode what orjson cannot: money as decimal text, paths as text, sets and named tuples as lists."""
+    """Encode what orjson cannot: money and paths as text, sets and named tuples as lists."""
     from decimal import Decimal
 
     from devflow_core.usage import usd_text

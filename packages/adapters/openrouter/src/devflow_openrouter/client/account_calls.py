@@ -14,7 +14,7 @@ PresetSource = Literal["chat/completions", "messages", "responses"]
 
 
 class AccountCalls(JsonCalls):
-    """One method for each operation that a key makes on its own account: usage, files, presets …"""
+    """One method for each operation that a key makes on its own account: usage, files, presets."""
 
     async def key_status(self, key: UpstreamKey) -> JsonObject:
         """Return the limits and usage of a key, as the object `data`; amounts are in USD."""
