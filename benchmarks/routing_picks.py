@@ -3,7 +3,7 @@
     uv run python benchmarks/routing_picks.py [--json FILE]
 
 The requests, and three acceptable models for `auto` with the reason, are in
-`benchmarks/data/routing/judged_requests.json`. One person argued them from public evidence, with the
+`benchmarks/data/routing/judged_requests.json`. One person argued them from public evidence with the
 first picks in view: a look, not a measurement.
 """
 

@@ -135,6 +135,6 @@ def test_taking_an_entry_in() -> None:
 
 
 BOUNDS = {"choose": 450, "pipeline": 620, "decode": 2480, "take in": 55}
-"""A third above the count of 2026-11-21 with Python 3.11; `choose` is just above that of 2026-11-30,
+"""A third above the count of 2026-11-21 with 3.11; `choose` is just above that of 2026-11-30,
 since evidence, floors and constraints came in. `decode` is of 2026-11-30 as well: since
 then the role that comes with every chunk is cut out, as clients would string them together."""

@@ -180,7 +180,7 @@ class Alternatives:
     next_cheaper: Option | None = None
     """The best of the models that cost less; None: there is none."""
     frontier: tuple[Option, ...] = ()
-    """Models that none beats in quality at their cost, cheapest first; thinned to twelve at most."""
+    """Models that none beats in quality at their cost, cheapest first; at most twelve."""
     left_out: Mapping[str, int] = field(default_factory=dict[str, int])
     """The number of models that were not eligible, by reason."""
     turns: tuple[tuple[float, str], ...] = ()
