@@ -135,3 +135,18 @@ async def test_a_missing_key_is_told_once_and_tried_hourly() -> None:
     told = await run_for(make(clock=clock.now), provider, clock, 7)
     assert told == ["No key.", "Refused."]
     assert provider.calls == 7
+
+
+async def test_a_document_that_the_decoder_stumbles_over_does_not_end_the_renewing() -> None:
+    evidence, errors, waits = make(), list[str](), list[float]()
+    source = Provider({"value": "no number", "fetched_at": NOW.isoformat()}, document())
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if evidence.current.is_fetched:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await evidence.run(source, on_error=lambda one: errors.append(one.code), sleep=sleep)
+    assert errors == ["upstream_protocol_error"]
+    assert evidence.last_error is None

@@ -128,6 +128,14 @@ def test_a_handed_off_session_is_measured_by_the_model_that_it_ran_on(router: Ro
     assert quality(unknown) >= 0.9 * quality_of(router, ask(router, "auto:best").chosen.model)
 
 
+def test_who_does_not_reach_the_floor_is_not_said_to(router: Router) -> None:
+    wish = "mistralai/mistral-nemo"
+    wishing = Router(CATALOGUE, policy=RoutingPolicy(preferred_models=(wish,)))
+    route = ask(wishing, criteria=SelectionCriteria(floor_model=OPUS))
+    assert route.chosen.model == wish
+    assert "as good as" not in route.chosen.reason
+
+
 def test_what_a_harness_asks_for_itself_is_routed_without_floor_and_moves_nothing(
     router: Router,
 ) -> None:

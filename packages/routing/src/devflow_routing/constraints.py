@@ -60,9 +60,13 @@ class Constraints:
     is_zero_retention: bool = False
     """Whether only endpoints that keep no data may answer."""
 
-    def list_checks(self) -> tuple[Requirement, ...]:
+    def list_requirements(self) -> tuple[Requirement, ...]:
         """Return what is asked of an endpoint, in the order in which it is applied."""
-        found = [*_place_checks(self), *_quality_checks(self), *_privacy_checks(self)]
+        found = [
+            *_place_requirements(self),
+            *_quality_requirements(self),
+            *_privacy_requirements(self),
+        ]
         if self.order:  # the wish last, so that it holds among those that may answer
             found.append(
                 Requirement(
@@ -128,7 +132,7 @@ def _from_fields(fields: Mapping[str, Any]) -> Constraints:
         denies_collection=fields.get("data_collection") == "deny",
         is_zero_retention=bool(fields.get("zdr")),
     )
-    return NO_CONSTRAINTS if not found.list_checks() and not found.models else found
+    return NO_CONSTRAINTS if not found.list_requirements() and not found.models else found
 
 
 def _read_names(value: object, *, lower: bool = False) -> tuple[str, ...]:
@@ -148,7 +152,7 @@ def _read_limit(value: object) -> Decimal | None:
     return None if isinstance(value, bool) else parse_amount(value)
 
 
-def _place_checks(asked: Constraints) -> list[Requirement]:
+def _place_requirements(asked: Constraints) -> list[Requirement]:
     found: list[Requirement] = []
     if asked.only:
         found.append(
@@ -169,7 +173,7 @@ def _place_checks(asked: Constraints) -> list[Requirement]:
     return found
 
 
-def _quality_checks(asked: Constraints) -> list[Requirement]:
+def _quality_requirements(asked: Constraints) -> list[Requirement]:
     found: list[Requirement] = []
     if asked.quantizations:
         found.append(
@@ -191,8 +195,8 @@ def _quality_checks(asked: Constraints) -> list[Requirement]:
     return found
 
 
-def _privacy_checks(asked: Constraints) -> list[Requirement]:
-    """Return the checks of what is kept; where that is unknown, the upstream alone decides.
+def _privacy_requirements(asked: Constraints) -> list[Requirement]:
+    """Return what is asked of what is kept; where that is unknown, the upstream alone decides.
 
     Which endpoints collect data is not published; those that keep nothing do not.
     """

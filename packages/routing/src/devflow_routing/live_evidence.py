@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from devflow_core.clocks import utc_now
-from devflow_core.errors import ConfigurationError, DevFlowError
+from devflow_core.errors import ConfigurationError, DevFlowError, ProtocolError
 from devflow_core.messages import JsonObject
 
 from devflow_routing.evidence.scores import Evidence, load_shipped_evidence
@@ -86,6 +86,12 @@ class LiveEvidence:
         except DevFlowError as error:
             self.last_error = error
             raise
+        except Exception as error:
+            self.last_error = ProtocolError(
+                f"The provider's scores cannot be used ({type(error).__name__}); the known ones"
+                " stay in use. Fetch them again later with `devflow models refresh`."
+            )
+            raise self.last_error from error
         self.last_error = None
         return self._current
 

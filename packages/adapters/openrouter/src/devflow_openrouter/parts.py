@@ -90,9 +90,9 @@ def build_router(
         learned=load_learned(settings) if is_durable else None,
     )
     catalogue.subscribe(router.set_catalogue)
+    catalogue.evidence.subscribe(router.set_evidence)
     if missing := [name for name, model in router.preferred.items() if model is None]:
         _log.warning("preferred_models_unknown", names=missing)
-    catalogue.evidence.subscribe(router.set_evidence)
     return router
 
 
@@ -120,14 +120,22 @@ async def follow_learned(settings: Settings, router: RouterPort, interval_s: flo
     """
     if not isinstance(router, Router):
         return
-    folder = LearnedFolder(settings.data_dir)
-    known = folder.list()[:1]
+    known = router.learned and router.learned.version
     while True:
         await asyncio.sleep(interval_s)
-        newest = await asyncio.to_thread(folder.list)
-        if newest[:1] != known:
-            known = newest[:1]
+        newest = await asyncio.to_thread(_find_newest_table, settings)
+        if newest != known:
+            known = newest
             router.learned = await asyncio.to_thread(load_learned, settings)
+
+
+def _find_newest_table(settings: Settings) -> str | None:
+    """Return the version of the table in use; None if there is none, or it cannot be told."""
+    try:
+        kept = LearnedFolder(settings.data_dir).list()
+    except ConfigurationError:  # reported by `load_learned`
+        return None
+    return kept[0].version if kept else None
 
 
 def list_likely_models(router: RouterPort) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from devflow_core.verification import VERIFIED_MODE
 from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, CostOptimizer, ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
-from devflow_routing.model_selector import Exclusions, Floats, ModelSelector, Selection
+from devflow_routing.model_selector import Exclusions, Flags, Floats, ModelSelector, Selection
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.strategies.alternatives import find_alternatives
 from devflow_routing.strategies.escalation import pick_escalation
@@ -42,6 +42,8 @@ class _Considered:
     """Whether what was learned from the user's own answers is in the estimates."""
     limits: Floats
     """The longest reply of each model."""
+    reaches_floor: Flags | None
+    """Which models reach the floor of quality; None if there is none."""
     escalation: tuple[int, ...] = ()
     """The models that answer one after the other until an answer is accepted."""
 
@@ -132,7 +134,7 @@ class AutoStrategy:
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = narrowing.by_quality(selection, inputs, estimates, ordering)
-        selection = narrowing.by_floor(selection, inputs)
+        selection, reaches_floor = narrowing.by_floor(selection, inputs)
         limits = _output_limits(self._selector, selection, estimates, inputs)
         selection = narrowing.by_cost(selection, inputs, limits, costs)
         scores = ordering.score(estimates, inputs.weights, inputs.task.difficulty)
@@ -144,6 +146,7 @@ class AutoStrategy:
             selection=selection,
             estimates=estimates,
             is_learned=learned is not None,
+            reaches_floor=reaches_floor,
             scores=np.where(np.isnan(scores), -np.inf, scores),
             limits=limits,
         )
@@ -235,7 +238,8 @@ class AutoStrategy:
         else:
             return known
         floor = ""
-        if place == 0 and inputs.quality_floor is not None and inputs.floor_model:
+        is_above = found.reaches_floor is not None and bool(found.reaches_floor[index])
+        if place == 0 and is_above and inputs.floor_model:
             floor = f", at least {inputs.quality_floor:.0%} as good as {inputs.floor_model}"
         return f"{lead}{floor}: {known}"
 

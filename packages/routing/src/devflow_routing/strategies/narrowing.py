@@ -113,25 +113,32 @@ class Narrowing:
         able[self._kept(inputs)] = True
         return selection.with_filter(ordering.unable, able)
 
-    def by_floor(self, selection: Selection, inputs: DecisionInputs) -> Selection:
+    def by_floor(
+        self, selection: Selection, inputs: DecisionInputs
+    ) -> tuple[Selection, Flags | None]:
         """Exclude the models below the floor, or never measured; the best able one always stays.
+
+        Return what is left, and which models reach the floor, as some stay that do not; None if
+        there is no floor.
 
         The floor is measured on a hard task of this kind: at easy ones all models are alike, and
         the next turn of a session may be hard.
         """
         if inputs.quality_floor is None:
-            return selection
+            return selection, None
         quality = self._ability.estimate(replace(inputs.task, **_HARD)).lower
         floor, best = inputs.quality_floor, float(quality[selection.eligible].max())
         index = None if inputs.floor_model is None else self._find(inputs.floor_model)
-        level, name = (best, "the best one") if index is None else (float(quality[index]), "")
+        name = "the best one" if index is None else self._selector.models[index].id
+        level = best if index is None else float(quality[index])
+        reaches = quality >= floor * level
         fits = quality >= min(floor * level, best)
         measured = fits & self._ability.has_evidence
         if (measured & selection.eligible).any():
             fits = measured
         fits[self._kept(inputs)] = True
-        name = name or self._selector.models[index or 0].id
-        return selection.with_filter(f"is below {floor:.0%} of what {name} is expected to do", fits)
+        reason = f"is below {floor:.0%} of what {name} is expected to do"
+        return selection.with_filter(reason, fits), reaches
 
     def by_cost(
         self, selection: Selection, inputs: DecisionInputs, limits: Floats, costs: WorstCases
@@ -171,14 +178,14 @@ class Narrowing:
         if constraints is NO_CONSTRAINTS:
             return selection
         applied: list[str] = []
-        for check, mask in self._find_constraint_masks(constraints):
-            narrowed = selection.with_filter(check.reason, mask)
+        for one, mask in self._find_constraint_masks(constraints):
+            narrowed = selection.with_filter(one.reason, mask)
             if narrowed.eligible.any():
-                applied.append(check.name)
+                applied.append(one.name)
                 selection = narrowed
-            elif not check.is_wish:
+            elif not one.is_wish:
                 count = int(np.count_nonzero(selection.eligible))
-                raise NoCandidate(_unmet_message(check, count, target, applied))
+                raise NoCandidate(_unmet_message(one, count, target, applied))
         return selection
 
     def _find_constraint_masks(
@@ -190,14 +197,14 @@ class Narrowing:
             return known
         masks: list[tuple[Requirement, Flags]] = []
         if constraints.models:
-            check = Requirement("models", "not in the request's list of models", constraints.opens)
-            masks.append((check, self._find_listed(constraints.models)))
+            listed = Requirement("models", "not in the request's list of models", constraints.opens)
+            masks.append((listed, self._find_listed(constraints.models)))
         left = [list(filter(constraints.opens, rows)) for rows in self._endpoints]
-        for check in constraints.list_checks():
-            fits = [list(filter(check.allows, rows)) for rows in left]
-            if not check.is_wish:
+        for one in constraints.list_requirements():
+            fits = [list(filter(one.allows, rows)) for rows in left]
+            if not one.is_wish:
                 left = fits
-            masks.append((check, np.array([bool(rows) for rows in fits], dtype=np.bool_)))
+            masks.append((one, np.array([bool(rows) for rows in fits], dtype=np.bool_)))
         if len(self._constraint_masks) >= _MAX_CONSTRAINTS:
             self._constraint_masks.clear()
         return self._constraint_masks.setdefault(constraints, tuple(masks))
