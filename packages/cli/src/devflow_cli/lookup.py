@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from devflow_analytics import Turn
     from devflow_claude_code import ClaudeCodeSession
+    from devflow_core.ledger import LedgerEntry
     from devflow_core.settings import Settings
 
     from devflow_cli.run import Run
@@ -170,6 +171,22 @@ def has_ledger(run: Run, settings: Settings) -> bool:
         raise NotFound(f"{message} Is --data-dir the folder that you mean?")
     run.remark(message)
     return False
+
+
+def find_entry(settings: Settings, entry_id: str) -> LedgerEntry:
+    """Return an entry of the ledger.
+
+    Raises:
+        NotFound: nothing was ever booked, or there is no such entry.
+    """
+    from devflow_core.errors import NotFound
+    from devflow_gateway import wiring
+
+    require_ledger(settings)
+    entry = wiring.make_store(settings).entry(entry_id)
+    if entry is None:
+        raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")
+    return entry
 
 
 def require_ledger(settings: Settings) -> None:

@@ -140,13 +140,13 @@ def _check_models(settings: Settings) -> Iterator[Finding]:
     from devflow_cli.views.ages import describe_ages
 
     try:
-        lines = describe_ages(wiring.open_catalogue(settings))
+        ages = describe_ages(wiring.open_catalogue(settings))
         preferred = wiring.make_router(settings).preferred
     except ConfigurationError as error:
         yield Finding("models", error.message, "failed")
         return
-    for name, line in zip(("models", "scores"), lines, strict=True):
-        yield Finding(name, line.partition(": ")[2].removesuffix("."))
+    for name, age in zip(("models", "scores"), ages, strict=True):
+        yield Finding(name, age)
     if preferred:
         said = (
             name if name == model else f"{name} is {model or 'not a model of the catalogue'}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import orjson
+from devflow_core.close_names import find_close_names
 from devflow_core.errors import ConfigurationError, UnknownModel
 from devflow_core.scope import is_in_scope
 from pydantic import ValidationError
@@ -111,7 +111,7 @@ class Catalogue:
         found = self.lookup(name)
         if found is not None:
             return found
-        close = ", ".join(self.close_matches(name))
+        close = ", ".join(find_close_names(name, self._by_id))
         raise UnknownModel(
             f"There is no model {name!r} in the catalogue of {self.version}. "
             + (f"Close: {close}. " if close else "")
@@ -187,14 +187,6 @@ class Catalogue:
         return families.get(wanted.words) or next(
             (families[(word,)] for word in wanted.words if (word,) in families), ()
         )
-
-    def close_matches(self, name: str) -> list[str]:
-        """Return up to three ids that look like the name."""
-        wanted = name.lower()
-        slugs = {model.partition("/")[2]: model for model in self._by_id}
-        close = difflib.get_close_matches(wanted, self._by_id, n=3, cutoff=0.6)
-        close += [slugs[one] for one in difflib.get_close_matches(wanted, slugs, n=3, cutoff=0.6)]
-        return list(dict.fromkeys(close))[:3]
 
     def with_overrides(self, overrides: Mapping[str, Mapping[str, Any]]) -> Catalogue:
         """Return the catalogue with a user's corrections by model id; a new id adds a model.

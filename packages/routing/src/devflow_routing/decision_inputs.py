@@ -109,11 +109,23 @@ class DecisionInputs:
             "floor": None if self.quality_floor is None else [self.floor_model, self.quality_floor],
             "allow_free": self.allow_free,
             "performance": _performance_as_json(self.performance),
-            **_learned_as_json(self.learned),
-            **_scope_as_json(self.allowed_models, is_verified=self.is_verified),
-            **_constraints_as_json(self.constraints),
-            **_billable_as_json(self.billable),
+            **self._rare_as_json(),
         }
+
+    def _rare_as_json(self) -> dict[str, Any]:
+        """Return what most requests do not have, and records leave out then."""
+        found: dict[str, Any] = {}
+        if self.learned is not None:
+            found["learned"] = self.learned.as_json()
+        if self.is_verified:
+            found["is_verified"] = True
+        if self.allowed_models is not None:
+            found["allowed_models"] = list(self.allowed_models)
+        if self.constraints is not NO_CONSTRAINTS:
+            found["constraints"] = self.constraints.as_json()
+        if not self.billable.is_plain:
+            found["billable"] = _BILLABLE_ADAPTER.dump_python(self.billable, mode="json")
+        return found
 
 
 def _performance_as_json(performance: tuple[Performance, ...]) -> dict[str, Any]:
@@ -128,19 +140,6 @@ def _performance_as_json(performance: tuple[Performance, ...]) -> dict[str, Any]
         ]
         for one in performance
     }
-
-
-def _learned_as_json(learned: LearnedExpectation | None) -> dict[str, Any]:
-    return {} if learned is None else {"learned": learned.as_json()}
-
-
-def _scope_as_json(scope: tuple[str, ...] | None, *, is_verified: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {"is_verified": True} if is_verified else {}
-    return found if scope is None else {**found, "allowed_models": list(scope)}
-
-
-def _constraints_as_json(constraints: Constraints) -> dict[str, Any]:
-    return {} if constraints is NO_CONSTRAINTS else {"constraints": constraints.as_json()}
 
 
 def _files_as_json(needs: Needs) -> dict[str, Any]:
@@ -161,12 +160,6 @@ def _media_as_json(needs: Needs) -> dict[str, Any]:
         "asked_media": int(needs.asked_media),
         "media_tokens": [[int(kind), count] for kind, count in needs.media_tokens],
     }
-
-
-def _billable_as_json(billable: Billable) -> dict[str, Any]:
-    if billable.is_plain:
-        return {}
-    return {"billable": _BILLABLE_ADAPTER.dump_python(billable, mode="json")}
 
 
 def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:

@@ -77,12 +77,9 @@ def _replay_decision(settings: Settings, entry_id: str) -> dict[str, Any]:
     from devflow_gateway import wiring
     from devflow_routing import route_as_json
 
-    from devflow_cli.lookup import require_ledger
+    from devflow_cli.lookup import find_entry
 
-    require_ledger(settings)
-    entry = wiring.make_store(settings).entry(entry_id)
-    if entry is None:
-        raise NotFound(f"The ledger has no entry {entry_id}. `devflow ledger export` lists them.")
+    entry = find_entry(settings, entry_id)
     if entry.decision is None and entry.attempts:
         raise NotFound(
             f"{entry_id} asked {entry.requested_model} by name, as requests for embeddings do, so "

@@ -11,7 +11,7 @@ import typer
 from devflow_cli.app import app
 from devflow_cli.completion import complete_model
 from devflow_cli.run import Run, command
-from devflow_cli.views.ages import ages_as_json, describe_ages
+from devflow_cli.views.ages import ages_as_json, describe_ages, say_ages
 
 if TYPE_CHECKING:
     from devflow_core.settings import Settings
@@ -57,8 +57,7 @@ def list_models(
     if not variants:
         rows = _fold_variants(rows)
     _print_models(run, rows, limit)
-    for line in describe_ages(live):
-        run.say(line)
+    say_ages(run, live)
 
 
 def _print_models(run: Run, rows: list[dict[str, Any]], limit: int) -> None:
@@ -106,7 +105,7 @@ def _search(catalogue: Catalogue, wanted: str) -> list[ModelConfig]:
     raise no_match(
         "model's id contains",
         wanted,
-        catalogue.close_matches(wanted),
+        (one.id for one in catalogue.models),
         "`devflow models list` shows all, `devflow models refresh` fetches the newest.",
     )
 
@@ -149,8 +148,7 @@ def show(
         run.say(f"{'score':28} {score['text']}")
     if not scores:
         run.say(f"{'score':28} none is known; its ability is guessed")
-    for line in describe_ages(live):
-        run.say(line)
+    say_ages(run, live)
 
 
 @command(models)
@@ -168,7 +166,7 @@ async def refresh(run: Run) -> None:
         run.emit({**totals, **ages_as_json(live), "changes": changes})
         return
     run.say(f"{len(now)} models, {len(changes)} changes.")
-    run.say(describe_ages(live)[1])
+    run.say(f"Scores of models: {describe_ages(live)[1]}.")
     for one in changes:
         run.say(
             f"  {one['model']}: {one['kind'].replace('_', ' ')} {one['before']} → {one['after']}"

@@ -132,17 +132,12 @@ def rate(
     score: Annotated[float, typer.Argument(min=0, max=1, help="From 0 (bad) to 1 (good).")],
 ) -> None:
     """Rate an answer of the ledger, for `train` to learn from."""
-    from devflow_core.errors import NotFound
-    from devflow_gateway import wiring
     from devflow_routing import Ratings
 
-    from devflow_cli.lookup import require_ledger
+    from devflow_cli.lookup import find_entry
 
     settings = run.settings()
-    require_ledger(settings)
-    found = wiring.make_store(settings).entry(entry)
-    if found is None:
-        raise NotFound(f"The ledger has no entry {entry}. `devflow ledger export` lists them.")
+    found = find_entry(settings, entry)
     Ratings(settings.data_dir).add(entry, score)
     if run.as_json:
         run.emit({"entry": entry, "model": found.model, "score": score})

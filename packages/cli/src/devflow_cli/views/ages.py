@@ -7,27 +7,36 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from devflow_routing import LiveCatalogue
 
+    from devflow_cli.run import Run
+
 _HOUR_S, _DAY_S = 3_600, 86_400
 _OLD_LIST_S = 7 * _DAY_S
 """The age from which a list is called old: by then a fifth of the prices have changed."""
 
 
-def describe_ages(live: LiveCatalogue) -> list[str]:
-    """Return a line on the age of the list, and one on that of the scores, with what to do."""
+def describe_ages(live: LiveCatalogue) -> tuple[str, str]:
+    """Return how old the list of models is, and how old the scores are, with what to do."""
     old = live.age_s > _OLD_LIST_S
     advice = "; `devflow models refresh` fetches the newest" if old else ""
-    found = f"List of models: {len(live.current)}, {_format_age(live.age_s)}{advice}."
+    found = f"{len(live.current)}, {_format_age(live.age_s)}{advice}"
     evidence = live.evidence
     known = evidence.current
     if evidence.age_s is None:
         since = "" if known.as_of is None else f" (collected {known.as_of:%d %b %Y})"
-        scores = f"Scores of models: {len(known.scores)}, those that ship with DevFlow{since}."
+        scores = f"{len(known.scores)}, those that ship with DevFlow{since}"
     else:
         invented = ", invented by the stand-in" if known.is_invented else ""
-        scores = f"Scores of models: {len(known.scores)}, {_format_age(evidence.age_s)}{invented}."
+        scores = f"{len(known.scores)}, {_format_age(evidence.age_s)}{invented}"
     if evidence.last_error is not None:
-        scores += f" Not renewed: {evidence.last_error.message}"
-    return [found, scores]
+        scores += f". Not renewed: {evidence.last_error.message.removesuffix('.')}"
+    return found, scores
+
+
+def say_ages(run: Run, live: LiveCatalogue) -> None:
+    """Print a line on the age of the list, and one on that of the scores."""
+    listed, scores = describe_ages(live)
+    run.say(f"List of models: {listed}.")
+    run.say(f"Scores of models: {scores}.")
 
 
 def ages_as_json(live: LiveCatalogue) -> dict[str, Any]:

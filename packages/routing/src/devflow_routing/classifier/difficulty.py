@@ -29,24 +29,24 @@ _MIDDLE_SCORE, _LOGITS_PER_SCORE = 0.385, 8.0
 
 _MAX_LOGITS = 6.0
 """The most that words count for; texts that are no language have endless scores."""
-_FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
+FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
 """How much easier a prompt of a few words is (`17*23`), unless one speaks for a hard one."""
 
 
 def rate_words(
-    score: float, domains: Sequence[tuple[str, float]], *, words: int, hard_words: float
+    score: float, domains: Sequence[tuple[str, float]], *, is_short: bool, hard_words: float
 ) -> float:
     """Return the difficulty of a prompt by its words, in logits of failure.
 
     Args:
         score: the learned score of its words.
         domains: the likeliest kinds with their shares.
-        words: how many it has.
-        hard_words: how many of them speak for a hard one.
+        is_short: whether it has a few words only.
+        hard_words: how many of its words speak for a hard one.
     """
     total = sum(share for _, share in domains)
     kind = sum(_KIND_LOGITS.get(name, 0.0) * share for name, share in domains) / (total or 1.0)
-    short = _FEW_WORDS_LOGITS if words <= _FEW_WORDS and not hard_words else 0.0
+    short = _FEW_WORDS_LOGITS if is_short and not hard_words else 0.0
     logits = kind + short + _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE)
     return min(max(logits, -_MAX_LOGITS), _MAX_LOGITS)
 

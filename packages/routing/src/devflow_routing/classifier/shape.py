@@ -53,7 +53,7 @@ _MAX_READ_MESSAGES = 400
 """The latest messages that are looked at; a session of more is as long as one can be."""
 _LONG_CHARS = 24_000
 """A conversation of about 6,000 tokens, from which its length adds to the difficulty."""
-_MAX_LENGTH_STEPS = 5.0
+_MAX_LENGTH_STEPS = 5
 _LONG_SYSTEM_CHARS = 4_000
 _MANY_TOOLS = 4
 _STRONG_MODEL = re.compile(
@@ -82,7 +82,11 @@ class RequestShape:
 
     @property
     def logits(self) -> float:
-        """Return how much harder the shape makes the request, in logits of failure."""
+        """Return how much harder the shape makes the request, in logits of failure.
+
+        The weights are judgements, set so that written requests fall into the band in which an
+        expert would put them; nothing was fitted.
+        """
         if not self.tools:
             value = 0.15 * self.length_steps
         elif self.has_coding_tools:
@@ -123,7 +127,7 @@ def read_shape(request: ChatRequest) -> RequestShape:
         tools=min(len(request.tools), 24),
         has_coding_tools=len(names & _CODING_TOOLS) >= _MIN_CODING_TOOLS,
         has_long_system=system >= _LONG_SYSTEM_CHARS,
-        length_steps=min((chars // _LONG_CHARS).bit_length(), int(_MAX_LENGTH_STEPS)),
+        length_steps=min((chars // _LONG_CHARS).bit_length(), _MAX_LENGTH_STEPS),
         turns=min(turns, 9),
         tool_results=min(results, 9),
         media=min(media, 9),

@@ -13,7 +13,13 @@ from devflow_core.request import ChatRequest
 from devflow_core.routing import SelectionCriteria, Task, TaskType
 from numpy.typing import NDArray
 
-from devflow_routing.classifier.difficulty import MIDDLES, band_of, rate_difficulty, rate_words
+from devflow_routing.classifier.difficulty import (
+    FEW_WORDS,
+    MIDDLES,
+    band_of,
+    rate_difficulty,
+    rate_words,
+)
 from devflow_routing.classifier.evidence import describe_evidence
 from devflow_routing.classifier.features import Features, extract_features
 from devflow_routing.classifier.linear_model import LinearModel
@@ -77,7 +83,7 @@ class TaskClassifier:
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
     def classify(self, request: ChatRequest, /) -> Task:
-        """Return the task; takes about 80 µs for 2,000 characters, 5 µs for a repeated prompt."""
+        """Return the task; a repeated prompt takes microseconds."""
         side_call = find_side_call(request)
         found = (
             _side_task(side_call, extract_human_prompt(request))
@@ -123,7 +129,8 @@ class TaskClassifier:
             difficulty=rate_words(
                 float(learned[self._difficulty]),
                 domains,
-                words=features.count + (len(text) if has_coding_tools else 0),
+                # to an agent, a few words are a task and no small talk, unless it is `ok` or `go`
+                is_short=features.count + has_coding_tools * len(text) <= FEW_WORDS,
                 hard_words=float(hits.counts[-1]),
             ),
             reason=describe_evidence(TASK_TYPES[best], best, features, hits),

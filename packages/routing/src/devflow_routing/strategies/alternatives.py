@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from devflow_routing.strategies.ordering import BALANCE
 
 MAX_FRONTIER = 12
 """The most points of the frontier that are kept."""
-_MIN_GAIN = 0.005
+MIN_GAIN = 0.005
 """The least difference in quality that makes a model better; less is within every error."""
 _STEPS = 20
 _MIN_SAVING = 0.02
@@ -39,19 +40,18 @@ def find_alternatives(
     able = np.flatnonzero(selection.eligible & np.isfinite(estimates.total_usd))
     cost, quality = estimates.total_usd[able], estimates.quality[able]
     own_cost, own_quality = estimates.total_usd[chosen], estimates.quality[chosen]
-    better = np.flatnonzero(quality > own_quality + _MIN_GAIN)
+    better = np.flatnonzero(quality > own_quality + MIN_GAIN)
     cheaper = np.flatnonzero(cost < own_cost * (1 - _MIN_SAVING))
+    nearest = [
+        *(better[[cost[better].argmin()]] if len(better) else ()),
+        *(cheaper[[quality[cheaper].argmax()]] if len(cheaper) else ()),
+    ]
+    places = [*nearest, *_find_frontier(cost, quality)]
+    options = _list_options(selection, estimates, able[places])
     return Alternatives(
-        next_better=_option(selection, estimates, int(able[better[cost[better].argmin()]]))
-        if len(better)
-        else None,
-        next_cheaper=_option(selection, estimates, int(able[cheaper[quality[cheaper].argmax()]]))
-        if len(cheaper)
-        else None,
-        frontier=tuple(
-            _option(selection, estimates, int(able[place]))
-            for place in _find_frontier(cost, quality)
-        ),
+        next_better=next(options) if len(better) else None,
+        next_cheaper=next(options) if len(cheaper) else None,
+        frontier=tuple(options),
         left_out=selection.count_exclusions(),
         turns=() if inputs is None else _find_turns(selection, estimates, inputs),
     )
@@ -91,10 +91,20 @@ def _find_frontier(cost: Floats, quality: Floats) -> list[int]:
     return [places[index] for index in kept.tolist()]
 
 
-def _option(selection: Selection, estimates: ModelEstimates, index: int) -> Option:
-    return Option(
-        model=selection.selector.models[index].id,
-        quality=round(float(estimates.quality[index]), 4),
-        cost_usd=float(f"{estimates.total_usd[index]:.4g}"),
-        latency_s=round(float(estimates.latency_s[index]), 1),
-    )
+def _list_options(
+    selection: Selection, estimates: ModelEstimates, indices: Ints
+) -> Iterator[Option]:
+    """Yield the models at these indices with what was expected, in no more digits than it means."""
+    models = selection.selector.models
+    places: list[int] = indices.tolist()
+    qualities: list[float] = estimates.quality[indices].round(4).tolist()
+    costs: list[float] = estimates.total_usd[indices].tolist()
+    latencies: list[float] = estimates.latency_s[indices].round(1).tolist()
+    rows = zip(places, qualities, costs, latencies, strict=True)
+    for index, quality, cost, latency_s in rows:
+        yield Option(
+            model=models[index].id,
+            quality=quality,
+            cost_usd=float(f"{cost:.4g}"),
+            latency_s=latency_s,
+        )

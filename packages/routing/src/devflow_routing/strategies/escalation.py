@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from devflow_routing.cost_optimizer import ModelEstimates
-
-_MIN_GAIN = 0.005
-"""The least difference in quality that makes a model better; less is within every error."""
+from devflow_routing.strategies.alternatives import MIN_GAIN
 
 
 def pick_escalation(order: list[int], estimates: ModelEstimates, length: int) -> list[int]:
@@ -29,8 +27,8 @@ def pick_escalation(order: list[int], estimates: ModelEstimates, length: int) ->
     best = float(quality[priced].max())
     chain, level = [order[0]], float(quality[0])
     step = (best - level) / max(1, length - 1)
-    while len(chain) < length and best - level >= _MIN_GAIN:
-        able = np.flatnonzero(priced & (quality >= min(level + max(step, _MIN_GAIN), best)))
+    while len(chain) < length and best - level >= MIN_GAIN:
+        able = np.flatnonzero(priced & (quality >= min(level + max(step, MIN_GAIN), best)))
         place = int(able[cost[able].argmin()])
         chain.append(order[place])
         level = float(quality[place])

@@ -15,7 +15,7 @@ fraction of a cent.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from devflow_core.verification import VERIFIED_MODE
@@ -38,8 +38,8 @@ equal ratios as well; each step of 0.1 is then about as far along the frontier a
 """
 _GUESS_MARGIN = 0.03
 """How much more a model that nobody has measured has to be worth: its error is a guess as well."""
-_MAX_STAKES = 1.6
-"""The weight of money for the easiest task; it falls to 0.4 for the hardest.
+_EASIEST_WEIGHT, _HARDEST_WEIGHT = 1.6, 0.4
+"""The weight of money for the easiest task and for the hardest.
 
 A failed reply to a hard question costs its reader far more than the call did.
 """
@@ -68,7 +68,6 @@ class Ordering:
     """The share of the best eligible quality below which a model is left out."""
     needs_evidence: bool = False
     """Whether models that nobody has measured are left out."""
-
     min_gain: float = 0.01
     """The gain in score that makes a session move to another model."""
 
@@ -99,16 +98,20 @@ def _dearness(estimates: ModelEstimates) -> Floats:
     return np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
 
 
+def _trusted_quality(estimates: ModelEstimates) -> Floats:
+    """Return the expected quality, less what a guess has to be better by."""
+    return estimates.quality - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
+
+
 def _value(estimates: ModelEstimates, weights: Weights, difficulty: float) -> Floats:
-    stakes = _MAX_STAKES - (_MAX_STAKES - 0.4) * difficulty
-    cost = stakes * weigh(weights.cost_priority) * _dearness(estimates)
+    weight = _EASIEST_WEIGHT + (_HARDEST_WEIGHT - _EASIEST_WEIGHT) * difficulty
+    cost = weight * weigh(weights.cost_priority) * _dearness(estimates)
     time = weigh(weights.performance_priority) * np.log2(1.0 + estimates.latency_s)
-    return estimates.quality - cost - time - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
+    return _trusted_quality(estimates) - cost - time
 
 
 def _quality(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
-    known = estimates.quality - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
-    return known - _TIE * _dearness(estimates)
+    return _trusted_quality(estimates) - _TIE * _dearness(estimates)
 
 
 def _cheapness(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
@@ -121,28 +124,19 @@ def _speed(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> 
 
 
 BALANCE = Ordering(_value, "the best use of the money")
+_CHEAPEST = Ordering(
+    _cheapness,
+    "the cheapest that is known to be able",
+    min_share=_MIN_SHARE_OF_ABLE,
+    needs_evidence=True,
+    min_gain=_DOUBLINGS_TO_MOVE,
+)
 ORDERINGS = {
     "auto:best": Ordering(_quality, "the best expected for this kind of task"),
-    "auto:cheap": Ordering(
-        _cheapness,
-        "the cheapest that is known to be able",
-        min_share=_MIN_SHARE_OF_ABLE,
-        needs_evidence=True,
-        min_gain=_DOUBLINGS_TO_MOVE,
-    ),
-    VERIFIED_MODE: Ordering(
-        _cheapness,
-        "the cheapest that is known to be able, and its answer is checked",
-        min_share=_MIN_SHARE_OF_ABLE,
-        needs_evidence=True,
-        min_gain=_DOUBLINGS_TO_MOVE,
-    ),
-    "auto:fast": Ordering(
-        _speed,
-        "the soonest done that is known to be able",
-        min_share=_MIN_SHARE_OF_ABLE,
-        needs_evidence=True,
-        min_gain=_DOUBLINGS_TO_MOVE,
+    "auto:cheap": _CHEAPEST,
+    VERIFIED_MODE: replace(_CHEAPEST, reason=f"{_CHEAPEST.reason}, and its answer is checked"),
+    "auto:fast": replace(
+        _CHEAPEST, score=_speed, reason="the soonest done that is known to be able"
     ),
 }
 """The modes that order differently from `BALANCE`."""

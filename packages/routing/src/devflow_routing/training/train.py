@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from devflow_core.errors import InvalidRequest
@@ -90,26 +91,20 @@ def _join(
     heads: LearnedHeads | None,
     facts: TableFacts,
 ) -> LearnedTable:
-    if heads is None:
-        return LearnedTable(
-            models=models,
-            domains=(),
-            kinds=coarse.kinds,
-            best=best,
-            coarse_quality=coarse.quality,
-            coarse_costs=coarse.costs,
-            coarse_price=coarse.point.price,
-            facts=facts,
-        )
-    return LearnedTable(
+    table = LearnedTable(
         models=models,
-        domains=heads.domains,
         kinds=coarse.kinds,
         best=best,
         coarse_quality=coarse.quality,
         coarse_costs=coarse.costs,
         coarse_price=coarse.point.price,
         facts=facts,
+    )
+    if heads is None:
+        return table
+    return replace(
+        table,
+        domains=heads.domains,
         domain_quality=heads.domain_quality,
         heads=heads.heads,
         gate=heads.gate,

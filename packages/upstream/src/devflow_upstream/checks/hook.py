@@ -47,7 +47,7 @@ class HookCheck:
             detail = said[:MAX_DETAIL_CHARS]
             return Verdict(is_accepted=False, reason="it gave a reason", detail=detail)
         is_accepted = said is None or bool(said)
-        return Verdict(is_accepted=is_accepted, reason=f"it returned {said is None or bool(said)}")
+        return Verdict(is_accepted=is_accepted, reason=f"it returned {is_accepted}")
 
     async def _ask(self, answer: CheckedAnswer) -> Any:
         if inspect.iscoroutinefunction(self._hook):

@@ -32,42 +32,29 @@ _ARENA = (
 )  # fmt: skip
 
 
-def _index(key: str, name: str, kind: str, noise: float) -> Benchmark:
+def _benchmark(key: str, name: str, kind: str, noise: float) -> Benchmark:
+    """Return a benchmark of general ability; those for agents tell that axis beside it."""
+    is_index = key.startswith("aa-")
     is_agentic = kind == "planning"
     return Benchmark(
         key=key,
         name=name,
-        publisher="Artificial Analysis via OpenRouter",
+        publisher="Artificial Analysis via OpenRouter" if is_index else "OpenRouter",
         kind=kind,
-        unit="points",
+        unit="points" if is_index else "share",
         loading=0.9,
         axis="agentic" if is_agentic else None,
-        axis_loading=0.3 if is_agentic else 0.0,
-        noise=noise,
-    )
-
-
-def _run(key: str, name: str, kind: str, noise: float) -> Benchmark:
-    is_agentic = kind == "planning"
-    return Benchmark(
-        key=key,
-        name=name,
-        publisher="OpenRouter",
-        kind=kind,
-        unit="share",
-        loading=0.9,
-        axis="agentic" if is_agentic else None,
-        axis_loading=0.2 if is_agentic else 0.0,
+        axis_loading=(0.3 if is_index else 0.2) if is_agentic else 0.0,
         noise=noise,
     )
 
 
 BENCHMARKS: tuple[Benchmark, ...] = (
-    _index("aa-coding", "Coding Index", "coding", 0.12),
-    _index("aa-intelligence", "Intelligence Index", "reasoning", 0.2),
-    _index("aa-agentic", "Agentic Index", "planning", 0.12),
-    _run("or-gpqa-diamond", "GPQA Diamond", "reasoning", 0.15),
-    _run("or-tau-airline", "τ-bench airline", "planning", 0.3),
+    _benchmark("aa-coding", "Coding Index", "coding", 0.12),
+    _benchmark("aa-intelligence", "Intelligence Index", "reasoning", 0.2),
+    _benchmark("aa-agentic", "Agentic Index", "planning", 0.12),
+    _benchmark("or-gpqa-diamond", "GPQA Diamond", "reasoning", 0.15),
+    _benchmark("or-tau-airline", "τ-bench airline", "planning", 0.3),
     *(
         Benchmark(
             key=f"arena-{category}",
