@@ -15,6 +15,7 @@ from devflow_core.wire.anthropic_messages import ANTHROPIC_MESSAGES
 from devflow_core.wire.openai_chat import OPENAI_CHAT
 from devflow_core.wire.openai_responses import OPENAI_RESPONSES
 from devflow_routing import TaskClassifier
+from devflow_routing.classifier.rules import claim_phrases
 from devflow_routing.decision import task_from_json
 from hypothesis import given
 from hypothesis import strategies as st
@@ -255,3 +256,9 @@ def test_a_record_keeps_the_difficulty_and_old_ones_have_a_middle_one() -> None:
     assert task_from_json({"task": task}).difficulty == 0.5
     kept = json.loads(json.dumps({"task": {**task, "difficulty": 0.1}}))
     assert task_from_json(kept).difficulty == 0.1
+
+
+def test_a_phrase_of_a_kind_that_was_not_learned_speaks_for_it_alone() -> None:
+    phrases = {"legal": ["tenant", "clause"], "analysis": ["tenant", "lease"], "hard": ["clause"]}
+    claimed = claim_phrases(phrases, learned={"analysis", "hard"})
+    assert claimed == {"legal": ["tenant", "clause"], "analysis": ["lease"], "hard": ["clause"]}

@@ -6,7 +6,7 @@ not trained on, they alone decide.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -92,6 +92,21 @@ class Rules:
             edge_counts=np.minimum(np.array(edge, dtype=np.float32), MAX_HITS),
             counts=np.log1p(np.array(total, dtype=np.float32)),
         )
+
+
+def claim_phrases(
+    phrases: Mapping[str, list[str]], learned: Collection[str]
+) -> dict[str, list[str]]:
+    """Return the phrases by kind, where those of a kind that was not learned are its alone.
+
+    A model weighs `tenant` as a sign of the kinds that there were when it was trained. Were it
+    still to count for them, no phrase could tell a new kind from its neighbours.
+    """
+    new = {phrase for kind, own in phrases.items() if kind not in learned for phrase in own}
+    return {
+        kind: [phrase for phrase in own if kind == HARD or kind not in learned or phrase not in new]
+        for kind, own in phrases.items()
+    }
 
 
 def load_phrases() -> dict[str, list[str]]:

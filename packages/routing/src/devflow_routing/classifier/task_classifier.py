@@ -24,7 +24,7 @@ from devflow_routing.classifier.evidence import describe_evidence
 from devflow_routing.classifier.features import Features, extract_features
 from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.classifier.prompt_text import extract_human_prompt
-from devflow_routing.classifier.rules import HARD, Hits, Rules
+from devflow_routing.classifier.rules import HARD, Hits, Rules, claim_phrases, load_phrases
 from devflow_routing.classifier.shape import RequestShape, read_shape
 from devflow_routing.classifier.side_calls import SideCall, find_side_call
 
@@ -73,7 +73,7 @@ class TaskClassifier:
         self._model = model or LinearModel.load_shipped()
         names = self._model.names
         self._difficulty = _find_difficulty(names)
-        self._rules = Rules((*TASK_TYPES, HARD))
+        self._rules = Rules((*TASK_TYPES, HARD), claim_phrases(load_phrases(), {*names, HARD}))
         self._learned_kinds = [kind for kind, name in enumerate(TASK_TYPES) if name in names]
         self._signs = [*self._learned_kinds, len(TASK_TYPES)]
         self._learned_columns = [names.index(TASK_TYPES[kind]) for kind in self._learned_kinds]
