@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from devflow_routing.classifier.features import Features
 from devflow_routing.learned.expectation import LearnedExpectation
-from devflow_routing.learned.gate import Gate
+from devflow_routing.learned.gate import Gate, Nearness, spread_kinds
 from devflow_routing.learned.heads import HEAD_ARRAYS, WordHeads, features_version
 
 Floats = NDArray[np.float64]
 
-FORM = 1
+FORM = 2
 """The version of the form of a table."""
 SHARPNESS = 8.0
 """Logits of the domain's posterior per unit of the domain's regression."""
@@ -96,22 +96,24 @@ class LearnedTable:
 
         Args:
             features: the features of `task.text`; None if there is no text.
-            task: its kind and complexity count where the prompt is unlike anything known.
+            task: its kinds tell whether the prompt is like something known; where it is not, kind
+                and complexity alone count.
         """
         if self.heads is not None and self.gate is not None and features is not None:
-            found = self._expect_known(features, self.heads, self.gate)
+            found = self._expect_known(self.heads.apply(features)[None], task, self.gate)
             if found is not None:
                 return found
         return self._expect_coarse(task)
 
-    def _expect_known(
-        self, features: Features, heads: WordHeads, gate: Gate
-    ) -> LearnedExpectation | None:
+    def _expect_known(self, raw: Floats, task: Task, gate: Gate) -> LearnedExpectation | None:
         """Return the expectation for a prompt like something known; None for any other one."""
         models, domains = len(self.models), len(self.domains)
-        raw = heads.apply(features)[None]
         nearest, likeness = gate.likeness(
-            raw[:, models : models + domains], raw[:, 2 * models + domains :]
+            Nearness(
+                memberships=raw[:, models : models + domains],
+                centres=raw[:, 2 * models + domains :],
+                kinds=spread_kinds((task,)),
+            )
         )
         if likeness[0] < gate.threshold:
             return None
@@ -170,6 +172,9 @@ class LearnedTable:
                 "domain_quality": self.domain_quality,
                 "gate_means": self.gate.means,
                 "gate_spreads": self.gate.spreads,
+                "gate_lifts": self.gate.lifts,
+                "gate_weights": self.gate.weights,
+                "gate_least": self.gate.least,
             }
         return found
 

@@ -57,8 +57,7 @@ def learn_coarse(answers: Answers, best: int) -> CoarseTable:
         costs_usd=answers.costs_usd,
         best=best,
     )
-    everyone = np.ones(len(answers), dtype=np.bool_)
-    point = find_operating_point(trial, everyone, groups=groups, target=TARGET)
+    point = find_operating_point(trial, groups=groups, target=TARGET)
     table = _tabulate(answers.scores, cells, len(kinds))
     if point.saved <= 0:
         table = np.broadcast_to(answers.scores.mean(axis=0), table.shape).copy()

@@ -81,3 +81,14 @@ class RidgeRegression:
         """Return predictions of the training texts, each left out in turn."""
         left = self._targets - self.dual_coef / np.diag(self._inverse)[:, None]
         return left.astype(np.float32)
+
+    def leave_group_out(self, members: NDArray[np.bool_]) -> Matrix:
+        """Return predictions of some training texts, not of all, by a fit without any of them."""
+        places = np.flatnonzero(members)
+        mean = self._targets[~members].mean(axis=0)
+        # the coefficients of a fit about the mean of the others, as the fit without them has it
+        duals = self.dual_coef[places]
+        duals = duals + np.outer(self._inverse[places].sum(axis=1), self.mean - mean)
+        own = self._inverse[np.ix_(places, places)]
+        left = self._targets[places] - np.linalg.solve(own, duals)
+        return left.astype(np.float32)
