@@ -99,6 +99,7 @@ class Router(RouterPort):
             for name in policy.preferred_models
         }
         preferred = tuple(model for model in self.preferred.values() if model is not None)
+        self._ability, self._places = ability, selector.index
         self._auto_strategy = AutoStrategy(selector, ability, policy, preferred)
         self._named_strategy = NamedModelStrategy(selector, policy)
         self.catalogue = catalogue
@@ -236,15 +237,20 @@ class Router(RouterPort):
     def _expect_learned(self, task: Task) -> LearnedExpectation | None:
         """Return what the learned table expects for a task.
 
-        None without a table, where it says nothing, if its best model is not listed any more, and
-        for what harnesses ask for themselves, which nobody rates.
+        None without a table, if its best model is not listed any more, and for what harnesses ask
+        for themselves, which nobody rates. Where the table says nothing, public evidence decides;
+        without any on its best model that would be a guess, so that this model answers.
         """
         table = self.learned
         if table is None or task.type in BACKGROUND_KINDS:
             return None
-        if table.models[table.best] not in self.catalogue:
+        best = self._places.get(table.models[table.best])
+        if best is None:
             return None
-        return table.expect(_extract_features(task.text) if task.text else None, task)
+        found = table.expect(_extract_features(task.text) if task.text else None, task)
+        if found is None and not self._ability.has_evidence[best]:
+            return table.fall_back()
+        return found
 
     def _find_weights(self, asked: SelectionCriteria, node: Mapping[str, Any]) -> Weights:
         """Return the request's weights, for want of them its node's, or else the settings'."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from devflow_core.routing import Complexity
@@ -27,8 +28,13 @@ A request and its paraphrase are of one kind even where their words differ.
 _MIDDLE_SCORE, _LOGITS_PER_SCORE = 0.385, 8.0
 """What the learned score says in logits: regression pulls all scores to their mean."""
 
-_MAX_LOGITS = 6.0
-"""The most that words count for; texts that are no language have endless scores."""
+_BORDERS = (-0.67, 0.57)
+"""The logits between what words call easy, middling and hard; with one turn, `_BANDS`."""
+_LEVELS = (-1.44, -0.13, 1.05)
+"""What is taken for each: with one turn `MIDDLES`.
+
+A paraphrase moves a score by 0.05 on average, so finer steps would be noise that changes the model.
+"""
 FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
 """How much easier a prompt of a few words is (`17*23`), unless one speaks for a hard one."""
 
@@ -36,7 +42,7 @@ FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
 def rate_words(
     score: float, domains: Sequence[tuple[str, float]], *, is_short: bool, hard_words: float
 ) -> float:
-    """Return the difficulty of a prompt by its words, in logits of failure.
+    """Return the difficulty of a prompt by its words, in logits of failure: one of few levels.
 
     Args:
         score: the learned score of its words.
@@ -48,7 +54,8 @@ def rate_words(
     kind = sum(_KIND_LOGITS.get(name, 0.0) * share for name, share in domains) / (total or 1.0)
     short = _FEW_WORDS_LOGITS if is_short and not hard_words else 0.0
     logits = kind + short + _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE)
-    return min(max(logits, -_MAX_LOGITS), _MAX_LOGITS)
+    level = bisect_right(_BORDERS, logits)
+    return _LEVELS[level] + (short if level == 0 else 0.0)
 
 
 def rate_difficulty(words: float, shape: RequestShape) -> float:

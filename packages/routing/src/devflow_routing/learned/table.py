@@ -131,6 +131,10 @@ class LearnedTable:
         quality = self.coarse_quality[row, COMPLEXITIES.index(task.complexity)]
         return self._make_expectation(quality, self.coarse_costs, self.coarse_price)
 
+    def fall_back(self) -> LearnedExpectation:
+        """Return what is expected of any prompt: by it, the best single model is chosen."""
+        return self._make_expectation(self.coarse_quality[-1, 0], self.coarse_costs, 0.0)
+
     def _make_expectation(
         self, quality: Floats, costs: Floats, price: float, *, domain: str = ""
     ) -> LearnedExpectation:
