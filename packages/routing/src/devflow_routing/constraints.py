@@ -55,8 +55,6 @@ class Constraints:
     quantizations: tuple[str, ...] = ()
     max_price: tuple[tuple[str, Decimal], ...] = ()
     """The highest prices: `prompt`, `completion` in USD per million tokens, `request` in USD."""
-    denies_collection: bool = False
-    """Whether only endpoints that collect no data may answer."""
     is_zero_retention: bool = False
     """Whether only endpoints that keep no data may answer."""
 
@@ -93,8 +91,6 @@ class Constraints:
             found["max_price"] = {name: str(limit) for name, limit in self.max_price}
         if not self.has_fallbacks:
             found["allow_fallbacks"] = False
-        if self.denies_collection:
-            found["data_collection"] = "deny"
         if self.is_zero_retention:
             found["zdr"] = True
         return found
@@ -129,7 +125,6 @@ def _from_fields(fields: Mapping[str, Any]) -> Constraints:
         has_fallbacks=fields.get("allow_fallbacks") is not False,
         quantizations=_read_names(fields.get("quantizations"), lower=True),
         max_price=_read_limits(fields.get("max_price")),
-        denies_collection=fields.get("data_collection") == "deny",
         is_zero_retention=bool(fields.get("zdr")),
     )
     return NO_CONSTRAINTS if not found.list_requirements() and not found.models else found
@@ -198,22 +193,12 @@ def _quality_requirements(asked: Constraints) -> list[Requirement]:
 def _privacy_requirements(asked: Constraints) -> list[Requirement]:
     """Return what is asked of what is kept; where that is unknown, the upstream alone decides.
 
-    Which endpoints collect data is not published; those that keep nothing do not.
+    `data_collection` narrows nothing: it is about training and keeping for good, of which no list
+    is published. The upstream refuses a model without such an endpoint, and the next one is asked.
     """
-    found: list[Requirement] = []
-    if asked.is_zero_retention:
-        found.append(
-            Requirement("provider.zdr", "has no zero-retention endpoint", _may_keep_nothing)
-        )
-    elif asked.denies_collection:
-        found.append(
-            Requirement(
-                "provider.data_collection",
-                "no endpoint that is known to collect no data",
-                _may_keep_nothing,
-            )
-        )
-    return found
+    if not asked.is_zero_retention:
+        return []
+    return [Requirement("provider.zdr", "has no zero-retention endpoint", _may_keep_nothing)]
 
 
 def _may_keep_nothing(endpoint: Endpoint) -> bool:
