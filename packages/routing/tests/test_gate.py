@@ -7,12 +7,23 @@ import pytest
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Task
 from devflow_routing import Router, TaskClassifier
+from devflow_routing.ability import Expected
+from devflow_routing.classifier.features import BUCKETS, DENSE_FEATURES, extract_features
+from devflow_routing.learned.expectation import LearnedExpectation
 from devflow_routing.learned.gate import Gate, Nearness, spread_kinds
+from devflow_routing.learned.heads import WordHeads
+from devflow_routing.learned.table import combine_heads
+from devflow_routing.strategies.learned_choice import LearnedChoice
 from devflow_routing.training.answers import arrange_answers
 from devflow_routing.training.evaluate import build_catalogue
 from devflow_routing.training.examples import Example
 from devflow_routing.training.gate_fit import fit_gate
-from devflow_routing.training.operating_point import GatedTrial, Trial, find_gated_point
+from devflow_routing.training.operating_point import (
+    GatedTrial,
+    Trial,
+    choose_models,
+    find_gated_point,
+)
 from devflow_routing.training.ridge import RidgeRegression
 from devflow_routing.training.train import train
 from numpy.typing import NDArray
@@ -167,3 +178,57 @@ def test_where_nothing_is_known_the_best_single_model_answers() -> None:
     router = Router(build_catalogue(arrange_answers(examples, CLASSIFIER)), learned=table)
     poem = ChatRequest.from_text("Write a sonnet about the first snow in the hills.", model="auto")
     assert router.route(poem, CLASSIFIER.classify(poem)).chosen.model == "x/dear"
+
+
+def test_expectations_are_the_mean_of_heads_and_likely_domains_within_known_costs() -> None:
+    raw = np.array([[0.2, 0.6, 9.0, 0.0, -99.0, 99.0]])
+    table = np.array([[0.4, 1.0], [0.0, 0.0]])
+    quality, costs = combine_heads(raw, table, (-1.0, 0.0))
+    assert quality == pytest.approx(np.array([[0.3, 0.8]]))
+    assert costs == pytest.approx(np.exp([[-1.0, 0.0]]))
+
+
+def test_a_long_text_scores_no_higher_for_its_length() -> None:
+    heads = WordHeads(
+        words=np.ones((BUCKETS, 1), dtype=np.int8),
+        scale=np.array([0.5], dtype=np.float32),
+        squared_idf=np.ones(BUCKETS, dtype=np.float32),
+        dense=np.zeros((DENSE_FEATURES, 1), dtype=np.float32),
+        bias=np.array([0.25], dtype=np.float32),
+    )
+    features = extract_features("one two three four five six seven")
+    expected = 0.5 * np.sqrt(len(features.words)) + 0.25
+    assert heads.apply(features) == pytest.approx([expected], rel=1e-5)
+
+
+def test_no_model_dearer_than_the_best_single_one_is_chosen() -> None:
+    quality, costs = np.array([[0.5, 0.9, 0.6]]), np.array([[1.0, 2.0, 1.0]])
+    assert choose_models(quality, costs, 0, 0.0).tolist() == [2]
+
+
+def test_an_unknown_score_follows_how_the_prompt_went_with_others() -> None:
+    examples = [
+        Example(
+            prompt=f"{number} is it", scores={"a": good, "b": good}, costs_usd={"a": 1.0, "b": 1.0}
+        )
+        for number, good in enumerate((1.0, 0.0) * 10)
+    ]
+    examples += [
+        Example(prompt="easy", scores={"a": 1.0}), Example(prompt="hard", scores={"a": 0.0})
+    ]  # fmt: skip
+    answers = arrange_answers(examples, CLASSIFIER)
+    easy, hard = answers.scores[-2:, answers.models.index("b")].tolist()
+    assert easy > 0.6 > 0.4 > hard
+    assert not answers.is_recorded[-2:, 1].any()
+
+
+def test_models_that_a_table_knows_count_as_measured() -> None:
+    learned = LearnedExpectation(
+        version="v", models=("a", "b"), quality=(0.8, 0.4), costs=(1.0, 0.1), best="a",
+        price=0.1, is_known=False,
+    )  # fmt: skip
+    choice = LearnedChoice(learned, {"a": 0, "c": 1, "b": 2}, np.ones(3, dtype=np.bool_))
+    half = np.full(3, 0.4)
+    expected, measured = choice.merge(Expected(mean=half, lower=half), np.zeros(3, dtype=np.bool_))
+    assert measured.tolist() == [True, False, True]
+    assert expected.lower.tolist() == pytest.approx([0.8, 0.8, 0.4])
