@@ -14,7 +14,7 @@ from devflow_core.response import Collector
 from devflow_core.routing import SelectionCriteria
 from devflow_core.verification import Verification
 
-from devflow_gateway.calls.kept_replies import EntryIds
+from devflow_gateway.calls.batch_replies import EntryIds
 from devflow_gateway.calls.main_provider import BaseGateway, complete_structured
 from devflow_gateway.calls.parsing import complete_parsed
 

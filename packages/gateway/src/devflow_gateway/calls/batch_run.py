@@ -14,11 +14,11 @@ from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
 from devflow_core.shielding import finish_despite_cancel
 
-from devflow_gateway.calls.kept_replies import (
+from devflow_gateway.calls.batch_replies import (
     MAX_WAIT_S,
+    BatchReplies,
     Earlier,
     EntryIds,
-    KeptReplies,
     fingerprint,
 )
 from devflow_gateway.calls.main_provider import BaseGateway
@@ -82,7 +82,7 @@ class BatchRun:
     concurrency: int
     limit: SpendingLimit | None
     """The limit on the cost of all requests; None: there is none."""
-    kept: KeptReplies | None
+    kept: BatchReplies | None
     """Where replies are kept for another run; None: nowhere."""
     key: str
     """The idempotency key of the batch; empty without."""
@@ -144,7 +144,7 @@ class BatchRun:
             index += 1
 
     async def _sort_out(
-        self, items: list[_Item], kept: KeptReplies
+        self, items: list[_Item], kept: BatchReplies
     ) -> tuple[list[BatchResult], list[_Item]]:
         """Return earlier runs' replies and what is left to ask; count what those runs have cost."""
         repeated: list[BatchResult] = []
