@@ -68,7 +68,7 @@ class Router(RouterPort):
     ) -> None:
         self.performance = performance or PerformanceTracker()
         self.sessions = sessions or SessionTracker()
-        self._refused = RefusedQuestions()
+        self.refused = RefusedQuestions()
         self.learned = learned
         self._clock = clock
         self._policy = policy or RoutingPolicy()
@@ -153,8 +153,8 @@ class Router(RouterPort):
         try:
             return self._decide(inputs, include_all=False)
         except InvalidRequest:  # the newest message holds media that the named model cannot take
-            if not self._refused.is_continued_by(request):
-                self._refused.record(request)
+            if not self.refused.is_continued_by(request):
+                self.refused.record(request)
                 raise
         # The caller was told once. Refused again, a session could not go on after its image.
         needs = replace(inputs.needs, asked_media=NO_CAPABILITIES)
