@@ -14,8 +14,9 @@ def peers() -> Iterator[list[Peers]]:
     """Three workers."""
     sockets = open_mailboxes(3)
     yield [Peers(one) for one in sockets]
-    for one in {*(one.inbox for one in sockets), *(out for one in sockets for out in one.outlets)}:
-        one.close()
+    for worker in sockets:
+        for one in (worker.inbox, *worker.outlets):
+            one.close()
 
 
 async def test_all_others_hear_it_and_oneself_does_not(peers: list[Peers], eventually: Any) -> None:
