@@ -52,7 +52,7 @@ MIN_TURN_TOKENS = 1_000
 DEFAULT_OUTPUT_TOKENS = 32_000
 """The tokens reserved for a reply that neither caller nor catalogue nor window limits.
 
-Under a ceiling, this is also the most that is asked for.
+Under a ceiling, `auto` also asks for no more than this where the caller set no limit.
 """
 
 
@@ -220,7 +220,10 @@ class WorstCases:
     def _input_bound(
         self, model: ModelConfig, bounds: TokenBounds, *, is_growing: bool
     ) -> int | None:
-        """Return the input bound: the whole window, if more than the request itself may come in."""
+        """Return the input bound: the whole window, if more than the request itself may come in.
+
+        None if the window is needed and unknown.
+        """
         if is_growing or self._needs.is_prompt_open:
             return model.context_length
         tokens = bounds.input + self._needs.max_file_tokens
