@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _HOUR_S, _DAY_S = 3_600, 86_400
 _OLD_LIST_S = 7 * _DAY_S
-"""The age from which a list is called old: by then a fifth of the prices have changed."""
+"""The age from which a list is called old: by then a twentieth of the prices have changed."""
 
 
 def describe_ages(live: LiveCatalogue) -> tuple[str, str]:
