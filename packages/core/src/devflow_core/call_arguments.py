@@ -39,7 +39,7 @@ def apply_arguments(
 
     Args:
         request: what is asked.
-        criteria: weights in place of the request's own; those that are None leave it as it is.
+        criteria: preferences for the choice; what is None in them keeps the request's.
         max_cost_usd: the most that the request may cost in the worst case, in USD.
         project: the project to book on: an existing folder, whose git repository is meant, or a
             name.

@@ -236,7 +236,7 @@ class Settings(ChoiceSettings):
 
         Args:
             environ: the environment; None: the process's own.
-            file: a `devflow.toml` in place of the user's and the working directory's.
+            file: a `devflow.toml` in place of the user's and the working directory's; None: those.
             judge_folder: decides whether the working directory's file may set more than taste, if
                 the user has not agreed before; None: that file is ignored.
             overrides: from the command line; None values are left out.

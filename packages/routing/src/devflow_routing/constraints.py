@@ -150,7 +150,7 @@ def _read_limits(value: object) -> tuple[tuple[str, Decimal], ...]:
 
 
 def _read_limit(value: object) -> Decimal | None:
-    """Return a price, which the upstream's description has as text and its examples as a number."""
+    """Return a price given as text or as a number, as the upstream takes both; None for others."""
     return None if isinstance(value, bool) else parse_amount(value)
 
 

@@ -260,7 +260,8 @@ def make_authenticator(
     Args:
         settings: all of them.
         keys: looks client keys up.
-        local_key: a client key that only this process accepts, for a client that it started.
+        local_key: a client key that only this process accepts, for a client that it started; None:
+            there is none.
     """
     # pages of other sites use 0.0.0.0 to reach this machine
     is_name = settings.host not in ("0.0.0.0", "::", "")  # noqa: S104 - not bound here
@@ -380,7 +381,13 @@ def _host_name(host: str) -> str:
 
 
 def _read_secret(headers: Mapping[str, str]) -> str | None:
-    """Return the client key of a request; `Authorization` before `x-api-key`, as SDKs send both."""
+    """Return the client key of a request, or None; SDKs may send it in either of two headers.
+
+    `Authorization` comes before `x-api-key`.
+
+    Raises:
+        Unauthorized: the key is too long, or has other characters than printable ASCII.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     secret = token.strip() if scheme.lower() == "bearer" else ""
     secret = secret or headers.get("x-api-key", "")

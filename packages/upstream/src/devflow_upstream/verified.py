@@ -148,7 +148,7 @@ class _Escalation:
             journal.served, journal.omitted = served, omitted
 
     def _left_usd(self, limit: Decimal | None) -> Decimal | None:
-        """Return the smaller of a limit and of what is left of the whole request's limit."""
+        """Return the smaller of a limit and of what is left of the request's own, or None."""
         own = self._request.max_cost_usd
         if own is None:
             return limit

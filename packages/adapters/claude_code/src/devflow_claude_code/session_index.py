@@ -161,7 +161,7 @@ class SessionIndex:
 
         Args:
             last_at: RFC 3339 in UTC; "" is from the beginning.
-            project: a folder, for only its sessions.
+            project: a folder, for only its sessions; None: those of all.
         """
         found = self._query(
             "SELECT id, path FROM sessions WHERE last_at >= ? ORDER BY path", last_at

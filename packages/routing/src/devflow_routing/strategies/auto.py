@@ -274,8 +274,8 @@ def _output_limits(
 ) -> Floats:
     """Return the longest reply of each model, in tokens.
 
-    It is the request's limit, or else what the model's own limit and its window leave.
-    Under a ceiling, no more than the usual length is asked for.
+    It is the request's limit, or else what the model's own limit and its window leave: under a
+    ceiling of the cost, at most `DEFAULT_OUTPUT_TOKENS`.
     """
     requested = selection.needs.max_output_tokens
     if requested is not None:

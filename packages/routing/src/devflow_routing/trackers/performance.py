@@ -213,7 +213,10 @@ def _summarize(stats: _ModelStats) -> _TypicalFigures:
 
 
 def _quantile(buckets: dict[int, float], share: float) -> float | None:
-    """Return the value below which this share of the mass lies, to the width of its bucket."""
+    """Return the value below which this share of the mass lies, to the width of its bucket.
+
+    None without any mass.
+    """
     total = sum(buckets.values())
     if total <= 0:
         return None

@@ -72,7 +72,10 @@ def _session_of(headers: Mapping[str, str], body: JsonObject) -> str | None:
 
 
 def _session_from_user_id(user_id: object) -> str | None:
-    """Return the session in `metadata.user_id`: a JSON object since 2.1.197, a suffix before."""
+    """Return the session that Claude Code names in `metadata.user_id`; None if there is none.
+
+    It is a field of a JSON object since 2.1.197, and a suffix before.
+    """
     if not isinstance(user_id, str):
         return None
     if user_id.startswith("{"):
