@@ -307,6 +307,10 @@ def find_folder_question(
 ) -> FolderQuestion | None:
     """Return what to ask about a folder's `devflow.toml`; None if it sets only taste or is missing.
 
+    Args:
+        folder: the folder.
+        environ: tells where the user's answers are kept; None: the process's own environment.
+
     Raises:
         ConfigurationError: the file cannot be read, or holds an unknown setting.
     """

@@ -170,7 +170,11 @@ class _ClaimedCall:
             yield event
 
     async def end(self, error: BaseException | None) -> None:
-        """Store the failure of a call that may be billed; free the key of any other."""
+        """Store the failure of a call that may be billed; free the key of any other.
+
+        `error` is what ended the call; None if its reader left before the end. A reply that is
+        stored already stays.
+        """
         if self._is_settled:
             return
         failure = error if isinstance(error, DevFlowError) else cut_off(_NAME, self._entry_id)

@@ -308,7 +308,7 @@ class Store:
         until: datetime | None = None,
         session_id: str | None = None,
     ) -> Iterator[str]:
-        """Yield the lines of an export: `jsonl` has everything, `csv` a row for each attempt."""
+        """Yield `entries` as lines: `jsonl` has everything, `csv` a row for each attempt."""
         return export_lines(self.entries(since, until, session_id), export_format)
 
     async def erase(self, *, session_id: str | None = None, before: datetime | None = None) -> int:

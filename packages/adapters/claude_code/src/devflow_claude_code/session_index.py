@@ -138,11 +138,14 @@ class SessionIndex:
         return len(changed)
 
     def recent(self, limit: int | None, project: Path | None = None) -> list[SessionDigest]:
-        """Return at most `limit` sessions (None: all) that have messages, the latest first."""
+        """Return at most `limit` sessions (None: all) that have messages, the latest first.
+
+        With a `project`, only the sessions of that folder.
+        """
         return self._load(self._listed(project)[:limit])
 
     def count(self, project: Path | None = None) -> int:
-        """Return the number of sessions that `recent` knows of."""
+        """Return the number of sessions that `recent` knows of, in a `project` or in all."""
         return len(self._listed(project))
 
     def projects(self) -> dict[str, str]:

@@ -15,7 +15,10 @@ _OLD_LIST_S = 7 * _DAY_S
 
 
 def describe_ages(live: LiveCatalogue) -> tuple[str, str]:
-    """Return how old the list of models is, and how old the scores are, with what to do."""
+    """Return two texts for people: the number and age of the models, and of their scores.
+
+    They say what to do about an old list, and why scores could not be renewed.
+    """
     old = live.age_s > _OLD_LIST_S
     advice = "; `devflow models refresh` fetches the newest" if old else ""
     found = f"{len(live.current)}, {_format_age(live.age_s)}{advice}"

@@ -32,6 +32,8 @@ class AppIdentity:
 class JsonCalls:
     """The calls below one base URL, without policies and without a ledger.
 
+    In every call, `key` authenticates it; None sends no key.
+
     Args:
         transport: closed by its creator.
         app: sent with every call; None: the title `DevFlow` without an address.
