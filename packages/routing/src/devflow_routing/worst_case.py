@@ -230,7 +230,11 @@ class WorstCases:
         return tokens if model.context_length is None else min(tokens, model.context_length)
 
     def _output_bound(self, model: ModelConfig, bounds: TokenBounds, turns: int) -> int:
-        """Return the output bound; images and audio are not cut off where text would be."""
+        """Return the most tokens that one of several turns can write.
+
+        A turn with a tool call may write more than the reply itself may have. Images and audio are
+        not cut off where text would be.
+        """
         output = bounds.output if turns == 1 else max(bounds.output, MIN_TURN_TOKENS)
         if self._billable.output_kinds:
             output = max(output, model.max_output_tokens or model.context_length or output)

@@ -192,8 +192,8 @@ class NamedModelStrategy:
 def _check_capabilities(model: ModelConfig, needs: Needs) -> DevFlowError | None:
     """Return the error if the model cannot do what the request needs; None if it can.
 
-    Only tools and media are checked: the provider silently drops other parameters that a model
-    does not support (observed in 2026-08).
+    Only tools, and media in the newest message, are checked. A note replaces other media, and the
+    provider silently drops other parameters that a model does not support (observed in 2026-08).
     """
     if not model.name:  # a preset, of which nothing is known
         return None

@@ -197,7 +197,7 @@ class Vectors:
 
 
 def train_classifier(examples: Sequence[Example]) -> LinearModel:
-    """Return the fitted model; takes seconds, and about 100 kB of memory per example."""
+    """Return the fitted model; takes seconds, and about 200 kB of memory per example."""
     vectors = Vectors.of([one.text for one in examples])
     labelled = [index for index, one in enumerate(examples) if one.kind is not None]
     rated = [index for index, one in enumerate(examples) if one.difficulty is not None]

@@ -154,7 +154,7 @@ def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
 
 
 def _strip_ours(path: Path, content: bytes | None) -> bytes | None:
-    """Return the content without our entries; the same bytes, or None for None, without any."""
+    """Return the content without our entries; unchanged without any, so that None stays None."""
     settings = _parse_settings(path, content)
     remove_entries(settings)
     if settings == _parse_settings(path, content):

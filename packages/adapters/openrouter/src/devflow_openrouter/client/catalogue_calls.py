@@ -13,8 +13,8 @@ from devflow_openrouter.client.json_calls import JsonCalls
 class CatalogueCalls(JsonCalls):
     """One method for each operation on lists; `filters` are the parameters of OpenRouter's API.
 
-    `key` is the key that a call is counted for; None sends none. `offset` and `limit` choose a part
-    of a list, and `window` a period; None leaves them to OpenRouter.
+    A call is counted for its `key`; None: it is sent without one. `offset` and `limit` choose a
+    part of a list, and `window` a period; None leaves them to OpenRouter.
     """
 
     async def models(

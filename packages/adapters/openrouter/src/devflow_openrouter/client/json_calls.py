@@ -32,7 +32,7 @@ class AppIdentity:
 class JsonCalls:
     """The calls below one base URL, without policies and without a ledger.
 
-    In every call, `key` authenticates it; None sends no key.
+    The `key` of a call is the key that it is sent with; None: it is sent without one.
 
     Args:
         transport: closed by its creator.
