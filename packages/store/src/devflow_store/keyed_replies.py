@@ -135,7 +135,12 @@ class KeyedReplies:
 
 
 def _stored_of(found: Claim) -> bytes | None:
-    """Return the stored reply; None if the request is to be carried out now."""
+    """Return the stored reply; None if the request is to be carried out now.
+
+    Raises:
+        Conflict: the request is under way, or its outcome is unknown.
+        KeyReused: the key was used for another request.
+    """
     match found:
         case NewClaim():
             return None

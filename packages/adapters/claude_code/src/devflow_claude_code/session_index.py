@@ -191,7 +191,11 @@ class SessionIndex:
         return [number for number, path in found if path.startswith(places)]
 
     def _load(self, numbers: Sequence[int]) -> list[SessionDigest]:
-        """Return sessions in the order of their numbers given; each is checked for damage."""
+        """Return sessions in the order of the numbers given.
+
+        Raises:
+            sqlite3.DatabaseError: one of them is damaged.
+        """
         found: dict[int, SessionDigest] = {}
         for number, path, stamp, checksum, facts, rows in self._select(
             "SELECT id, path, stamp, checksum, facts, rows FROM sessions WHERE id IN", numbers
@@ -310,7 +314,11 @@ def _open_file(file: Path) -> sqlite3.Connection:
 
 
 def _prepare(database: sqlite3.Connection) -> sqlite3.Connection:
-    """Create the tables in a new file, and check that another one is of this version."""
+    """Create the tables in a new file, and check that another one is of this version.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged, or was made by another version.
+    """
     version = f"{_FORMAT} {metadata.version('devflow-gateway-claude-code')}"
     if not database.execute("SELECT 1 FROM sqlite_master").fetchall():
         database.executescript(f"BEGIN IMMEDIATE; {_TABLES}")

@@ -191,7 +191,11 @@ def _describe_difficulty(difficulty: float, shape: RequestShape) -> str:
 
 
 def _find_difficulty(names: tuple[str, ...]) -> int:
-    """Return the column of the score for difficulty."""
+    """Return the column of the score for difficulty.
+
+    Raises:
+        ConfigurationError: there is none, or no score for any kind of task.
+    """
     if _DIFFICULTY not in names or not set(names) & set(TASK_TYPES):
         raise ConfigurationError(
             f"The task classifier's model scores {', '.join(names)}; it has to score"

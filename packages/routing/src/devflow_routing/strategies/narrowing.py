@@ -177,7 +177,13 @@ class Narrowing:
     def _by_constraints(
         self, selection: Selection, constraints: Constraints, target: str
     ) -> Selection:
-        """Exclude the models that the request's constraints leave out, each for its reason."""
+        """Exclude the models that the request's constraints leave out, each for its reason.
+
+        A wish that none of those left meets is ignored.
+
+        Raises:
+            NoCandidate: none of those left meets a constraint that is not a wish.
+        """
         if constraints is NO_CONSTRAINTS:
             return selection
         applied: list[str] = []

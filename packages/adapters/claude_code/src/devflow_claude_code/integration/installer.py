@@ -183,7 +183,11 @@ def _backup_path(path: Path, data_dir: Path) -> Path:
 
 
 def _read_backup(copy: Path) -> tuple[str, bytes | None] | None:
-    """Return the digest of what was installed and the content before it; None without a backup."""
+    """Return the digest of what was installed and the content before it; None without a backup.
+
+    Raises:
+        ConfigurationError: the backup cannot be read, or is damaged.
+    """
     content = _read(copy)
     if content is None:
         return None
