@@ -165,6 +165,8 @@ async def prepare(settings: Settings) -> str | None:
 async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
     """Check that the address may be listened on; create a key if one is needed and missing.
 
+    Return the new key, which is shown once; None if none was made.
+
     Raises:
         ConfigurationError: others could reach the gateway, and there is no client key.
     """

@@ -165,7 +165,7 @@ def _embeddings_route(components: Components) -> HttpRoute:
 
 
 def _find_problem(components: Components) -> NotReady | None:
-    """Return why no request can be taken: missing descriptors, or the ledger's state."""
+    """Return why no request can be taken, or None: missing descriptors, or the ledger's state."""
     problem, shortage = components.problem(), components.descriptors.problem()
     if shortage is None:
         return problem

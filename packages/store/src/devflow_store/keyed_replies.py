@@ -136,7 +136,12 @@ class KeyedReplies:
 
 
 def _stored_of(found: Claim) -> bytes | None:
-    """Return the stored reply; None if the request is to be carried out now."""
+    """Return the stored reply; None if the request is to be carried out now.
+
+    Raises:
+        Conflict: the request is under way, or its outcome is unknown.
+        KeyReused: the key was used for another request.
+    """
     match found:
         case NewClaim():
             return None
@@ -198,7 +203,11 @@ class _ClaimedCall:
             yield event
 
     async def end(self, error: BaseException | None) -> None:
-        """Store the failure of a call that may be billed; free the key of any other."""
+        """Store the failure of a call that may be billed; free the key of any other.
+
+        `error` is what ended the call; None if its reader left before the end. A reply that is
+        stored already stays.
+        """
         if self._is_settled:
             return
         failure = error if isinstance(error, DevFlowError) else cut_off(_NAME, self._entry_id)

@@ -156,7 +156,9 @@ class BatchReplies:
 
 
 def fingerprint(request: ChatRequest) -> str:
-    """Return a hash of all that determines the reply: labels, cost limit and key are left out.
+    """Return a hash of all that determines the reply.
+
+    Labels, the cost limit, the key, and the record of what context was added are left out.
 
     Raises:
         InvalidRequest: the request holds values that are not JSON.

@@ -190,7 +190,10 @@ class BatchRun:
         return BatchResult(index=item.index, request=item.request, completion=completion)
 
     async def _find(self, item: _Item) -> Earlier | None:
-        """Wait for another run that asks the request now, and count what it has cost."""
+        """Wait for another run that asks the request now, and count what it has cost.
+
+        None if no replies are kept.
+        """
         if self.kept is None:
             return None
         earlier = await self.kept.find(item.key, wait_s=MAX_WAIT_S)

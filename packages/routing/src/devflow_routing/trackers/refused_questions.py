@@ -10,7 +10,7 @@ from devflow_core.messages import Media, Message, Text
 from devflow_core.request import ChatRequest
 
 MAX_QUESTIONS = 1_000
-"""The number of questions that are remembered, each as a digest; the oldest are dropped."""
+"""The most questions that are remembered, each as a digest; the oldest are dropped."""
 
 
 class RefusedQuestions:

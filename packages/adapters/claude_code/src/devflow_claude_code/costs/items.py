@@ -172,5 +172,5 @@ def _part_of_attempt(attempt: Attempt) -> CostPart:
 
 @cache
 def _label(folder: str | None) -> str | None:
-    """Return the label that the ledger has for a folder's project."""
+    """Return the label that the ledger has for a folder's project; None without a folder."""
     return None if folder is None else project_label(Path(folder))
