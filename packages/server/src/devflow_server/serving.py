@@ -120,12 +120,9 @@ async def run_gateway(
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
             readiness = _watch_ledger(store, nodes, metrics)
-            cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
             components = Components(
                 settings=settings,
-                reply_source=PipelineReplies(
-                    gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
-                ),
+                reply_source=_open_replies(gateway, calls, store, metrics),
                 idempotency=idempotency,
                 embeddings=gateway.embeddings,
                 learn_price=gateway.learn_price,
@@ -143,8 +140,8 @@ async def run_gateway(
             )
             tasks = _maintenance_tasks(store, gateway, metrics, worker)
             jobs = _run_in_background(readiness.run, *tasks)
-            async with _listen(components, bound) as listening, jobs:
-                with components.peers.receiving():
+            with components.peers.receiving():
+                async with _listen(components, bound) as listening, jobs:
                     yield replace(listening, first_key=first_key)
 
 
@@ -183,6 +180,14 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
         _key, secret = await store.keys.create("first", FIRST_KEY_SCOPES)
         return secret
     return None
+
+
+def _open_replies(
+    gateway: AsyncGateway, calls: SharedCalls, store: Store, metrics: Metrics
+) -> PipelineReplies:
+    settings = gateway.settings
+    cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
+    return PipelineReplies(gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics)
 
 
 def _share(gateway: AsyncGateway, sockets: PeerSockets | None) -> Peers:
