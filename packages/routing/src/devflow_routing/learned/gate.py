@@ -37,6 +37,7 @@ class Gate:
     means: Floats
     """By domain and measure: the domain's own regression, and the similarity to its centre."""
     spreads: Floats
+    """The standard deviations, by domain and measure."""
     lifts: Floats
     """By domain and kind of task: how many times commoner the kind is there than anywhere."""
     weights: Floats

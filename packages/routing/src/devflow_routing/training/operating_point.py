@@ -16,7 +16,7 @@ PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
 `find_operating_point` chooses one.
 """
 MIN_GROUP_QUALITY = 0.97
-"""The share of the best single model's quality to keep in every group of prompts, left out."""
+"""The share of the best single model's quality to keep in every group of left-out prompts."""
 MIN_UNKNOWN_QUALITY = 0.98
 """The share of the best single model's quality to keep in domains that were left out whole."""
 MIN_SAVED_SHARE = 0.85
@@ -31,7 +31,10 @@ _PRIOR = 3.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
-    """Expectations of prompts that were left out of learning, with the true results."""
+    """Expectations for prompts that were left out of learning, with the true results.
+
+    Arrays have one row a prompt and one column a model.
+    """
 
     quality: Floats
     costs: Floats
@@ -39,10 +42,10 @@ class Trial:
     scores: Floats
     costs_usd: Floats
     best: int
-    """The best single model."""
+    """The column of the best single model."""
 
     def choose(self, price: float) -> Ints:
-        """Return the model that is chosen for each prompt, never dearer than the best single."""
+        """Return the column of the model that is chosen for each prompt; see `choose_models`."""
         return choose_models(self.quality, self.costs, self.best, price)
 
 
@@ -52,7 +55,9 @@ class OperatingPoint:
 
     price: float = 0.0
     quality_kept: float = 1.0
+    """The quality that is reached, as a share of the best single model's."""
     saved: float = 0.0
+    """The share of the best single model's cost that is saved; 0: no price is worth using."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,7 +82,11 @@ class GatedTrial:
 
 
 def choose_models(quality: Floats, costs: Floats, best: int, price: float) -> Ints:
-    """Return the model with the best value for each prompt, none dearer than the best single."""
+    """Return the column of the model with the best value for each prompt.
+
+    The value is the quality less the price of the cost. Models that are expected to cost more than
+    the best single one are never chosen.
+    """
     value = np.where(costs <= costs[:, [best]] * 1.0001, quality - price * costs, -np.inf)
     return value.argmax(axis=1)
 
