@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from devflow_sandbox.threaded import ThreadedSandbox
-
 from integration.living import until
 from integration.served import Served, serve
 

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _COLUMNS = {kind: column for column, kind in enumerate(get_args(TaskType))}
-_LEAST_LIFT = 0.02
+_MIN_LIFT = 0.02
 """Added to lifts, so that one kind that a domain never had does not outweigh all words."""
 
 
@@ -59,7 +59,7 @@ class Gate:
         )
         lift = (nearness.kinds * self.lifts[nearest]).sum(axis=1)
         words = (near - self.means[nearest]) / self.spreads[nearest]
-        return nearest, np.column_stack((words, np.log(lift + _LEAST_LIFT)))
+        return nearest, np.column_stack((words, np.log(lift + _MIN_LIFT)))
 
     def likeness(self, nearness: Nearness) -> tuple[Ints, Floats]:
         """Return the nearest domain of each prompt, and how like it the prompt is."""

@@ -15,7 +15,7 @@ _FEW = 5.0
 """Prompts that the usual nearness of all counts as in that of a domain."""
 _FEW_KINDS = 2.0
 """Prompts that the kinds of all count as in those of a domain."""
-_LEAST_SHARE = 1e-3
+_MIN_SHARE = 1e-3
 """The least share of a kind among all prompts, so that lifts stay finite."""
 _SIMILARITY = (0.0, 1.0, 0.0)
 """The weights where nothing tells more: only the similarity to the nearest centre counts."""
@@ -62,7 +62,7 @@ def _fit_usual(known: Nearness, member: NDArray[np.bool_]) -> Gate:
     return Gate(
         means=means,
         spreads=spreads,
-        lifts=shares / np.maximum(kinds, _LEAST_SHARE),
+        lifts=shares / np.maximum(kinds, _MIN_SHARE),
         weights=np.array(_SIMILARITY),
         least=np.full(len(_SIMILARITY), -np.inf),
         threshold=-np.inf,
