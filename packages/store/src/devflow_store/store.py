@@ -35,6 +35,7 @@ from devflow_store.origin_note import OriginNote
 from devflow_store.readable import ReadableLedger
 from devflow_store.recorder import EntryRecorder
 from devflow_store.start_check import StartCheck
+from devflow_store.sums_keeper import SumsKeeper
 
 _ERASE_INTERVAL_S = 24 * 3600.0
 LEASE_S = 15.0
@@ -92,6 +93,7 @@ class Store(ReadableLedger):
         self.keys = ClientKeys(self._submit, lambda: load_pepper(self._pepper_path))
         self.idempotency = Idempotency(self._submit, owner)
         self.nodes = Nodes(self._submit)
+        self.sums = SumsKeeper(self._submit)
         self.origin = OriginNote(self._submit, self._open_reader, origin)
 
     async def __aenter__(self) -> Self:
@@ -112,6 +114,7 @@ class Store(ReadableLedger):
                 self.watch.run(),
                 self._erase_expired(),
                 self._start_check.run(),
+                self.sums.run(),
             ):
                 stack.callback(tasks.create_task(coroutine).cancel)
             stack.push_async_callback(self._alert_dispatcher.drain)
