@@ -17,6 +17,7 @@ from devflow_store.database.engine import Engine, Session
 from devflow_store.entries import aggregation, queries
 from devflow_store.entries.export import ExportFormat, export_lines
 from devflow_store.entries.queries import EntryFilter
+from devflow_store.entries.requests import RequestFilter, RequestPage, find_requests
 from devflow_store.integrity.verify import ChainVerification, verify
 
 
@@ -63,6 +64,28 @@ class ReadableLedger:
         """
         with self._open_reader() as session:
             return queries.read_entry(session, entry_id)
+
+    def latest(self, limit: int, *, since: datetime) -> list[LedgerEntry]:
+        """Return the latest entries that arrived since a time, at most `limit`, oldest first."""
+        with self._open_reader() as session:
+            return queries.read_latest(session, since, limit)
+
+    def requests(
+        self, chosen: RequestFilter | None = None, *, limit: int = 100, cursor: str | None = None
+    ) -> RequestPage:
+        """Return a page of requests, newest first, with later corrections applied.
+
+        Args:
+            chosen: which requests; None: all.
+            limit: the most requests of the page, up to 1,000.
+            cursor: as of the page before; None: the first page.
+
+        Raises:
+            InvalidRequest: the limit is out of range, or the cursor is not one of a page.
+            StoreError: the ledger cannot be read.
+        """
+        with self._open_reader() as session:
+            return find_requests(session, chosen or RequestFilter(), limit=limit, cursor=cursor)
 
     def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
         """Return up to `limit` attempts of estimated cost, each with its entry, oldest first."""
