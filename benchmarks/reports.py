@@ -23,6 +23,9 @@ from devflow_core.dimensions import GroupBy
 from devflow_core.testing import an_entry
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_store import Store
+from devflow_store.chain.transaction import Transaction
+from devflow_store.engines.sqlite import SqliteEngine
+from devflow_store.entries.day_sums import build_step_job
 
 ROWS, QUICK_ROWS, ROUNDS = 1_000_000, 100_000, 5
 TASKS, DAY_US = 9, 86_400_000_000
@@ -37,10 +40,15 @@ async def make_ledger(file: Path) -> None:
         pass
 
 
-async def sum_up(file: Path) -> None:
+def sum_up(file: Path) -> None:
     """Add all calls to the sums of days, as a gateway does beside its requests."""
-    async with Store(file) as store:
-        await store.sums.catch_up()
+    session = SqliteEngine(file, synchronous="OFF").open_writer()
+    is_left = True
+    while is_left:
+        session.begin()
+        is_left = build_step_job().run(Transaction(session, 0))
+        session.commit()
+    session.close()
 
 
 def fill(file: Path, rows: int, models: list[str]) -> None:
@@ -104,7 +112,7 @@ def main() -> None:
         file = Path(name) / "ledger.db"
         asyncio.run(make_ledger(file))
         fill(file, rows, models)
-        asyncio.run(sum_up(file))
+        sum_up(file)
         reporter = Reporter(Store(file), price_of=price_of, baseline_model=models[0])  # type: ignore[arg-type]
         for by in GROUPINGS:
             times_s = [measure_wall_s(lambda by=by: reporter.report(by)) for _ in range(ROUNDS)]

@@ -76,12 +76,12 @@ def _make_request(step: tuple[Any, ...], number: int) -> tuple[AttemptStart, Led
 async def _take(store: Store, step: tuple[Any, ...], written: list[LedgerEntry]) -> None:
     match step:
         case "confirm", number, pico if written:
-            entry = written[number % len(written)]
+            entry = written[int(number) % len(written)]
             cost, usage = Decimal(pico).scaleb(-12), Usage(output_tokens=pico % 100)
             with suppress(NotFound):  # it was erased
                 await store.confirm(entry.attempts[0].attempt_id, cost, usage=usage, provider="Q")
         case "close", number, pico if written:
-            entry = written[number % len(written)]
+            entry = written[int(number) % len(written)]
             attempt = replace(entry.attempts[0], cost_usd=Decimal(pico).scaleb(-12))
             await store.close(
                 replace(entry, outcome="succeeded", error_code=None, attempts=(attempt,))

@@ -222,7 +222,16 @@ def _summary_from_row(row: tuple[Any, ...]) -> Summary:
 
 
 def _to_usage(tokens: Sequence[int]) -> Usage:
-    return Usage(**dict(zip(TOKENS, tokens, strict=True)))
+    """Return the counts, given in the order of `TOKENS`."""
+    given, read, written, written_1h, output, reasoning = tokens
+    return Usage(
+        input_tokens=given,
+        cache_read_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=written_1h,
+        output_tokens=output,
+        reasoning_tokens=reasoning,
+    )
 
 
 def _group_key(by: Sequence[str], row: tuple[Any, ...]) -> GroupKey:
