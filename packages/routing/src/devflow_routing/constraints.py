@@ -17,6 +17,7 @@ from devflow_routing.endpoints import Endpoint
 MAX_NAMES = 64
 """The most entries of a list that are read; what is beyond is left to the upstream."""
 _MAX_SHOWN = 6
+"""The most names that a reason lists."""
 _PER_MILLION = 1_000_000
 _PRICES = {"prompt": "million tokens in", "completion": "million tokens out", "request": "request"}
 
@@ -37,9 +38,9 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """The constraints of a request; empty fields constrain nothing.
+    """The constraints of a request, which are recorded with the decision.
 
-    Names of providers are in lower case. They are recorded with the decision.
+    Empty fields constrain nothing. Names of providers are in lower case.
     """
 
     models: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class Constraints:
     has_fallbacks: bool = True
     """Whether providers that are not in `order` may answer as well."""
     quantizations: tuple[str, ...] = ()
+    """The quantizations that may answer, in lower case."""
     max_price: tuple[tuple[str, Decimal], ...] = ()
     """The highest prices: `prompt`, `completion` in USD per million tokens, `request` in USD."""
     denies_collection: bool = False
@@ -79,7 +81,7 @@ class Constraints:
         return tuple(found)
 
     def opens(self, endpoint: Endpoint) -> bool:
-        """Return whether an endpoint can answer at all: a service tier does only where named."""
+        """Return whether an endpoint can answer at all; one of a service tier only if named."""
         return not endpoint.is_tier or endpoint.tag in self.only or endpoint.tag in self.order
 
     def as_json(self) -> dict[str, Any]:
@@ -148,7 +150,7 @@ def _read_limits(value: object) -> tuple[tuple[str, Decimal], ...]:
 
 
 def _read_limit(value: object) -> Decimal | None:
-    """Return a price, which the upstream's description has as text and its examples as a number."""
+    """Return a price given as text or as a number, as the upstream takes both; None for others."""
     return None if isinstance(value, bool) else parse_amount(value)
 
 
@@ -196,9 +198,10 @@ def _quality_requirements(asked: Constraints) -> list[Requirement]:
 
 
 def _privacy_requirements(asked: Constraints) -> list[Requirement]:
-    """Return what is asked of what is kept; where that is unknown, the upstream alone decides.
+    """Return what is required of retention; where that is unknown, the upstream alone decides.
 
-    Which endpoints collect data is not published; those that keep nothing do not.
+    Which endpoints collect data is not published. Those that retain none cannot collect any, so
+    that both constraints require the same.
     """
     found: list[Requirement] = []
     if asked.is_zero_retention:

@@ -68,7 +68,7 @@ class Router(RouterPort):
     ) -> None:
         self.performance = performance or PerformanceTracker()
         self.sessions = sessions or SessionTracker()
-        self._refused = RefusedQuestions()
+        self.refused = RefusedQuestions()
         self.learned = learned
         self._clock = clock
         self._policy = policy or RoutingPolicy()
@@ -153,8 +153,8 @@ class Router(RouterPort):
         try:
             return self._decide(inputs, include_all=False)
         except InvalidRequest:  # the newest message holds media that the named model cannot take
-            if not self._refused.is_continued_by(request):
-                self._refused.record(request)
+            if not self.refused.is_continued_by(request):
+                self.refused.record(request)
                 raise
         # The caller was told once. Refused again, a session could not go on after its image.
         needs = replace(inputs.needs, asked_media=NO_CAPABILITIES)
@@ -163,14 +163,18 @@ class Router(RouterPort):
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
         """Return the same decision with every eligible model in it; raises the errors of `route`.
 
-        For a named model it is the route itself.
+        For a named model it is the route itself. A refusal for media is not remembered, and raised
+        each time.
         """
         return self._decide(self._build_inputs(request, task), include_all=True)
 
     def list_likely_models(self, limit: int) -> tuple[str, ...]:
-        """Return the ids of the models that the settings name, then of those that `auto` chooses.
+        """Return the ids of the models that are likely to be asked; see `find_likely_models`.
 
-        It takes some milliseconds.
+        It takes some milliseconds, since it decides for every kind of task and mode.
+
+        Args:
+            limit: the most ids that are returned.
         """
         return find_likely_models(self._policy, self.catalogue, self.route, limit=limit)
 
@@ -182,7 +186,7 @@ class Router(RouterPort):
             include_all: whether every eligible model becomes a candidate.
 
         Raises:
-            RoutingError: the models of that time are no longer in the catalogue.
+            DevFlowError: no model can take the request any more; the errors are those of `route`.
             KeyError, TypeError, ValueError: this is not a record of a decision.
         """
         values: Mapping[str, Any] = orjson.loads(record) if isinstance(record, str) else record

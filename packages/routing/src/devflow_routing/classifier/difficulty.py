@@ -14,6 +14,7 @@ _BANDS = (0.35, 0.65)
 MIDDLES: Mapping[Complexity, float] = {"low": 0.2, "medium": 0.48, "high": 0.75}
 """The difficulty of a task whose complexity is given by the caller."""
 _LOWEST, _HIGHEST = 0.02, 0.98
+"""The bounds of a difficulty, since no task is surely easy or surely too hard."""
 _KIND_LOGITS: Mapping[str, float] = {
     "text_ops": -0.85,
     "knowledge": -0.6,
@@ -25,10 +26,13 @@ _KIND_LOGITS: Mapping[str, float] = {
 A request and its paraphrase are of one kind even where their words differ.
 """
 _MIDDLE_SCORE, _LOGITS_PER_SCORE = 0.385, 8.0
-"""What the learned score says in logits: regression pulls all scores to their mean."""
+"""The learned score at even odds, and the logits in one unit of it.
+
+Regression pulls scores to their mean, so that a unit says much.
+"""
 
 _MAX_LOGITS = 6.0
-"""The most that words count for; texts that are no language have endless scores."""
+"""The most that words count for; scores of texts in no language have no bounds."""
 FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
 """How much easier a prompt of a few words is (`17*23`), unless one speaks for a hard one."""
 
@@ -42,7 +46,7 @@ def rate_words(
         score: the learned score of its words.
         domains: the likeliest kinds with their shares.
         is_short: whether it has a few words only.
-        hard_words: how many of its words speak for a hard one.
+        hard_words: more than 0 if a phrase of the rules speaks for a hard one.
     """
     total = sum(share for _, share in domains)
     kind = sum(_KIND_LOGITS.get(name, 0.0) * share for name, share in domains) / (total or 1.0)

@@ -18,15 +18,17 @@ class Gate:
     means: Floats
     """By domain and measure: the domain's own regression, and the similarity to its centre."""
     spreads: Floats
+    """The standard deviations, by domain and measure."""
     threshold: float
-    """The least likeness, in spreads below the usual one."""
+    """The least likeness that is trusted, in spreads from the usual one; negative is below it."""
 
     def likeness(self, memberships: Floats, centres: Floats) -> tuple[Ints, Floats]:
-        """Return the nearest domain of each prompt, and how like it the prompt is.
+        """Return the nearest domain of each prompt, and how like it the prompt is, in spreads.
 
         Args:
-            memberships: one row a prompt, one column a domain; -inf for a domain to be ignored.
-            centres: the same form.
+            memberships: the domains' own regressions: one row a prompt, one column a domain; -inf
+                for a domain to be ignored.
+            centres: the similarities to the domains' centres, in the same form.
         """
         nearest = memberships.argmax(axis=1)
         places = np.arange(len(nearest))

@@ -24,7 +24,7 @@ FORM = 1
 SHARPNESS = 8.0
 """Logits of the domain's posterior per unit of the domain's regression."""
 MIN_KINDS = 3
-"""Kinds of task from which a table says something about kinds that it has never seen."""
+"""The fewest kinds of task for a table to say something about a kind that it has never seen."""
 DIGITS = 5
 """Decimals of expectations, few enough to be recorded with every decision."""
 COMPLEXITIES: tuple[Complexity, ...] = get_args(Complexity)
@@ -42,12 +42,13 @@ class TableFacts:
     quality_kept: float
     """The quality at the operating point, as a share of the best single model's.
 
-    It is reached on prompts that were left out of learning, one by one.
+    It is reached on prompts that were left out of learning: one by one for heads on words, a whole
+    domain at a time for a coarse table alone.
     """
     saved: float
     """The share of the best single model's cost that the operating point saves on them."""
     learned_at: str = ""
-    """Date and time in UTC; not part of the version."""
+    """Date and time in UTC; empty if it was not told. Not part of the version."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,12 +63,13 @@ class LearnedTable:
     kinds: tuple[str, ...]
     """The kinds of task by row of the coarse table, whose last row is for all others."""
     best: int
-    """The place of the best single model."""
+    """The index of the best single model in `models`."""
     coarse_quality: Floats
     """By kind, complexity and model."""
     coarse_costs: Floats
     """By model, in shares of the mean cost of the best single model."""
     coarse_price: float
+    """The operating price where a prompt is unlike anything known."""
     facts: TableFacts
     domains: tuple[str, ...] = ()
     domain_quality: Floats = field(default_factory=lambda: np.zeros((0, 0)))
@@ -81,6 +83,7 @@ class LearnedTable:
     price: float = 0.0
     """The operating price where a prompt is like something known."""
     log_cost_range: tuple[float, float] = (0.0, 0.0)
+    """The lowest and the highest logarithm of a relative cost among the examples."""
 
     @cached_property
     def version(self) -> str:

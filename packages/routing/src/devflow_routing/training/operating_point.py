@@ -1,4 +1,4 @@
-"""Chooses the price of quality at which a table saves most and keeps the best model's quality."""
+"""Chooses the operating price: the one that saves most and keeps the best model's quality."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ PRICES: Floats = np.concatenate(([0.0], np.geomspace(1e-3, 30.0, 40)))
 `find_operating_point` chooses one.
 """
 MIN_GROUP_QUALITY = 0.97
-"""The share of the best single model's quality to keep in every group of prompts, left out."""
+"""The share of the best single model's quality to keep in every group of left-out prompts."""
 _PRIOR = 3.0
 """Right answers added to both sides of a group, so that few prompts decide little."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trial:
-    """Expectations of prompts that were left out of learning, with the true results."""
+    """Expectations for prompts that were left out of learning, with the true results.
+
+    Arrays have one row a prompt and one column a model.
+    """
 
     quality: Floats
     costs: Floats
@@ -32,10 +35,10 @@ class Trial:
     scores: Floats
     costs_usd: Floats
     best: int
-    """The best single model."""
+    """The column of the best single model."""
 
     def choose(self, price: float) -> Ints:
-        """Return the model that is chosen for each prompt, never dearer than the best single."""
+        """Return the column of the model that is chosen for each prompt; see `choose_models`."""
         return choose_models(self.quality, self.costs, self.best, price)
 
 
@@ -45,11 +48,17 @@ class OperatingPoint:
 
     price: float = 0.0
     quality_kept: float = 1.0
+    """The quality that is reached, as a share of the best single model's."""
     saved: float = 0.0
+    """The share of the best single model's cost that is saved; 0: no price is worth using."""
 
 
 def choose_models(quality: Floats, costs: Floats, best: int, price: float) -> Ints:
-    """Return the model with the best value for each prompt, none dearer than the best single."""
+    """Return the column of the model with the best value for each prompt.
+
+    The value is the quality less the price of the cost. Models that are expected to cost more than
+    the best single one are never chosen.
+    """
     value = np.where(costs <= costs[:, [best]] * 1.0001, quality - price * costs, -np.inf)
     return value.argmax(axis=1)
 
@@ -57,11 +66,11 @@ def choose_models(quality: Floats, costs: Floats, best: int, price: float) -> In
 def find_operating_point(
     trial: Trial, trusted: Flags, *, groups: Ints | None = None, target: float = 1.0
 ) -> OperatingPoint:
-    """Return the price that saves most; the point saves nothing if none keeps the quality.
+    """Return the point that saves most; where no price keeps the quality, one that saves nothing.
 
     Args:
         trial: expectations and results of left-out prompts.
-        trusted: the prompts that are chosen for; all others go to the best single model.
+        trusted: whether a model is chosen for each prompt; all others go to the best single model.
         groups: the group of each prompt, in each of which nearly all of the quality is to be kept.
         target: the share of the best single model's quality to keep over all prompts.
     """

@@ -24,14 +24,15 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 PENALTY = 8.0
+"""The penalty of the ridge regression, where the vector of a text has a length of about 1.4."""
 TABLE_WEIGHT = 10.0
-"""Answers that a model's overall mean counts as in its mean of a domain."""
+"""How many answers a model's overall mean counts as in its mean of a domain."""
 UNLIKE_SHARE = 0.05
 """The share of the prompts learned from that count as unlike all domains."""
 UNLIKE_SHARE_OF_ONE = 0.5
 """The same where all prompts are of one domain, so that nothing tells what others are like."""
 _FEW = 5.0
-"""Prompts that the usual likeness of all counts as in that of a domain."""
+"""How many prompts the usual likeness in all domains counts as in that of one domain."""
 _BLOCK = 1_000
 """Prompts whose vectors are held in memory together."""
 
@@ -49,7 +50,12 @@ class LearnedHeads:
 
 
 def learn_heads(answers: Answers, best: int) -> LearnedHeads:
-    """Learn heads from prompts with texts; gate and price by predictions with each left out."""
+    """Learn heads from prompts with texts; gate and price are fitted to leave-one-out predictions.
+
+    Args:
+        answers: the prompts to learn from; memory grows with the square of their number.
+        best: the column of the best single model.
+    """
     features = extract_all_features(task.text for task in answers.tasks)
     vectorizer = TextVectorizer.fit(features)
     kernel = _multiply(features, vectorizer)
