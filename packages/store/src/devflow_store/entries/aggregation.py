@@ -39,7 +39,7 @@ _MAX_LOOKED_UP = 50_000
 
 Of more, as in a ledger of an earlier version, the whole table is read in its order.
 """
-_NO_USAGE = Usage()
+_NO_USAGE, _NO_TIMES = Usage(), Histogram()
 
 GroupKey = tuple[str, ...]
 """One value for each grouping, in the order they were asked for."""
@@ -48,7 +48,7 @@ Period = tuple[datetime | None, datetime | None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Rows:
     """A part of SQL that follows FROM, with the values of its conditions."""
 
     sql: str
@@ -56,11 +56,11 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
+class _Sources:
     """The rows that hold a period: sums of whole days, and the calls that are not in them."""
 
-    days: _Part
-    calls: tuple[_Part, ...]
+    days: _Rows
+    calls: tuple[_Rows, ...]
 
 
 def aggregate(
@@ -96,7 +96,7 @@ def aggregate(
     return found
 
 
-def _split(period: Period, *, is_long: bool) -> _Parts:
+def _split(period: Period, *, is_long: bool) -> _Sources:
     """Return where the figures of a period are.
 
     Args:
@@ -107,7 +107,7 @@ def _split(period: Period, *, is_long: bool) -> _Parts:
     # a sign before a column keeps SQLite from using its index
     seq = "c.seq + 0" if is_long else "c.seq"
     conditions, values = _between("c.at_us", since, until)
-    later = _Part(
+    later = _Rows(
         f"calls c WHERE {seq} > (SELECT seq FROM summed){conditions}",  # noqa: S608 - constants
         values,
     )
@@ -115,17 +115,17 @@ def _split(period: Period, *, is_long: bool) -> _Parts:
     last = None if until is None else until // DAY_US
     cut = {at // DAY_US for at in (since, until) if at is not None and at % DAY_US}
     in_days, day_values = _between("d.day", first, last)
-    days = _Part(f"day_sums d WHERE 1 = 1{in_days}", day_values)
+    days = _Rows(f"day_sums d WHERE 1 = 1{in_days}", day_values)
     if not cut:
-        return _Parts(days, (later,))
-    edges = _Part(
+        return _Sources(days, (later,))
+    edges = _Rows(
         "(SELECT labels, day, first_seq, last_seq FROM day_sums "  # noqa: S608 - constants
         f"WHERE day IN ({', '.join('?' * len(cut))})) d "
         "JOIN calls c ON c.labels = d.labels AND c.seq BETWEEN d.first_seq AND d.last_seq "
         f"WHERE c.at_us / {DAY_US} = d.day AND c.seq <= (SELECT seq FROM summed){conditions}",
         (*sorted(cut), *values),
     )
-    return _Parts(days, (later, edges))
+    return _Sources(days, (later, edges))
 
 
 def _between(column: str, since: int | None, until: int | None) -> tuple[str, tuple[SqlValue, ...]]:
@@ -135,7 +135,7 @@ def _between(column: str, since: int | None, until: int | None) -> tuple[str, tu
     return "".join(sql for sql, _at in known), tuple(at for _sql, at in known)
 
 
-def _sums_query(by: Sequence[str], parts: _Parts) -> tuple[str, list[SqlValue]]:
+def _sums_query(by: Sequence[str], parts: _Sources) -> tuple[str, list[SqlValue]]:
     """Return one statement, so that all parts are of one moment, and its values."""
     columns = ", ".join(f"d.{name} AS {name}" for name in SUMS)
     sums = ", ".join(f"SUM({read})" for read in SUMS.values())
@@ -155,7 +155,7 @@ def _sums_query(by: Sequence[str], parts: _Parts) -> tuple[str, list[SqlValue]]:
 
 
 def _read_times(
-    source: Source, by: Sequence[str], parts: _Parts
+    source: Source, by: Sequence[str], parts: _Sources
 ) -> dict[GroupKey, dict[str, Histogram]]:
     packed: list[dict[GroupKey, list[bytes]]] = [{} for _ in BUCKETS]
     counted: list[dict[GroupKey, dict[int, int]]] = [{} for _ in BUCKETS]
@@ -178,7 +178,7 @@ def _read_times(
     return found
 
 
-def _times_query(by: Sequence[str], parts: _Parts) -> tuple[str, list[SqlValue]]:
+def _times_query(by: Sequence[str], parts: _Sources) -> tuple[str, list[SqlValue]]:
     """Return a statement for packed histograms of days, and for buckets of calls with counts."""
     keys = ", ".join(_GROUP_COLUMNS[name] for name in by)
     selects = [
@@ -218,6 +218,8 @@ def _summary_from_row(row: tuple[Any, ...]) -> Summary:
         doubts=doubts,
         retry_pico=retry_pico,
         retry_usage=_to_usage(retry_tokens) if any(retry_tokens) else _NO_USAGE,
+        ttft=_NO_TIMES,  # shared: making them anew would take a third of the time
+        total=_NO_TIMES,
     )
 
 
