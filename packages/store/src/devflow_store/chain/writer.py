@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from devflow_core.errors import DevFlowError, StoreError
 
@@ -29,8 +28,7 @@ def _return_none(_tx: Transaction) -> Any:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class WriteJob(Generic[T]):
+class WriteJob(NamedTuple, Generic[T]):
     """A job for the writer.
 
     `run` decides before it writes: if it raises a refusal (`BudgetExceeded`…), it has written
