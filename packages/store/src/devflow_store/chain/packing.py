@@ -7,6 +7,7 @@ id of another kind) is written as JSON.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from decimal import Decimal
 from functools import lru_cache
 from importlib import resources
@@ -27,6 +28,7 @@ MIN_DEFLATED_CHARS = 512
 """The shortest decision that is worth the 10 µs, and 15 more a kB, that deflating it takes."""
 MAX_ATTEMPTS = 255
 """The most attempts of a packed entry."""
+_Read = Callable[[object], tuple[Any, ...]]
 _START = Struct("<B16s16sq")
 """The form, the ids of the attempt and its entry, and its start in microseconds since 1970."""
 _ENTRY = Struct("<BB16sq3d")
@@ -49,7 +51,7 @@ _WORDS = (
     "stop",
 )
 """Words that are written as their places here; to be added to only at the end."""
-_PLACES = {word: place for place, word in enumerate(_WORDS) if place}
+_PLACES: dict[str | None, int] = {word: place for place, word in enumerate(_WORDS) if place}
 _LABELS = ("session_id", "project", "client_key", "branch", "commit", "agent", "node", "tags")
 _COUNTS = (
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
@@ -59,14 +61,15 @@ _ATTEMPT_TEXTS = (
     *("provider", "generation_id", "key_id", "price_version", "error_code", "status"),
     *("cost_source", "cost_doubt", "check"),
 )
-_NOTHING = (None,) * 20
+_NOTHING: tuple[Any, ...] = (None,) * 20
 _WINDOW_BITS, _MEMORY, _LEVEL = -14, 5, 2
-"""For deflate: no header, a window of 16 kB, and small tables, whose copying is most of the cost."""
-_read_labels, _read_counts = attrgetter(*_LABELS), attrgetter(*_COUNTS)
-_read_attempt_texts = attrgetter(*_ATTEMPT_TEXTS)
+"""For deflate: no header, a window of 16 kB, and small tables, since each body copies them."""
+_read_labels: _Read = attrgetter(*_LABELS)
+_read_counts: _Read = attrgetter(*_COUNTS)
+_read_attempt_texts: _Read = attrgetter(*_ATTEMPT_TEXTS)
 
 
-class NoPackedForm(Exception):  # noqa: N818 - not an error: the value is written as JSON then
+class NoPackedForm(Exception):
     """A value has no packed form."""
 
 
@@ -134,7 +137,7 @@ def unpack_start(body: bytes) -> AttemptStart:
 
 
 def pack_entry(entry: LedgerEntry) -> bytes:
-    """Return the packed body of an entry; its decision is deflated.
+    """Return the packed body of an entry.
 
     Raises:
         NoPackedForm: an id is of another kind, or the attempts are too many.
@@ -252,8 +255,8 @@ def _unpack_attempt(
     provider, generation_id, key_id, version, error, status, source, doubt, check = values[9:18]
     return Attempt(
         attempt_id=f"att_{attempt_id.hex()}",
-        number=number or place,
-        model=model or requested,
+        number=place if number is None else number,
+        model=requested if model is None else model,
         started_at=from_us(at_us),
         outcome=_word_of(outcome),
         cost_status=_word_of(cost_status),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from devflow_core.errors import DevFlowError, StoreError
 
@@ -28,7 +29,8 @@ def _return_none(_tx: Transaction) -> Any:
     return None
 
 
-class WriteJob(NamedTuple, Generic[T]):
+@dataclass(slots=True)
+class WriteJob(Generic[T]):
     """A job for the writer.
 
     `run` decides before it writes: if it raises a refusal (`BudgetExceeded`…), it has written

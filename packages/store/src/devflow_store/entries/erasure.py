@@ -15,7 +15,6 @@ from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session
 from devflow_store.entries.call_rows import LABEL_ROWS, LABELS, PERSONAL_LABELS, label_id
 
-
 _LABEL_COLUMNS = ", ".join(LABELS)
 
 
