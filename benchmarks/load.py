@@ -42,12 +42,12 @@ class BadStatus(RuntimeError):
 
 
 class Load:
-    """So many connections to a port, all asking the same.
+    """Connections to a port, which all send the same request.
 
     Args:
         port: on loopback.
         request: a whole request, as bytes.
-        connections: at once.
+        connections: how many are open at once.
     """
 
     def __init__(self, port: int, request: bytes, connections: int) -> None:

@@ -3,9 +3,9 @@
     with upstream.run_upstream() as base_url: ...
 
 It speaks chat completions, messages and responses, whole and streamed. The model's name says how
-the reply comes: `bench/chunks-51` is 51 events with text, `bench/paced-5ms-51` one each 5 ms; any
-other name is 4. A field `user` of that form goes before, for those who route to real models. The
-text is 1 kB in all cases.
+the reply comes: `bench/chunks-51` is 51 events with text, `bench/paced-5ms-51` one every 5 ms; any
+other name is 4. A field `user` of that form takes precedence, for callers that route to real
+models. The text is 1 kB in all cases.
 """
 
 from __future__ import annotations

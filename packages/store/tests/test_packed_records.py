@@ -214,7 +214,7 @@ def test_a_ledger_of_the_former_version_goes_on(
     """An entry in JSON stays what it was, and an attempt that was open is settled as lost."""
     engine = create_engine(database, tmp_path)
     (start, entry), (lost, _) = request_of(0), request_of(1)
-    _write_version_3(engine, [start, lost], entry)
+    _write_version_4(engine, [start, lost], entry)
 
     async def main() -> None:
         async with Store(database, data_dir=tmp_path) as store:
@@ -233,11 +233,11 @@ def test_a_ledger_of_the_former_version_goes_on(
     asyncio.run(main())
 
 
-def _write_version_3(engine: Any, starts: list[AttemptStart], entry: LedgerEntry) -> None:
+def _write_version_4(engine: Any, starts: list[AttemptStart], entry: LedgerEntry) -> None:
     is_file = isinstance(engine, SqliteEngine)
     session = engine.open_without_wal() if is_file else engine.open_writer()
     session.begin()
-    create_tables(session, 3, engine.dialect)
+    create_tables(session, 4, engine.dialect)
     tx = Transaction(session, 1)
     for start in starts:
         seq = tx.append(RowKind.START, start.attempt_id, encode_record(StartRecord(start=start)))

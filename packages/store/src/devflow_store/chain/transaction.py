@@ -55,7 +55,7 @@ class Transaction:
             key: a text that no other row has; a duplicate fails when the rows are sent.
             body: sealed by the row's hash.
             at_us: when the row's subject began, in microseconds since 1970; None: now.
-            ref: the number of the row that this one changes.
+            ref: the number of the row that this one changes; None: it changes none.
         """
         self.seq = seq = self.seq + 1
         at_us, number = at_us or self.now_us, int(kind)  # an enum's own text takes 1 µs

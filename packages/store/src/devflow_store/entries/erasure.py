@@ -14,6 +14,7 @@ from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session
 from devflow_store.entries.call_rows import LABEL_ROWS, LABELS, PERSONAL_LABELS, label_id
+from devflow_store.entries.day_sums import relabel
 
 _LABEL_COLUMNS = ", ".join(LABELS)
 
@@ -53,8 +54,8 @@ def build_erase_job(
 
     Args:
         numbers: the rows, as from `find_rows`.
-        session_id: the session that was given to `find_rows`.
-        before: the time that was given to `find_rows`.
+        session_id: the session that was given to `find_rows`, or None.
+        before: the time that was given to `find_rows`, or None.
     """
 
     def run(tx: Transaction) -> int:
@@ -94,6 +95,7 @@ def _anonymise_labels(tx: Transaction, session_id: str | None, until_us: int) ->
         if new == old:
             continue
         tx.insert(LABEL_ROWS, (new, *bare))
+        relabel(tx, old, new, until_us)
         tx.execute(
             "UPDATE calls SET labels = ? WHERE labels = ? AND at_us < ?", (new, old, until_us)
         )
