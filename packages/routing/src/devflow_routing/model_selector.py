@@ -76,7 +76,7 @@ class ModelSelector:
         self.may_be_chosen: Flags = np.array(
             [not reason for reason in self._ineligible_reasons], dtype=np.bool_
         )
-        self.never_chosen = Counter(reason for reason in self._ineligible_reasons if reason)
+        self.never_chosen = Counter(map(_kind_of, filter(None, self._ineligible_reasons)))
         """The number of models that are never chosen automatically, by reason."""
         self._is_free = np.array([model.variant == "free" for model in self.models], np.bool_)
         self._family_windows, self._window_ranks = _rank_windows(
@@ -324,11 +324,19 @@ def _rank_windows(windows: Ints, families: Ints, count: int) -> tuple[tuple[list
     return tuple(ordered), ranks
 
 
+_ANOTHER_NAME = "another name of "
+
+
+def _kind_of(reason: str) -> str:
+    """Return the kind of a reason of `_ineligible_reason`: the same whatever model it names."""
+    return f"{_ANOTHER_NAME}a model" if reason.startswith(_ANOTHER_NAME) else reason
+
+
 def _ineligible_reason(model: ModelConfig) -> str:
     """Return why a model is never chosen automatically; empty if it may be."""
     reasons = {
         "routes to a model that is unknown beforehand": model.is_router,
-        f"another name of {model.alias_of}": model.alias_of is not None,
+        f"{_ANOTHER_NAME}{model.alias_of}": model.alias_of is not None,
         "answers within a day, not at once": model.variant == "batch",
         "its price is unknown": model.price is None,
         "its window is unknown": model.context_length is None,

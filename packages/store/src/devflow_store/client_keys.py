@@ -19,7 +19,8 @@ from devflow_core.errors import ConfigurationError, Conflict, InvalidRequest, No
 from devflow_core.ids import new_id
 from devflow_core.private_files import create_file, ensure_private_folder, read_private_file
 
-from devflow_store.chain.records import RowKind, from_us, to_us
+from devflow_store.chain.records import RowKind
+from devflow_store.chain.times import from_us, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.insert import Insert

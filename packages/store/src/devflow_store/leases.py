@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from devflow_store.chain.records import StartRecord, decode_start, encode_record
+from devflow_store.chain.records import StartRecord, decode_start, encode_entry
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.idempotency import settle_claims
@@ -95,7 +95,7 @@ class ProcessLeases:
                 settle_claims(tx, owner)
                 for starts in _read_open(tx, owner):
                     entry = build_lost_entry(starts)
-                    alerts += self._recorder.write_entry(tx, entry, encode_record(entry))
+                    alerts += self._recorder.write_entry(tx, entry, encode_entry(entry))
             return alerts
 
         return WriteJob(run)

@@ -17,9 +17,11 @@ from devflow_store.chain.records import (
     RowKind,
     StartRecord,
     decode_start,
+    encode_entry,
     encode_record,
-    to_us,
+    encode_start,
 )
+from devflow_store.chain.times import to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.insert import Insert
@@ -33,7 +35,7 @@ PROCESS_LOST = "process_lost"
 
 Alerts = tuple[Alert, ...]
 """The alerts that a job has caused; empty if none."""
-_OPEN_ATTEMPTS = Insert("open_attempts", ("attempt_id", "entry_id", "seq", "owner"))
+_OPEN_ATTEMPTS = Insert("open_attempts", ("entry_id", "seq", "owner"))
 
 
 class EntryRecorder:
@@ -71,7 +73,7 @@ class EntryRecorder:
         Raises:
             InvalidRequest: a label cannot be encoded.
         """
-        body = encode_record(StartRecord(start=start, ended=ended))
+        body = encode_start(start, ended)
         at_us = to_us(start.started_at)
 
         def run(tx: Transaction) -> None:
@@ -85,8 +87,7 @@ class EntryRecorder:
             if not self._guard.is_noted:
                 self._guard.note(tx)
             seq = tx.append(RowKind.START, start.attempt_id, body, at_us=at_us)
-            row = (start.attempt_id, start.entry_id, seq, self._owner)
-            tx.insert(_OPEN_ATTEMPTS, row)
+            tx.insert(_OPEN_ATTEMPTS, (start.entry_id, seq, self._owner))
 
         return WriteJob(run, start.attempt_id)
 
@@ -99,7 +100,7 @@ class EntryRecorder:
         Raises:
             InvalidRequest: a label cannot be encoded.
         """
-        body = encode_record(entry)
+        body = encode_entry(entry)
 
         def run(tx: Transaction) -> Alerts:
             return self.write_entry(tx, entry, body)
@@ -148,7 +149,7 @@ class EntryRecorder:
         self, tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry
     ) -> Alerts:
         """Replace the entry of a request that was written off as lost but has ended after all."""
-        tx.append(RowKind.REPLACEMENT, f"{new.entry_id}/true", encode_record(new), ref=seq)
+        tx.append(RowKind.REPLACEMENT, f"{new.entry_id}/true", encode_entry(new), ref=seq)
         return (*self._apply_change(tx, seq, old, new), *find_doubts(new))
 
     def _apply_change(

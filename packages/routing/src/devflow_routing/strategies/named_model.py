@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from decimal import Decimal
 
 from devflow_core.errors import (
@@ -94,7 +95,8 @@ class NamedModelStrategy:
             requested=inputs.requested,
             excluded=tuple(left_out),
             criteria=inputs.as_criteria(),
-            features=inputs.as_json(),
+            # it asks nobody about speed, and dozens of models have one
+            features=replace(inputs, performance=()).as_json(),
             snapshot=snapshot,
             is_verified=inputs.is_verified,
         )

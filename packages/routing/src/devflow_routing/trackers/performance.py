@@ -27,6 +27,8 @@ _USUAL_RATE, _USUAL_WEIGHT = 0.98, 50.0
 
 With fewer, one failure would weigh more than the differences between good models do.
 """
+_DIGITS = 5
+"""The digits behind the point that figures have: every decision keeps those of every model."""
 _MAX_WAIT_S = 60.0
 """A caller who leaves after waiting longer for a first word says that the model is slow."""
 _BUCKETS_PER_DOUBLING = 4
@@ -254,9 +256,11 @@ class PerformanceTracker:
             typical = stats.typical = _summarize(stats)
         return Performance(
             model=model,
-            weight=good + bad,
-            success_rate=(good + _USUAL_RATE * _USUAL_WEIGHT)
-            / (good + max(0.0, bad - 1.0) + _USUAL_WEIGHT),
+            weight=round(good + bad, _DIGITS),
+            success_rate=round(
+                (good + _USUAL_RATE * _USUAL_WEIGHT) / (good + max(0.0, bad - 1.0) + _USUAL_WEIGHT),
+                _DIGITS,
+            ),
             ttft_p50_s=typical.ttft_p50_s,
             ttft_p95_s=typical.ttft_p95_s,
             output_tokens_per_s=typical.output_tokens_per_s,
@@ -330,7 +334,7 @@ def _record_speed(stats: _ModelStats, attempt: Attempt, weight: float) -> None:
 def _summarize(stats: _ModelStats) -> _TypicalFigures:
     speed = None
     if stats.speed_weight > 1e-9:
-        speed = math.exp(stats.speed_log_sum / stats.speed_weight)
+        speed = round(math.exp(stats.speed_log_sum / stats.speed_weight), _DIGITS)
     return _TypicalFigures(_quantile(stats.ttft, 0.5), _quantile(stats.ttft, 0.95), speed)
 
 
@@ -346,5 +350,5 @@ def _quantile(buckets: dict[int, float], share: float) -> float | None:
     for bucket in sorted(buckets):
         seen += buckets[bucket]
         if seen >= share * total - 1e-12:
-            return 2 ** (bucket / _BUCKETS_PER_DOUBLING)
+            return round(2 ** (bucket / _BUCKETS_PER_DOUBLING), _DIGITS)
     return None

@@ -13,7 +13,8 @@ from devflow_core.usage import from_pico
 
 from devflow_store.budgets.budget import WILDCARD, Budget, BudgetState, window_bounds
 from devflow_store.budgets.reservations import BUDGET_ADAPTER, BudgetReservations
-from devflow_store.chain.records import RowKind, from_us, to_us
+from devflow_store.chain.records import RowKind
+from devflow_store.chain.times import from_us, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import SqlValue

@@ -14,7 +14,7 @@ from devflow_core.usage import from_pico, to_pico, usd_text
 from pydantic import TypeAdapter, ValidationError
 
 from devflow_store.budgets.budget import WILDCARD, Budget, BudgetAlert, alert_level, window_bounds
-from devflow_store.chain.records import from_us, to_us
+from devflow_store.chain.times import from_us, to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.database.insert import Insert
 

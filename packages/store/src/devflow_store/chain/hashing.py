@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import sha256
+from typing import NamedTuple
 
 GENESIS = bytes(32)
 """The hash that the first row is linked to."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChainRow:
+class ChainRow(NamedTuple):
     """A row of the chain without its hash."""
 
     seq: int
@@ -34,5 +33,5 @@ def hash_body(body: bytes) -> bytes:
 
 def hash_row(previous: bytes, row: ChainRow) -> bytes:
     """Return the hash of a row that follows the row with the hash `previous`."""
-    fields = f"{row.seq}|{row.kind}|{row.ref}|{row.at_us}|{row.key}"
-    return sha256(previous + row.digest + fields.encode()).digest()
+    seq, kind, key, ref, at_us, digest = row
+    return sha256(previous + digest + f"{seq}|{kind}|{ref}|{at_us}|{key}".encode()).digest()

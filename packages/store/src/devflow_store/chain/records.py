@@ -1,9 +1,8 @@
-"""Encodes core's values as the JSON bodies of chain rows, and decodes them without loss."""
+"""Encodes core's values as the bodies of chain rows, and decodes them without loss."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import IntEnum
 
@@ -13,9 +12,14 @@ from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
 from devflow_core.usage import Usage
 from pydantic import TypeAdapter
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-"""The time that microseconds are counted from."""
-_MICROSECOND = timedelta(microseconds=1)
+from devflow_store.chain.packing import (
+    NoPackedForm,
+    is_packed,
+    pack_entry,
+    pack_start,
+    unpack_entry,
+    unpack_start,
+)
 
 
 class RowKind(IntEnum):
@@ -65,9 +69,36 @@ class Correction:
     """
 
 
+_NOT_UNICODE = (orjson.JSONEncodeError, UnicodeEncodeError)
 _ENTRY_ADAPTER = TypeAdapter(LedgerEntry)
 _START_ADAPTER = TypeAdapter(StartRecord)
 _CORRECTION_ADAPTER = TypeAdapter(Correction)
+
+
+def encode_start(start: AttemptStart, ended: tuple[Attempt, ...] = ()) -> bytes:
+    """Return the body of a `START`, packed unless earlier attempts have ended.
+
+    Raises:
+        InvalidRequest: a label is not Unicode text, as a path with arbitrary bytes may be.
+    """
+    try:
+        if not ended:
+            return pack_start(start)
+    except NoPackedForm:
+        pass
+    except _NOT_UNICODE as error:
+        raise _refusal_of(error) from error
+    return encode_record(StartRecord(start=start, ended=ended))
+
+
+def encode_entry(entry: LedgerEntry) -> bytes:
+    """Return the body of an `ENTRY`, packed; raises the errors of `encode_start`."""
+    try:
+        return pack_entry(entry)
+    except NoPackedForm:
+        return encode_record(entry)
+    except _NOT_UNICODE as error:
+        raise _refusal_of(error) from error
 
 
 def encode_record(value: LedgerEntry | StartRecord | Correction) -> bytes:
@@ -78,27 +109,23 @@ def encode_record(value: LedgerEntry | StartRecord | Correction) -> bytes:
     """
     try:
         return orjson.dumps(value, default=_decimal_text)
-    except orjson.JSONEncodeError as error:
-        raise InvalidRequest(
-            f"A label of the request (session, project, branch…) cannot be written: {error}."
-        ) from error
+    except _NOT_UNICODE as error:
+        raise _refusal_of(error) from error
 
 
 def decode_entry(body: bytes) -> LedgerEntry:
     """Decode the body of an `ENTRY` or a `REPLACEMENT`.
 
     Raises:
-        pydantic.ValidationError: the bytes are not an entry.
+        ValueError, struct.error, zlib.error, LookupError, TypeError: the bytes are not an entry.
     """
-    return _ENTRY_ADAPTER.validate_json(body)
+    return unpack_entry(body) if is_packed(body) else _ENTRY_ADAPTER.validate_json(body)
 
 
 def decode_start(body: bytes) -> StartRecord:
-    """Decode the body of a `START`.
-
-    Raises:
-        pydantic.ValidationError: the bytes are not such a body.
-    """
+    """Decode the body of a `START`; raises the errors of `decode_entry`."""
+    if is_packed(body):
+        return StartRecord(start=unpack_start(body))
     return _START_ADAPTER.validate_json(body)
 
 
@@ -111,14 +138,10 @@ def decode_correction(body: bytes) -> Correction:
     return _CORRECTION_ADAPTER.validate_json(body)
 
 
-def to_us(at: datetime) -> int:
-    """Return a time as microseconds since 1970, exactly."""
-    return (at - EPOCH) // _MICROSECOND
-
-
-def from_us(at_us: int) -> datetime:
-    """Return microseconds since 1970 as a time in UTC."""
-    return EPOCH + timedelta(microseconds=at_us)
+def _refusal_of(error: Exception) -> InvalidRequest:
+    return InvalidRequest(
+        f"A label of the request (session, project, branch…) cannot be written: {error}."
+    )
 
 
 def _decimal_text(value: object) -> str:

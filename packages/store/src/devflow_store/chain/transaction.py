@@ -37,6 +37,7 @@ class Transaction:
         self._session = session
         self._pending_deletes: dict[tuple[str, str], list[SqlValue]] = {}
         self._pending_inserts: dict[Insert, list[tuple[SqlValue, ...]]] = {}
+        self._ensured: set[tuple[SqlValue, ...]] = set()
 
     def append(
         self,
@@ -56,15 +57,24 @@ class Transaction:
             at_us: when the row's subject began, in microseconds since 1970; None: now.
             ref: the number of the row that this one changes; None: it changes none.
         """
-        self.seq += 1
-        row = ChainRow(self.seq, kind, key, ref, at_us or self.now_us, hash_body(body))
-        self.hash = hash_row(self.hash, row)
-        self.insert(_CHAIN, (row.seq, kind, key, ref, row.at_us, body, self.hash))
-        return row.seq
+        self.seq = seq = self.seq + 1
+        at_us, number = at_us or self.now_us, int(kind)  # an enum's own text takes 1 µs
+        self.hash = hash_row(self.hash, ChainRow(seq, number, key, ref, at_us, hash_body(body)))
+        self.insert(_CHAIN, (seq, number, key, ref, at_us, body, self.hash))
+        return seq
 
     def insert(self, into: Insert, row: tuple[SqlValue, ...]) -> None:
         """Buffer a row for a table."""
-        self._pending_inserts.setdefault(into, []).append(row)
+        rows = self._pending_inserts.get(into)
+        if rows is None:
+            rows = self._pending_inserts[into] = []
+        rows.append(row)
+
+    def ensure(self, into: Insert, row: tuple[SqlValue, ...]) -> None:
+        """Buffer a row that may be there already; once until the next `flush`."""
+        if row not in self._ensured:
+            self._ensured.add(row)
+            self.insert(into, row)
 
     def delete(self, table: str, column: str, value: SqlValue) -> None:
         """Buffer a deletion, which is carried out after all buffered rows are inserted."""
@@ -107,6 +117,7 @@ class Transaction:
                 values = [value for row in chunk for value in row]
                 self._session.execute(into.sql(len(chunk)), values)
         self._pending_inserts.clear()
+        self._ensured.clear()  # what follows may delete them
         for (table, column), deletes in self._pending_deletes.items():
             for chunk in _chunks(deletes):
                 self._session.execute(_delete_sql(table, column, len(chunk)), chunk)

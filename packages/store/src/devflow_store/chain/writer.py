@@ -29,7 +29,7 @@ def _return_none(_tx: Transaction) -> Any:
     return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class WriteJob(Generic[T]):
     """A job for the writer.
 

@@ -17,7 +17,7 @@ from devflow_core.errors import InvalidRequest
 from devflow_core.summary import Histogram, Summary
 from devflow_core.usage import Usage
 
-from devflow_store.chain.records import to_us
+from devflow_store.chain.times import to_us
 from devflow_store.database.engine import SqlValue
 from devflow_store.entries.day_sums import (
     BUCKETS,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import sha256
+from operator import attrgetter
 
 from devflow_core.dimensions import DIMENSIONS
 from devflow_core.ledger import Attempt, LedgerEntry
 from devflow_core.summary import bucket_of
 from devflow_core.usage import Usage, to_pico
 
-from devflow_store.chain.records import to_us
+from devflow_store.chain.times import to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.database.engine import SqlValue
 from devflow_store.database.insert import Insert
@@ -47,15 +48,19 @@ CALL_COLUMNS = (
 )
 """The columns of the table of calls, without the texts of the labels."""
 CALL_ROWS = Insert("calls", CALL_COLUMNS)
+_COUNTS = CALL_COLUMNS[CALL_COLUMNS.index("input_tokens") : CALL_COLUMNS.index("ttft_bucket")]
+_read_counts = attrgetter(*_COUNTS)
 _NO_USAGE = Usage()
 
 
 def write_calls(tx: Transaction, seq: int, entry: LedgerEntry) -> None:
     """Add the rows of an entry, which is row `seq` of the chain; one row if it has no attempts."""
+    final = entry.final_attempt
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
-        tx.insert(LABEL_ROWS, (label_id(labels), *labels))
-        tx.insert(CALL_ROWS, (label_id(labels), seq, *_number_columns(entry, attempt)))
+        number = label_id(labels)
+        tx.ensure(LABEL_ROWS, (number, *labels))
+        tx.insert(CALL_ROWS, (number, seq, *_number_columns(entry, attempt, final)))
 
 
 def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
@@ -64,9 +69,10 @@ def build_call_rows(seq: int, entry: LedgerEntry) -> list[tuple[SqlValue, ...]]:
     Each row has the values of `CALL_COLUMNS`, then those of `LABELS`; rows are ordered by attempt.
     """
     rows: list[tuple[SqlValue, ...]] = []
+    final = entry.final_attempt
     for attempt in entry.attempts or (None,):
         labels = labels_of(entry, attempt)
-        rows.append((label_id(labels), seq, *_number_columns(entry, attempt), *labels))
+        rows.append((label_id(labels), seq, *_number_columns(entry, attempt, final), *labels))
     return sorted(rows, key=lambda row: (row[2], row[0]))
 
 
@@ -115,9 +121,10 @@ def _cost_status_code(attempt: Attempt | None) -> int:
     return DOUBTED_CODES.get(status, code) if attempt and attempt.cost_doubt else code
 
 
-def _number_columns(entry: LedgerEntry, attempt: Attempt | None) -> tuple[SqlValue, ...]:
-    is_final = attempt is entry.final_attempt
-    usage = attempt.usage if attempt else _NO_USAGE
+def _number_columns(
+    entry: LedgerEntry, attempt: Attempt | None, final: Attempt | None
+) -> tuple[SqlValue, ...]:
+    is_final = attempt is final
     return (
         attempt.number if attempt else 0,
         to_us(attempt.started_at if attempt else entry.started_at),
@@ -125,12 +132,7 @@ def _number_columns(entry: LedgerEntry, attempt: Attempt | None) -> tuple[SqlVal
         int(is_final and entry.is_cache_hit),
         to_pico(attempt.cost_usd) if attempt else 0,
         _cost_status_code(attempt),
-        usage.input_tokens,
-        usage.cache_read_tokens,
-        usage.cache_write_tokens,
-        usage.cache_write_1h_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
+        *_read_counts(attempt.usage if attempt else _NO_USAGE),
         bucket_of(entry.ttft_s) if is_final and entry.ttft_s is not None else None,
         bucket_of(entry.total_s) if is_final else None,
     )

@@ -6,32 +6,16 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import orjson
-from devflow_core.attribution import Attribution
-from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from devflow_store.chain.hashing import hash_body
-from devflow_store.chain.records import RowKind, to_us
+from devflow_store.chain.records import RowKind, decode_entry, decode_start
+from devflow_store.chain.times import to_us
 from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session
 from devflow_store.entries.call_rows import LABEL_ROWS, LABELS, PERSONAL_LABELS, label_id
 from devflow_store.entries.day_sums import relabel
 
-
-class _LabelledBody(BaseModel):
-    """The parts of a body that may contain the session's id."""
-
-    model_config = ConfigDict(extra="ignore")
-    attribution: Attribution | None = None
-    start: _LabelledBody | None = None
-
-    @property
-    def session_id(self) -> str | None:
-        attribution = self.start.attribution if self.start else self.attribution
-        return attribution.session_id if attribution else None
-
-
-_BODY_ADAPTER = TypeAdapter(_LabelledBody)
 _LABEL_COLUMNS = ", ".join(LABELS)
 
 
@@ -48,13 +32,14 @@ def find_rows(session: Session, *, session_id: str | None, before: datetime | No
     """
     until_us = to_us(before) if before else 2**62  # beyond every date
     rows = session.stream(
-        "SELECT seq, ref, body FROM chain WHERE kind <= ? AND body IS NOT NULL AND at_us < ? "
+        "SELECT seq, kind, ref, body FROM chain "
+        "WHERE kind <= ? AND body IS NOT NULL AND at_us < ? "
         "ORDER BY seq",
         (RowKind.REPLACEMENT, until_us),
     )
     found: set[int] = set()
-    for seq, ref, body in rows:
-        if session_id is None or ref in found or _session_of(body) == session_id:
+    for seq, kind, ref, body in rows:
+        if session_id is None or ref in found or _session_of(kind, body) == session_id:
             found.add(seq)
     return sorted(found - _open_seqs(session))
 
@@ -118,8 +103,11 @@ def _anonymise_labels(tx: Transaction, session_id: str | None, until_us: int) ->
             tx.execute("DELETE FROM labels WHERE id = ?", (old,))
 
 
-def _session_of(body: bytes) -> str | None:
-    return _BODY_ADAPTER.validate_json(body).session_id
+def _session_of(kind: int, body: bytes) -> str | None:
+    if kind == RowKind.CORRECTION:
+        return None  # it is found by its entry
+    one = decode_start(body).start if kind == RowKind.START else decode_entry(body)
+    return one.attribution.session_id
 
 
 def _open_seqs(session: Session) -> set[int]:

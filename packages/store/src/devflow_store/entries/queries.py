@@ -16,9 +16,8 @@ from devflow_store.chain.records import (
     decode_correction,
     decode_entry,
     decode_start,
-    from_us,
-    to_us,
 )
+from devflow_store.chain.times import from_us, to_us
 from devflow_store.database.engine import Rows, SqlValue
 
 PAGE_ROWS = 1_000

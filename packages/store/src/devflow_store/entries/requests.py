@@ -11,7 +11,8 @@ from devflow_core.errors import InvalidRequest
 from devflow_core.ledger import LedgerEntry
 from devflow_core.usage import to_pico
 
-from devflow_store.chain.records import RowKind, to_us
+from devflow_store.chain.records import RowKind
+from devflow_store.chain.times import to_us
 from devflow_store.database.engine import SqlValue
 from devflow_store.entries.day_sums import DAY_US, count_unsummed
 from devflow_store.entries.queries import Source, load_newest
