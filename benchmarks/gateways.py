@@ -195,6 +195,7 @@ def direct_gateway(base_url: str) -> Gateway:
 
 
 def routes_below(path: str) -> dict[str, str]:
+    """Return the paths of the dialects that a gateway answers below a path."""
     return {asks.CHAT: f"{path}{asks.CHAT}", asks.MESSAGES: f"{path}{asks.MESSAGES}"}
 
 
