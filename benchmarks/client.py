@@ -8,10 +8,10 @@ interleaved. Ours streams in any case; the others stream only where that is meas
     calls_per_s   64 in flight
     chunk_cpu_us  CPU of one more event of a stream, read to its end
 
-`gateway` has everything on: classified, routed over the whole catalogue, booked (in memory),
-limited, broken, retried. `attempt` is one attempt over HTTP without policies; `over_httpx` is the
-same over httpx with its own transport; `floor` is what sockets cost without any client. litellm
-takes part when it lies in `.peers/` (`uv pip install --target .peers litellm`).
+`gateway` has everything on: classification, routing over the whole catalogue, booking (in memory),
+rate limits, circuit breaker, retries. `attempt` is one attempt over HTTP without policies;
+`over_httpx` is the same over httpx with its own transport; `floor` is what sockets cost without any
+client. litellm takes part when it lies in `.peers/` (`uv pip install --target .peers litellm`).
 """
 
 from __future__ import annotations

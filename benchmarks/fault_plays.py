@@ -88,7 +88,7 @@ class Play:
 
     @property
     def name(self) -> str:
-        """Return a name for tables and messages."""
+        """The name for tables and messages."""
         mode = "stream" if self.is_stream else "whole"
         return f"{self.case.id}, {self.dialect}, {mode}, {self.door}"
 

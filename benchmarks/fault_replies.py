@@ -30,7 +30,7 @@ class ReadReply:
 
     @property
     def outcome(self) -> str:
-        """Return `success`, `failed` or `cut`; or, always wrong, `silent` or `contradictory`."""
+        """`success`, `failed` or `cut`; or, which is always wrong, `silent` or `contradictory`."""
         if self.is_complete:
             return "contradictory" if self.error else "success"
         if self.error is None:

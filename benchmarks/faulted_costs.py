@@ -64,6 +64,7 @@ class Kind:
     name: str
     then: dict[str, Any] | None = None
     billed: str = "provider"
+    """What the stand-in bills: by its provider's rule, `full`, `fees` alone, or `none`."""
     leaves_after: int | None = None
     """The number of text pieces after which the reader leaves."""
     tools: bool = False
@@ -136,12 +137,12 @@ class Judged:
 
     @property
     def booked_usd(self) -> Decimal:
-        """Return what was booked before reconciling."""
+        """The amount that was booked before reconciling."""
         return self.entry.cost_usd
 
     @property
     def reserved_usd(self) -> Decimal:
-        """Return what was reserved for the request."""
+        """The amount that was reserved for the request."""
         held = (one.reserved_usd or Decimal(0) for one in self.entry.attempts)
         return sum(held, Decimal(0))
 
@@ -158,7 +159,7 @@ class World:
 
     @property
     def calls(self) -> list[BilledCall]:
-        """Return every call that reached the stand-in."""
+        """Every call that reached the stand-in."""
         return self.sandbox.state.billing.calls
 
     async def judge(self, number: int, kind: Kind) -> Judged:

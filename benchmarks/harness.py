@@ -122,7 +122,7 @@ class Timing:
 
     @property
     def per_s(self) -> float:
-        """Return the calls per second."""
+        """The calls per second."""
         return 1e6 / self.wall_us
 
 

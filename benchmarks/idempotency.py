@@ -1,8 +1,8 @@
 """Checks that each idempotency key is carried out once, while clients leave and workers die.
 
-Workers of `devflow serve` answer from the stand-in for OpenRouter, which keeps its own bill. So
-many requests are sent under so many keys, in every dialect, streamed and whole; clients leave while
-they send, within 25 ms, while they wait and in the middle of the reply. Meanwhile workers are
+Workers of `devflow serve` answer from the stand-in for OpenRouter, which keeps its own bill. Many
+requests are sent under each key, in every dialect, streamed and whole; clients leave while they
+send, within 25 ms, while they wait and in the middle of the reply. Meanwhile workers are
 killed without warning and replaced by their supervisor. Afterwards every key is asked once more. On
 the bill no key may stand twice; whoever asks must get the same bytes as all others, or, where the
 call was killed in flight, the definite 409.

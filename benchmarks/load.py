@@ -67,12 +67,12 @@ class Times:
 
 
 class Load:
-    """So many connections to a port, which ask in turn.
+    """Connections to a port, which send the same requests in turn.
 
     Args:
         port: on loopback.
         requests: whole requests, as bytes; they are sent in order and from the first again.
-        connections: at once.
+        connections: how many are open at once.
     """
 
     def __init__(self, port: int, requests: Sequence[bytes], connections: int) -> None:

@@ -8,8 +8,9 @@ and no classifier of its own. The operating point is part of the table: it is ch
 that were learned from alone.
 
 Without `--data`: cross-validated over the public prompts in `benchmarks/data/routing` (five folds,
-ten for RouteLLM; with `--quick` one fold), and each domain in turn left out of everything. That
-takes ten minutes on a free core; `--worlds` takes some of the worlds. With `--data`: learned from
+ten for RouteLLM; with `--quick` one of five, and five for RouteLLM), and each domain in turn left
+out of everything, unless `--quick`. That takes ten minutes on a free core; `--worlds` takes some of
+the worlds. With `--data`: learned from
 all the public prompts, judged on the rows in DIR (`*.jsonl`, `*.jsonl.gz`, same form) that are not
 among them. Rows with `ood` are judged apart, SWE-bench's only under `simulated`. Nothing in DIR is
 learned from, and no set in it is dropped without being named.

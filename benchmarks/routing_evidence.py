@@ -1,11 +1,11 @@
-"""How far the abilities that choices rest on are off: held out, and against other measurements.
+"""Measures how far off the abilities behind choices are: held out, and against other measurements.
 
     uv run python benchmarks/routing_evidence.py
     uv run python benchmarks/routing_evidence.py --evidence FILE
 
 The first line needs nothing else. Each model with scores of its own is taken as new: its scores are
 hidden, and what is guessed from its siblings, price and age is compared with what its scores say.
-A standard error that is honest has two models of three inside it, and 19 of 20 inside two.
+If standard errors are honest, two models of three are off by less than one, and 19 of 20 by two.
 
 FILE holds scores of sources without an open licence, which are not in this repository: one JSON
 object a line, gzip, with `openrouter_id`, `source`, `benchmark`, `kind`, `score`, `date`,

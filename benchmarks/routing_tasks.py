@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Task
-from devflow_routing import TaskClassifier
+from devflow_openrouter.models.catalogue import load_shipped_catalogue
+from devflow_routing import Router, TaskClassifier
 from devflow_routing.training.classifier import (
     LABELLED_SOURCES,
     OUTCOME_BENCHMARKS,
@@ -74,6 +75,24 @@ def classify(classifier: TaskClassifier, text: str) -> Task:
     return classifier.classify(ChatRequest.from_text(text))
 
 
+class Asked:
+    """What the shipped classifier and the shipped router say to prompts."""
+
+    def __init__(self) -> None:
+        self._classifier = TaskClassifier(cache_size=0)
+        self._router = Router(load_shipped_catalogue())
+
+    def read(self, text: str) -> tuple[Task, str]:
+        """Return the task of a prompt, and the model that `auto` chooses for it."""
+        request = ChatRequest.from_text(text, model="auto")
+        task = self._classifier.classify(request)
+        return task, self._router.route(request, task).chosen.model
+
+
+def _is_alike(one: Task, other: Task) -> bool:
+    return (one.type, one.complexity) == (other.type, other.complexity)
+
+
 def judge_kinds(figures: Figures, *, quick: bool) -> None:
     """Judge kinds of task on prompts and sources that the model was not trained on."""
     learnable = [one for one in read_examples(DATA) if one.kind is not None]
@@ -112,21 +131,23 @@ def _are_right(classifier: TaskClassifier, examples: list[Example]) -> list[bool
 
 def judge_measured_requests(figures: Figures) -> None:
     """Judge the shipped classifier on requests in seven languages, and on their paraphrases."""
-    classifier = TaskClassifier(cache_size=0)
+    asked = Asked()
     kinds: dict[str, list[bool]] = {}
     bands: list[bool] = []
+    alike: list[bool] = []
     same: list[bool] = []
     for language, kind, band, *texts in read_measured_requests():
-        tasks = [classify(classifier, text) for text in texts]
-        kinds.setdefault(language, []).extend(task.type == kind for task in tasks)
-        bands += [task.complexity == band for task in tasks if band != "-"]
-        first, second = tasks
-        same.append((first.type, first.complexity) == (second.type, second.complexity))
+        (one, model), (other, other_model) = (asked.read(text) for text in texts)
+        kinds.setdefault(language, []).extend(task.type == kind for task in (one, other))
+        bands += [task.complexity == band for task in (one, other) if band != "-"]
+        alike.append(_is_alike(one, other))
+        same.append(model == other_model)
     figures.add("kinds, written requests", [one for found in kinds.values() for one in found])
     for language, found in kinds.items():
         figures.add(f"kinds, written requests: {language}", found)
     figures.add("difficulty in the right third, written requests", bands)
-    figures.add("paraphrases, same kind and third", same)
+    figures.add("paraphrases, same model of auto", same)
+    figures.add("paraphrases, same kind and third", alike)
 
 
 def read_measured_requests() -> list[list[str]]:
@@ -137,14 +158,12 @@ def read_measured_requests() -> list[list[str]]:
 
 def judge_rewordings(figures: Figures, *, quick: bool) -> None:
     """Judge whether light rewordings of public prompts stay of the same kind and third."""
-    classifier = TaskClassifier(cache_size=0)
+    asked = Asked()
     texts = [row["prompt"] for row in _read_rows(DATA / "public.jsonl.gz")][:: 400 if quick else 20]
-    tasks = [(classify(classifier, text), text) for text in texts]
-    pairs = [(one, classify(classifier, other)) for one, text in tasks for other in _reword(text)]
-    figures.add(
-        "light rewordings, same kind and third",
-        [(a.type, a.complexity) == (b.type, b.complexity) for a, b in pairs],
-    )
+    read = [(asked.read(text), text) for text in texts]
+    pairs = [(one, asked.read(other)) for one, text in read for other in _reword(text)]
+    figures.add("light rewordings, same model of auto", [a[1] == b[1] for a, b in pairs])
+    figures.add("light rewordings, same kind and third", [_is_alike(a[0], b[0]) for a, b in pairs])
 
 
 def _reword(text: str) -> tuple[str, ...]:

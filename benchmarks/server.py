@@ -146,9 +146,9 @@ class Comparison:
         return True
 
     async def _run(self, scene: Scene, gateway: Gateway) -> Round:
-        """Run one round after a warm-up of two requests a connection, or of one paced stream."""
+        """Run one round after a warm-up of one request a connection."""
         async with Load(gateway.port, scene.requests(gateway), scene.connections) as load:
-            await load.run(scene.connections * (1 if "paced" in scene.shape else 2))
+            await load.run(scene.connections)
             cpu_s, began_s = gateway.cpu_s(), time.perf_counter()
             times = await load.run(scene.scale(gateway, self._share))
             wall_s = time.perf_counter() - began_s

@@ -172,7 +172,10 @@ def run_trial(
 
 
 def watch_fault(trial: Trial) -> tuple[dict[str, float], Undo]:
-    """Return when readiness, log and metric each reported the state, and when all recovered."""
+    """Apply the fault; return the seconds until each view reported it, and what removes it.
+
+    The views are readiness, the log and the metric.
+    """
     one, states = trial.one, trial.states
     looks: dict[str, Callable[[], bool]] = {
         "ready": lambda: one.readyz()[0] == 503 and one.readyz()[1] in states,

@@ -1,4 +1,4 @@
-"""How far off the estimates of tokens are: by family of tokenizer and kind of text.
+"""Measures how far off the estimates of tokens are, by family of tokenizer and kind of text.
 
     uv run python benchmarks/tokens.py
 

@@ -3,10 +3,10 @@
     with upstream.run_upstream() as base_url: ...
 
 It speaks chat completions, messages and responses, whole and streamed. The model's name says how
-the reply comes: `bench/chunks-50` is 50 events with text, `bench/paced-5ms-50` one each 5 ms (each
-form is one of `SHAPES`); a name outside of `bench/` is 4 events. A field `user` of that form goes
-before, for those who route to real models. The text is 1 kB in all cases; every reply has an id of
-its own.
+the reply comes: `bench/chunks-50` is 50 events with text, `bench/paced-5ms-50` one every 5 ms (each
+form is one of `SHAPES`); a name outside of `bench/` is 4 events. A field `user` of that form takes
+precedence, for callers that route to real models. The text is 1 kB in all cases; every reply has an
+id of its own.
 
 Where there is a C compiler, `native/upstream.c` sends the bytes, from the same templates.
 """

@@ -49,7 +49,7 @@ class CommandFailed(Exception):
 
 
 def install(name: str) -> bool:
-    """Install one group unless it is there; whether something was done."""
+    """Install one group unless it is there; return whether something was done."""
     pins, folder = PINS / name, CLIENTS / name
     digest = _digest(pins)
     stamp = folder / STAMP
@@ -90,13 +90,13 @@ def _install_from_pypi(pins: Path, folder: Path) -> None:
 
 
 def _has_python(folder: Path) -> bool:
-    """Whether the interpreter of a group from PyPI is still there; true of other groups."""
+    """Return whether the interpreter of a group from PyPI is still there; True for other groups."""
     python = folder / "bin" / "python"
     return python.exists() or not python.is_symlink()
 
 
 def update() -> Iterator[str]:
-    """Pin the newest versions that start; a line for each that moved or had to stay.
+    """Pin the newest versions that start; yield a line for each that moved or had to stay.
 
     The older Claude Codes stay where they are.
     """
@@ -151,7 +151,7 @@ def _put_back(name: str, moved: str, kept: Path) -> None:
 
 
 def _move(name: str, before: dict[str, str]) -> str:
-    """Pin the newest of one group; its name, which holds the version of a Claude Code."""
+    """Pin the newest of one group; return its name, which has the version of a Claude Code."""
     pins = PINS / name
     if not (pins / "package.json").is_file():
         flags = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-header")
@@ -180,7 +180,7 @@ def _leave_out_what_is_nowhere(lock: Path) -> None:
 
 
 def _digest(pins: Path) -> str:
-    """What an installed folder depends on: its pins, and for Python's the interpreter."""
+    """Return a digest of what a folder is installed from: its pins and, for Python, its version."""
     digest = hashlib.sha256(sys.version.encode() if (pins / "requirements.txt").is_file() else b"")
     for path in sorted(pins.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -214,7 +214,7 @@ def _say(line: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Install what is pinned, or with `--update` move the pins; the exit code."""
+    """Install what is pinned, or with `--update` move the pins; return the exit code."""
     CLIENTS.mkdir(exist_ok=True)
     try:
         if arguments == ["--update"]:

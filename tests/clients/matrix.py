@@ -221,7 +221,7 @@ def installed_command(group: str) -> list[str]:
 
 
 def play(program: str, given: str, folder: Path) -> dict[str, Any]:
-    """Run a program of `programs/` to its end; the results that it writes."""
+    """Run a program of `programs/` to its end; return the results that it writes."""
     source = PROGRAMS / program
     if source.suffix == ".py":
         command = [str(group_folder("python-sdks") / "bin" / "python"), str(source)]

@@ -60,7 +60,7 @@ class Installation:
 
     @property
     def data_dir(self) -> Path:
-        """Return DevFlow's data folder, which is another with an upstream on this machine."""
+        """DevFlow's data folder, which is another with an upstream on this machine."""
         usual = self.home / ".local" / "share" / "devflow"
         return usual / "sandbox" if "OPENROUTER_BASE_URL" in self.environment else usual
 
@@ -115,7 +115,7 @@ class Catcher:
 
     @property
     def base_url(self) -> str:
-        """Return its address as a setting names it."""
+        """Its address as a setting names it."""
         return f"http://127.0.0.1:{self._server.server_port}/api/v1"
 
     def __enter__(self) -> Self:
@@ -136,12 +136,12 @@ class SilentHost:
 
     @property
     def port(self) -> int:
-        """Return the port it listens on."""
+        """The port it listens on."""
         return int(self._socket.getsockname()[1])
 
     @property
     def is_called(self) -> bool:
-        """Return whether any client has connected so far."""
+        """Whether any client has connected so far."""
         self._socket.setblocking(False)
         try:
             self._socket.accept()[0].close()

@@ -34,7 +34,7 @@ class EchoingUpstream(ThreadingHTTPServer):
 
     @property
     def base_url(self) -> str:
-        """Return the address to point a gateway at."""
+        """The address to point a gateway at."""
         return f"http://127.0.0.1:{self.server_address[1]}/api/v1"
 
     @contextmanager

@@ -80,8 +80,9 @@ class Database:
 
     def lock(self) -> Callable[[], object]:
         other = psycopg.connect(self.url)
-        other.execute("LOCK TABLE chain IN ACCESS EXCLUSIVE MODE")
+        # in a writer's order, or the two would wait for each other
         other.execute(f"SELECT pg_advisory_lock({0x6465_7666_6C6F_77})".encode())
+        other.execute("LOCK TABLE chain IN ACCESS EXCLUSIVE MODE")
         return other.close
 
     def forbid_writing(self) -> Callable[[], object]:

@@ -6,9 +6,11 @@ import asyncio
 import gc
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -262,6 +264,24 @@ async def test_what_another_run_answers_meanwhile_was_not_asked_here(
         assert not found.was_asked
         assert batch.spent_usd == total_of(sandbox) > 0
         assert len(sandbox.bill()["calls"]) == 1
+
+
+async def test_a_reply_that_cannot_be_kept_is_handed_out(
+    tmp_path: Path, eventually: Eventually
+) -> None:
+    slow = {"then": {"kind": "slow", "head_s": 1}}
+    async with (
+        Sandbox(faults={"faults": [slow]}) as sandbox,
+        open_gateway(settings_of(sandbox, tmp_path)) as gateway,
+    ):
+        batch = gateway.batch(requests(1), idempotency_key="monday")
+        results = asyncio.ensure_future(collect(batch))
+        await eventually(lambda: sandbox.bill()["running"])
+        with closing(sqlite3.connect(tmp_path / "data" / "ledger.db")) as ledger, ledger:
+            assert ledger.execute("DELETE FROM idempotency").rowcount == 1
+        (found,) = (await results).values()
+        assert found.unwrap().text
+        assert batch.spent_usd == total_of(sandbox) > 0
 
 
 PROGRAM = """

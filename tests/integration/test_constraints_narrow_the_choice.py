@@ -67,8 +67,8 @@ CASES = [
         at("azure"),
     ),
     Case(
-        {"provider": {"data_collection": "deny", "ignore": ["together", "fireworks"]}},
-        at("anthropic", "amazon-bedrock", "google-vertex", "azure"),
+        {"provider": {"data_collection": "deny", "only": ["deepinfra"]}},
+        at("deepinfra"),
     ),
     Case({"models": LISTED}, lambda one: one.id in LISTED),
 ]

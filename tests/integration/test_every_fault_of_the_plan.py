@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from devflow_sandbox import load_plan
 from integration.doors import Installation
 
@@ -12,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 PLAN = load_plan()
 
 
+@pytest.mark.timeout(1_200)  # hundreds of plays; under a minute where nothing else runs
 def test_every_case_ends_as_the_plan_expects(tmp_path: Path) -> None:
     told = tmp_path / "faults.json"
     done = subprocess.run(
@@ -20,6 +22,7 @@ def test_every_case_ends_as_the_plan_expects(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=1_000,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     plays = json.loads(told.read_text())

@@ -98,6 +98,27 @@ async def test_a_stream_of_responses_arrives_as_it_was_sent(tmp_path: Path) -> N
         assert _without_ours(reply.content) == sent
 
 
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_a_response_that_fails_goes_on_with_its_numbers(
+    tmp_path: Path, is_stored: bool
+) -> None:
+    created = named_event(type="response.created", sequence_number=3, response=_REPLY)
+    text = named_event(
+        type="response.output_text.delta", sequence_number=4, output_index=0, delta="a"
+    )
+    failed = named_event(type="error", sequence_number=5, message="gone", code="server_error")
+    headers = {"idempotency-key": "k"} if is_stored else {}
+    async with open_door(tmp_path, streamed(created, text, failed)) as door:
+        for _ in range(2 if is_stored else 1):
+            reply = await door.send("openai_responses", stream=True, headers=headers)
+            frames = SseReader().feed(reply.content)
+            *passed, last = (orjson.loads(one.data) for one in frames if one.data)
+            assert [one["sequence_number"] for one in passed] == [3, 4]
+            assert (last["type"], last["sequence_number"]) == ("response.failed", 5)
+            assert last["response"]["id"] == _REPLY["id"]
+        assert len(door.upstream.bodies) == 1
+
+
 async def test_a_usage_is_not_lost_when_the_reply_breaks_off(tmp_path: Path) -> None:
     text, finish = sample("usage_twice.sse").split(b"\n\n")[:2]
     broken = b'data: {"error": {"code": 502, "message": "gone"}, "choices": []}'

@@ -27,7 +27,7 @@ Preparation = Callable[[Door], AbstractAsyncContextManager[object]]
 
 
 def at_once(_: Door) -> AbstractAsyncContextManager[object]:
-    """Nothing has to be so first."""
+    """Prepare nothing."""
     return nullcontext()
 
 
@@ -123,7 +123,7 @@ async def _key_in_use(door: Door) -> AsyncGenerator[None]:
 
 
 def _ledger_under(strike: Callable[[Path], Undo], *, said: str) -> Preparation:
-    """What befalls the ledger, as soon as the server says so."""
+    """Return a preparation: a fault of the ledger, which the server reports before the request."""
 
     @asynccontextmanager
     async def prepare(door: Door) -> AsyncGenerator[None]:

@@ -56,7 +56,7 @@ class Upstream:
 
     @property
     def models(self) -> list[str]:
-        """Return the requested models, in order."""
+        """The requested models, in order."""
         return [body["model"] for body in self.bodies]
 
     @asynccontextmanager

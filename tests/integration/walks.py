@@ -23,12 +23,12 @@ class Step(NamedTuple):
 
     @property
     def package_of_caller(self) -> str:
-        """Return the package of the calling module."""
+        """The package of the calling module."""
         return self.caller.partition(".")[0]
 
     @property
     def package_of_callee(self) -> str:
-        """Return the package of the called module."""
+        """The package of the called module."""
         return self.callee.partition(".")[0]
 
 

@@ -5,8 +5,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from devflow_claude_code import ClaudeCodeSession
 from devflow_claude_code.reading.paths import project_slug
-from devflow_cli.testing import Devflow
+from devflow_cli.testing import CommandResult, Devflow
 from devflow_sandbox import Sandbox
 
 PROMPT = "Write a haiku about clocks."
@@ -139,6 +140,34 @@ def test_client_keys_are_made_once_listed_and_revoked(devflow: Devflow) -> None:
     assert all(name in wrong.err for name in ("fly", "chat", "embeddings", "read", "operate"))
 
 
+def test_a_key_is_for_models_that_there_are(devflow: Devflow) -> None:
+    right = ("--model", "openai/gpt-5-mini:nitro", "--model", "z-ai/*", "--model", "@preset/cheap")
+    assert devflow("keys", "create", "ci", *right).status == 0
+    wrong = devflow("keys", "create", "bird", "--model", "z-ai/*", "--model", "z-ai/glm5")
+    assert wrong.status == 1
+    assert all(text in wrong.err for text in ("'z-ai/glm5'", "z-ai/glm-5", "--unlisted"))
+    other_name = devflow("keys", "create", "bird", "--model", "claude-haiku-4-5")
+    assert "Did you mean anthropic/claude-haiku-4.5?" in other_name.err
+    assert "bird" not in devflow("keys", "list").out
+    assert devflow("keys", "create", "bird", "--model", "z-ai/glm5", "--unlisted").status == 0
+
+
+def test_a_budget_of_a_model_is_for_one_that_there_is(online: Devflow) -> None:
+    def set_budget(*more: str) -> CommandResult:
+        return online("budget", "set", "--limit", "0.0000001", "--scope", "model", *more)
+
+    wrong = set_budget("--value", "anthropic/claude-haiku4.5")
+    assert wrong.status == 1
+    assert "Did you mean anthropic/claude-haiku-4.5" in wrong.err
+    assert online("budget", "list", "--json").document == {"budgets": []}
+    assert set_budget("--value", "anthropic/claude-haiku-9", "--unlisted").status == 0
+    assert set_budget("--value", "*").status == 0
+    # a budget of the name itself would hold nothing: calls are booked under the id
+    assert set_budget("--value", "claude-haiku-4-5").status == 0
+    values = [one["value"] for one in online("budget", "list", "--json").document["budgets"]]
+    assert sorted(values) == ["*", "anthropic/claude-haiku-4.5", "anthropic/claude-haiku-9"]
+
+
 def test_models_are_listed_shown_and_refreshed(used: Devflow) -> None:
     assert "anthropic/claude-haiku-4.5" in used("models", "list", "claude").out
     shown = used("models", "show", "anthropic/claude-haiku-4.5", "--json").document
@@ -183,6 +212,22 @@ def test_whatif_prices_recorded_work_elsewhere(used: Devflow, transcript: Path) 
     newest = used("whatif", "--models", "claude-haiku-9", "--json").document
     assert {row["model"] for row in newest["models"]} == {"anthropic/claude-haiku-4.5"}
     assert used("whatif", "--models", "claude-symphony-9").status == 1
+
+
+def test_whatif_of_a_session_keeps_to_the_period(devflow: Devflow, transcript: Path) -> None:
+    def priced(*period: str) -> tuple[int, Decimal]:
+        shown = devflow("whatif", str(transcript), *period, "--json").document
+        return shown["turns"], Decimal(shown["recorded"]["cost_usd"])
+
+    turns = ClaudeCodeSession.find(str(transcript)).turns
+    middle = turns[len(turns) // 2].started_at.isoformat()
+    earlier, later, whole = priced("--until", middle), priced("--since", middle), priced()
+    assert earlier[0] > 0
+    assert later[0] > 0
+    assert (earlier[0] + later[0], earlier[1] + later[1]) == whole
+    empty = devflow("whatif", str(transcript), "--until", "2020-01-01")
+    assert empty.status == 0
+    assert "No reply of the session came before 2020-01-01" in empty.err
 
 
 def test_whatif_lists_a_recorded_model_once_at_what_was_recorded(

@@ -52,6 +52,18 @@ def test_what_was_learned_decides_until_it_is_undone(devflow: Devflow, file: Pat
     assert devflow("routing", "undo").status == 1
 
 
+def test_a_table_without_words_does_not_blame_the_number_of_prompts_alone(
+    devflow: Devflow, file: Path
+) -> None:
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    # the dear model alone is ever right, so that no choice saves anything
+    scored = [{**row, "score": float(row["model"] == DEAR)} for row in rows]
+    file.write_text("\n".join(json.dumps(row) for row in scored))
+    learned = devflow("routing", "train", "--from", str(file), "--json").document
+    assert (learned["reads_words"], learned["saved"], learned["prompts"]) == (False, 0.0, 160)
+    assert "or choices by their words save nothing" in devflow("routing", "show").out
+
+
 def test_a_file_is_judged_with_and_without_a_table(devflow: Devflow, file: Path) -> None:
     alone = devflow("routing", "evaluate", str(file), "--json").document
     assert [row["choice"] for row in alone["rows"]] == [

@@ -8,6 +8,7 @@ from typing import Any
 import anthropic
 import httpx2
 import openai
+import orjson
 import pytest
 from devflow_core.errors import (
     BudgetExceeded,
@@ -78,6 +79,10 @@ def wire(request: pytest.FixtureRequest) -> Dialect:
 
 def _write(encoder: EventEncoder, events: Sequence[Event]) -> bytes:
     return b"".join(encoder.encode(event) for event in events)
+
+
+def _bodies(stream: bytes) -> list[dict[str, Any]]:
+    return [json.loads(one.data) for one in SseReader().feed(stream) if one.data]
 
 
 def _client(content: bytes, kind: str = "text/event-stream") -> httpx2.MockTransport:
@@ -358,7 +363,7 @@ def test_messages_are_in_legal_order_whatever_the_events_do(events: list[Event])
 @given(st.lists(_DELTAS, max_size=14))
 def test_responses_are_in_legal_order_whatever_the_events_do(events: list[Event]) -> None:
     stream = _write(get_dialect("openai_responses").make_encoder(REQUEST), [*events, FINISHED])
-    bodies = [json.loads(frame.data or b"") for frame in SseReader().feed(stream)]
+    bodies = _bodies(stream)
     numbers = [body["sequence_number"] for body in bodies]
     assert all(after == before + 1 for before, after in pairwise(numbers))
     added = [one["output_index"] for one in bodies if one["type"] == "response.output_item.added"]
@@ -598,8 +603,7 @@ def test_response_objects_have_every_field_that_the_routers_sdk_demands(fold: Co
     encoder, broken = wire.make_encoder(REQUEST), wire.make_encoder(REQUEST)
     stream = b"".join(encoder.encode(event) for event in EVENTS)
     stream += broken.encode(EVENTS[0]) + broken.encode_error(Overloaded("Ask again."), "req_1")
-    frames = [json.loads(one.data) for one in SseReader().feed(stream) if one.data]
-    replies = {one["type"]: one["response"] for one in frames if "response" in one}
+    replies = {one["type"]: one["response"] for one in _bodies(stream) if "response" in one}
     assert replies.keys() == {
         f"response.{kind}" for kind in ("created", "in_progress", "completed", "failed")
     }
@@ -607,6 +611,34 @@ def test_response_objects_have_every_field_that_the_routers_sdk_demands(fold: Co
     for reply in (whole, *replies.values()):
         assert reply.keys() >= RESPONSE_FIELDS
         assert (reply["completed_at"] is not None) == (reply["status"] == "completed")
+
+
+@pytest.mark.parametrize("is_passed_on", [True, False])
+@pytest.mark.parametrize("first", [0, 5])
+def test_a_failed_response_continues_the_stream_that_the_client_has_seen(
+    first: int, is_passed_on: bool
+) -> None:
+    wire = get_dialect("openai_responses")
+    whole = _write(wire.make_encoder(REQUEST), [*EVENTS, FINISHED])
+    sent = [{"type": "keepalive", "sequence_number": 0}, *_bodies(whole)]
+    sent = [{**one, "sequence_number": first + index} for index, one in enumerate(sent)]
+    # as a provider would say it that breaks JSON: this one is passed on repaired
+    broken = b'data: {"type":"response.x","sequence_number":%d,"n":NaN}\n\n'
+    for length in range(len(sent)):
+        stream = b"".join(b"data: %b\n\n" % orjson.dumps(one) for one in sent[:length])
+        stream += broken % (first + length)
+        decoder, encoder = wire.make_decoder(), wire.make_encoder(REQUEST)
+        events = [event for frame in SseReader().feed(stream) for event in decoder.feed(frame)]
+        if not is_passed_on:
+            events = [replace(event, frame=None) for event in events]
+        seen = _bodies(_write(encoder, events) + encoder.encode_error(Overloaded("Busy."), "r"))
+        numbers = [one["sequence_number"] for one in seen]
+        assert all(after == before + 1 for before, after in pairwise(numbers))
+        assert numbers[0] == (first if is_passed_on and events else 0)
+        assert [one["type"] for one in seen].count("response.created") == 1
+        assert seen[-1]["type"] == "response.failed"
+        assert len({one["response"]["id"] for one in seen if "response" in one}) == 1
+        assert seen[-1]["response"].keys() >= RESPONSE_FIELDS
 
 
 def test_another_wires_body_says_nothing_of_this_wires_tools() -> None:

@@ -72,6 +72,7 @@ def test_a_request_without_constraints_has_none() -> None:
         {"provider": {"only": [], "ignore": None, "max_price": 3, "quantizations": [7]}},
         {"provider": {"max_price": {"prompt": "much", "completion": -1, "request": True}}},
         {"provider": {"sort": "price", "data_collection": "allow", "zdr": False}},
+        {"provider": {"data_collection": "deny"}},
         {"models": None},
         {"models": [None, {}]},
     ]

@@ -120,6 +120,16 @@ def test_a_prompt_unlike_everything_goes_by_kind(table: LearnedTable) -> None:
     assert found is None or not found.is_known
 
 
+def test_what_is_less_like_than_the_gate_lets_pass_goes_by_kind(table: LearnedTable) -> None:
+    task = CLASSIFIER.classify(ChatRequest.from_text(EASY))
+    assert table.gate is not None
+    closed = replace(table, gate=replace(table.gate, threshold=1e9))
+    opened, shut = (one.expect(extract_features(EASY), task) for one in (table, closed))
+    assert opened is not None
+    assert opened.is_known
+    assert shut is None or not shut.is_known
+
+
 def test_no_choice_is_dearer_than_the_best_single_model(table: LearnedTable) -> None:
     answers = arrange_answers(recorded_answers(), CLASSIFIER)
     judged = judge_router(answers, learned=table, best=table.models[table.best])

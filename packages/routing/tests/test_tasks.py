@@ -23,6 +23,9 @@ from hypothesis import strategies as st
 CLASSIFIER = TaskClassifier()
 AGENT_TOOLS = ("Bash", "Edit", "Glob", "Grep", "Read", "Task", "TodoWrite", "WebFetch", "Write")
 
+VERBS = ("Prove", "Name", "Translate", "Analyse", "Debug", "Describe")
+NOUNS = ("shape", "contract", "server", "song", "theorem", "city")
+
 
 def task_of(text: str) -> Task:
     return CLASSIFIER.classify(ChatRequest.from_text(text))
@@ -76,6 +79,35 @@ def test_what_experts_call_hard_is_rated_high(text: str) -> None:
 def test_what_any_model_can_do_is_rated_low(text: str) -> None:
     task = task_of(text)
     assert (task.complexity, task.difficulty < 0.35) == ("low", True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "before", "after"),
+    [
+        ("Fix the failing test in cart.py", "Hello! ", " Thanks a lot!"),
+        ("What is the capital of Chile?", "Please help me with this. ", "\nThank you!"),
+        ("Beweise, dass es unendlich viele Primzahlen gibt.", "Hallo, ", " Vielen Dank im voraus."),
+        ("Scrivi una funzione Go che legge un file JSON.", "Ciao! ", " Grazie mille"),
+        ("证明素数有无穷多个。", "你好,", "谢谢你!"),
+    ],
+)
+def test_a_greeting_and_thanks_change_nothing(asked: str, before: str, after: str) -> None:
+    plain = task_of(asked)
+    polite = task_of(f"{before}{asked}{after}")
+    assert (polite.type, polite.difficulty) == (plain.type, plain.difficulty)
+    assert polite.text in (asked, asked.removesuffix("."))
+
+
+@pytest.mark.parametrize("text", ["hello!", "Hi, thanks!", "thank you", "谢谢"])
+def test_courtesies_alone_are_what_is_said(text: str) -> None:
+    assert task_of(text).text == text
+
+
+def test_words_tell_few_levels_of_difficulty() -> None:
+    texts = [
+        f"{verb} the {noun} of a {place}." for verb in VERBS for noun in NOUNS for place in NOUNS
+    ]
+    assert 2 <= len({task_of(text).difficulty for text in texts}) <= 4
 
 
 def agent_turn(text: str = "Fix the failing test", *, results: int = 0) -> ChatRequest:

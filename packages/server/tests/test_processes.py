@@ -153,15 +153,14 @@ async def test_two_hundred_streams_dropped_at_once_are_closed_upstream_and_booke
     start: Start, tmp_path: Path
 ) -> None:
     streams = 200
-    async with Sandbox(tokens_per_s=0.5) as sandbox:  # none ends before all have begun
+    async with Sandbox(tokens_per_s=0.2) as sandbox:  # none ends before all have begun
         child, ready = start(
             base_url=sandbox.base_url, api_key=sandbox.api_key, max_concurrency=streams
         )
         async with _many(ready["url"], streams) as client:
             begun = asyncio.Semaphore(0)
             readers = [asyncio.create_task(_read(client, begun)) for _ in range(streams)]
-            for _ in range(streams):
-                await begun.acquire()
+            await _all_begun(begun, readers)
             for reader in readers:
                 reader.cancel()
             ends = await asyncio.gather(*readers, return_exceptions=True)
@@ -176,6 +175,16 @@ async def test_two_hundred_streams_dropped_at_once_are_closed_upstream_and_booke
     assert [entry.outcome for entry in entries] == ["cancelled"] * streams
     assert all(entry.final_attempt and entry.final_attempt.generation_id for entry in entries)
     assert store.verify().ok
+
+
+async def _all_begun(begun: asyncio.Semaphore, readers: list[asyncio.Task[bytes]]) -> None:
+    """Wait until every stream has begun; a reader that fails or ends before fails the test."""
+    ended = asyncio.create_task(asyncio.wait(readers, return_when=asyncio.FIRST_COMPLETED))
+    for _ in readers:
+        acquiring = asyncio.create_task(begun.acquire())
+        await asyncio.wait((acquiring, ended), return_when=asyncio.FIRST_COMPLETED)
+        assert not ended.done(), [one for one in readers if one.done()]
+    ended.cancel()
 
 
 def _many(url: str, connections: int) -> httpx.AsyncClient:

@@ -45,7 +45,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def postgres_database(postgres_url: str) -> Iterator[str]:
-    """Return the URL of an empty database."""
+    """Yield the URL of an empty database, which is dropped at the end."""
     name = new_id("db")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -106,6 +106,15 @@ def test_thinking_is_left_out_and_counted(recording: Callable[[str], Path]) -> N
     assert report.as_json()["mode"] == "full"
 
 
+def test_a_reply_has_a_limit_so_that_a_small_budget_holds_it(
+    recording: Callable[[str], Path],
+) -> None:
+    session = ClaudeCodeSession.open(recording("2.1.329/coding"))
+    for mode in ("full", "brief"):
+        handed = hand_off(session, target=HandoffTarget(reply_tokens=700), mode=mode)
+        assert handed.request.max_output_tokens == 700
+
+
 def test_a_window_that_is_too_small_gets_a_brief(recording: Callable[[str], Path]) -> None:
     session = ClaudeCodeSession.open(recording("2.1.329/coding"))
     handoff = hand_off(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from devflow_analytics import Turn
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from devflow_core.ledger import LedgerEntry
     from devflow_core.settings import Settings
 
+    from devflow_cli.matching import Period
     from devflow_cli.run import Run
 
 COMPARISON_MODELS = (
@@ -81,17 +81,17 @@ def describe_session(session: ClaudeCodeSession) -> str:
 def build_whatif_document(
     settings: Settings,
     session: ClaudeCodeSession | None,
-    period: tuple[datetime | None, datetime | None],
+    period: Period,
     models: Sequence[str],
 ) -> dict[str, Any]:
-    """Return what a session, or the ledger's rows of a period, would cost on other models.
+    """Return what a session's replies, or the ledger's rows, of a period would cost elsewhere.
 
     The JSON values are those of `WhatIf.as_json`.
 
     Args:
         settings: hold the places of the ledger and the catalogue, and the baseline model.
         session: the session; None takes the ledger.
-        period: start (inclusive) and end (exclusive) of the ledger's rows; None is open.
+        period: start (inclusive) and end (exclusive) of what is priced; None is open.
         models: those to compare; if empty, the recorded ones, the baseline and
             `COMPARISON_MODELS`. An unknown Claude is replaced by the model that a request for it is
             sent to.
@@ -114,8 +114,9 @@ def build_whatif_document(
     compared = [
         name if price_of(name) is not None else catalogue.find_or_newest(name).id for name in models
     ]
-    recorded = session.spend.cost(price_of) if session else None
-    turns = _read_booked_turns(settings, period) if session is None else _read_turns(session)
+    # the session's own account also knows what replies without a time have cost
+    recorded = session.spend.cost(price_of) if session and period == (None, None) else None
+    turns = _read_turns(session, period) if session else _read_booked_turns(settings, period)
     usual = (*(turn.model for turn in turns), settings.baseline_model, *COMPARISON_MODELS)
 
     def id_of(name: str) -> str:
@@ -133,18 +134,18 @@ def build_whatif_document(
     ).as_json()
 
 
-def _read_turns(session: ClaudeCodeSession) -> list[Turn]:
+def _read_turns(session: ClaudeCodeSession, period: Period) -> list[Turn]:
     from devflow_analytics import Turn
 
+    since, until = period
     return [
         Turn(started_at=one.started_at, thread=one.thread, model=one.model, usage=one.usage)
         for one in session.turns
+        if (since is None or one.started_at >= since) and (until is None or one.started_at < until)
     ]
 
 
-def _read_booked_turns(
-    settings: Settings, period: tuple[datetime | None, datetime | None]
-) -> list[Turn]:
+def _read_booked_turns(settings: Settings, period: Period) -> list[Turn]:
     """Return the ledger's answered requests that arrived in a period; empty without a ledger."""
     from devflow_analytics import turns_of
     from devflow_gateway import wiring

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from devflow_core.errors import NotFound
     from devflow_core.settings import Settings
+    from devflow_routing.catalogue import Catalogue
 
     from devflow_cli.run import Run
 
@@ -35,6 +36,56 @@ def no_match(filtered: str, wanted: str, known: Iterable[str], remedy: str) -> N
     from devflow_core.errors import NotFound
 
     return NotFound(f"No {filtered} {wanted!r}.{offer_close_names(wanted, known)} {remedy}")
+
+
+def find_model_id(catalogue: Catalogue, name: str) -> str:
+    """Return the id under which calls to a model are booked.
+
+    Args:
+        catalogue: the known models; any name is right if it has none.
+        name: an id, or a name that a request may have.
+
+    Raises:
+        NotFound: the catalogue has no such model.
+    """
+    known = catalogue.lookup(name)
+    if known is None and len(catalogue):
+        raise _no_model("model is called", name, catalogue)
+    return known.id if known else name
+
+
+def check_model_pattern(catalogue: Catalogue, pattern: str) -> None:
+    """Check that a pattern of model ids matches one that the catalogue knows.
+
+    Args:
+        catalogue: the known models; any pattern is right if it has none.
+        pattern: an id, or a pattern as for file names; one of presets, which no list names, is
+            right.
+
+    Raises:
+        NotFound: it matches none; the id is offered if it is another name of a model.
+    """
+    from devflow_core.scope import is_in_scope
+
+    ids = [one.id for one in catalogue.models]
+    known = catalogue.lookup(pattern)
+    if known is not None:
+        ids.append(known.id)  # a variant such as `:nitro` is not listed
+    marker = catalogue.naming.preset_marker
+    if not ids or any(is_in_scope((pattern,), one) for one in ids):
+        return
+    if not (marker and pattern.startswith(marker)):
+        raise _no_model("model's id matches", pattern, catalogue)
+
+
+def _no_model(filtered: str, wanted: str, catalogue: Catalogue) -> NotFound:
+    known = catalogue.lookup(wanted)
+    ids = [known.id] if known else [one.id for one in catalogue.models]
+    remedy = (
+        "`devflow models list` shows all, `devflow models refresh` fetches the newest; --unlisted"
+        " accepts a model to come."
+    )
+    return no_match(filtered, wanted, ids, remedy)
 
 
 def explain_empty_period(

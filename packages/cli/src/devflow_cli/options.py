@@ -28,6 +28,10 @@ ProjectFolder = Annotated[
     ),
 ]
 """The option for a project's folder; None is the working directory."""
+UnlistedModels = Annotated[
+    bool, typer.Option("--unlisted", help="Accept a model that the catalogue does not list.")
+]
+"""The option for models that are still to come, without which a model's name is checked."""
 
 
 def read_amount(text: str, option: str) -> Decimal:

@@ -31,6 +31,12 @@ def make_recorded_report(
     """Return a report of the calls in sessions' transcripts; every cost is an estimate.
 
     Calls of models without a known price cost nothing in it.
+
+    Args:
+        sessions: the sessions.
+        by: what the rows are grouped by: a dimension, or an outer and an inner one.
+        price_of: returns a model's price; None: it is unknown.
+        with_days: whether to add up each day as well, for the HTML page.
     """
     from devflow_analytics import Reporter
     from devflow_core.summary import EntriesReader

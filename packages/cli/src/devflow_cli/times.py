@@ -38,7 +38,7 @@ class MachineZone(tzinfo):
     """The time zone of this machine, with its changes of the clock."""
 
     def utcoffset(self, dt: datetime | None, /) -> timedelta | None:
-        """Return the distance from UTC at a local time."""
+        """Return the distance from UTC at a local time; None without a time."""
         return None if dt is None else dt.replace(tzinfo=None).astimezone().utcoffset()
 
     def dst(self, dt: datetime | None, /) -> timedelta | None:
@@ -46,7 +46,7 @@ class MachineZone(tzinfo):
         return None
 
     def tzname(self, dt: datetime | None, /) -> str | None:
-        """Return the zone's short name at a local time."""
+        """Return the zone's short name at a local time; None without a time."""
         return None if dt is None else dt.replace(tzinfo=None).astimezone().tzname()
 
     def fromutc(self, dt: datetime, /) -> datetime:

@@ -39,7 +39,7 @@ def apply_arguments(
 
     Args:
         request: what is asked.
-        criteria: weights in place of the request's own; those that are None leave it as it is.
+        criteria: preferences for the choice; what is None in them keeps the request's.
         max_cost_usd: the most that the request may cost in the worst case, in USD.
         project: the project to book on: an existing folder, whose git repository is meant, or a
             name.
@@ -86,7 +86,11 @@ def read_usd(amount: UsdAmount, name: str) -> Decimal:
 
 
 def _label_project(labels: Attribution, project: str | Path) -> Attribution:
-    """Return the labels of another project, whose branch and commit replace the former ones."""
+    """Return the labels of another project, whose branch and commit replace the former ones.
+
+    Raises:
+        InvalidRequest: the project is given as a path, and there is no such folder.
+    """
     folder = Path(project).expanduser()
     if folder.is_dir():
         found = describe_folder(folder)
@@ -98,7 +102,11 @@ def _label_project(labels: Attribution, project: str | Path) -> Attribution:
 
 
 def _merge_tags(own: Mapping[str, str], given: Mapping[str, str]) -> Mapping[str, str]:
-    """Return a request's tags with those of a call, which replace tags of the same name."""
+    """Return a request's tags with those of a call, which replace tags of the same name.
+
+    Raises:
+        InvalidRequest: they are too many, or one of the call's is not short and plain.
+    """
     if len({*own, *given}) > MAX_TAGS:
         of = f"; the request has {len(own)} already" if own else ""
         raise InvalidRequest(f"tags: give at most {MAX_TAGS} of them{of}.")

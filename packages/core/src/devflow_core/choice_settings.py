@@ -15,11 +15,11 @@ class ChoiceSettings(BaseModel):
     """The user's wishes for the choice of a model; a folder that is not trusted may set most."""
 
     preferred_models: Annotated[tuple[str, ...], Taste()] = ()
-    """Models that are tried first if they are able."""
+    """Models that `auto` asks first, in this order, where they can take the request."""
     cost_priority: Annotated[float, Taste()] = Field(default=0.5, ge=0, le=1)
-    """The weight of a saved dollar against expected quality, from 0 to 1."""
+    """How much a lower cost counts against expected quality, from 0 (not at all) to 1."""
     performance_priority: Annotated[float, Taste()] = Field(default=0.2, ge=0, le=1)
-    """The weight of a saved second against expected quality, from 0 to 1."""
+    """How much a shorter wait counts against expected quality, from 0 (not at all) to 1."""
     quality_floor: Annotated[float, Taste()] = Field(default=0.9, ge=0, le=1)
     """The least quality in a session, as a share of that of the model that it began with."""
     allow_free: bool = False
@@ -34,7 +34,7 @@ class ChoiceSettings(BaseModel):
         Mapping[str, Mapping[str, Any]],
         Taste(columns=("model", "cost_priority", "performance_priority", "quality_floor")),
     ] = {}
-    """Named tasks, each with the model and the weights that it uses."""
+    """Named tasks, each with the model, the weights and the floor of quality that it uses."""
     models: Annotated[Mapping[str, Mapping[str, Any]], Taste(columns=("quality",))] = {}
     """Corrections to the catalogue by model id: prices, windows, quality."""
     verify: tuple[str, ...] = ()

@@ -21,8 +21,9 @@ def find_close_names(
     Args:
         wanted: the name as given.
         known: the names that exist.
-        min_likeness: from 0 to 1, where a guess would be worse than none; a name that only contains
-            the wanted one is then left out. None is a usual likeness.
+        min_likeness: the least likeness, above 0 and at most 1, where a wrong guess would be worse
+            than none; names that only contain the wanted one are then left out. None: the usual
+            likeness, or any name that contains it.
     """
     # here, since nothing is mistyped in most runs of a program
     import difflib
@@ -41,6 +42,6 @@ def find_close_names(
 
 
 def offer_close_names(wanted: str, known: Iterable[str]) -> str:
-    """Return a sentence that offers what a name may have meant, after a blank; else ""."""
+    """Return a sentence that offers what a name may have meant, after a space; "" for none."""
     found = find_close_names(wanted, known)
     return f" Did you mean {' or '.join(found)}?" if found else ""

@@ -159,7 +159,7 @@ class Journal:
 
         Args:
             outcome: how the request ended.
-            error: what it ended with; its code is kept.
+            error: what it ended with, of which the code is kept; None: it did not fail.
             decision: the route as text (`encode_decision` of the pipeline); None: none is kept.
 
         Raises:

@@ -25,8 +25,8 @@ Complexity = Literal["low", "medium", "high"]
 CheckOutcome = Literal["accepted", "refused", "undecided", "unjudged", "asked"]
 """What became of an answer's checks.
 
-`undecided`: a check could not be carried out. `unjudged`: no check applies to it. `asked`: the call
-is not an answer, but was made by a check.
+`undecided`: a check could not decide. `unjudged`: no check applies to it. `asked`: the call is not
+an answer, but was made by a check.
 """
 
 
@@ -37,9 +37,9 @@ class SelectionCriteria:
     task_type: TaskType | None = None
     complexity: Complexity | None = None
     cost_priority: float | None = None
-    """The weight of a saved dollar against expected quality, from 0 to 1; None: the settings'."""
+    """How much a lower cost counts against quality, 0 (not at all) to 1; None: the settings'."""
     performance_priority: float | None = None
-    """The weight of a saved second against expected quality, from 0 to 1; None: the settings'."""
+    """How much a shorter wait counts against quality, 0 (not at all) to 1; None: the settings'."""
     context_tokens: int | None = None
     """The input tokens to plan for, if the caller knows better than our estimate."""
     quality_floor: float | None = None
@@ -168,7 +168,9 @@ class Option:
     quality: float
     """The lower bound of the expected quality, 0..1."""
     cost_usd: float
+    """The expected cost, with what is lost by leaving a warm prompt cache."""
     latency_s: float
+    """The expected time to the end of the reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +242,7 @@ class Route:
     features: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The inputs of the decision, without any text of the prompt; enough to replay it."""
     snapshot: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Versions of the catalogue, the prices, the quality model and the performance data."""
+    """Versions of what the choice rests on: catalogue, scores, settings, performance and tables."""
     is_verified: bool = False
     """Whether each answer is checked, and the next candidate answers if it is refused."""
     verification: VerificationRecord | None = None
@@ -248,11 +250,11 @@ class Route:
     find_alternatives: Callable[[], Alternatives] | None = field(
         default=None, repr=False, compare=False
     )
-    """Finds `alternatives`; later, since no request has to wait for them."""
+    """Finds `alternatives` when they are read, so that no request waits for them."""
 
     @property
     def alternatives(self) -> Alternatives | None:
-        """The models around the chosen one; None if the caller named the model."""
+        """The models around the chosen one, found anew each time; None if one was named."""
         return None if self.find_alternatives is None else self.find_alternatives()
 
     @property

@@ -33,7 +33,7 @@ def replace_control_characters(text: str) -> str:
 
 
 def escape_formula(text: str) -> str:
-    """Return a label for a spreadsheet's cell; `'` before it keeps it from being a formula."""
+    """Return a label for a spreadsheet's cell, with `'` before what would be a formula."""
     cell = replace_control_characters(text)
     return f"'{cell}" if _FORMULA.match(text) else cell
 

@@ -236,7 +236,7 @@ class Settings(ChoiceSettings):
 
         Args:
             environ: the environment; None: the process's own.
-            file: a `devflow.toml` in place of the user's and the working directory's.
+            file: a `devflow.toml` in place of the user's and the working directory's; None: those.
             judge_folder: decides whether the working directory's file may set more than taste, if
                 the user has not agreed before; None: that file is ignored.
             overrides: from the command line; None values are left out.
@@ -306,6 +306,10 @@ def find_folder_question(
     folder: Path, environ: Mapping[str, str] | None = None
 ) -> FolderQuestion | None:
     """Return what to ask about a folder's `devflow.toml`; None if it sets only taste or is missing.
+
+    Args:
+        folder: the folder.
+        environ: tells where the user's answers are kept; None: the process's own environment.
 
     Raises:
         ConfigurationError: the file cannot be read, or holds an unknown setting.

@@ -139,7 +139,11 @@ def is_service_link(variable: str, text: str) -> bool:
 
 
 def _parse_variable(text: str, variable: str, kind: Kind) -> object:
-    """Parse a variable: lists as JSON or by commas, tables as JSON, and the rest as text."""
+    """Parse a variable: lists as JSON or by commas, tables as JSON, and the rest as text.
+
+    Raises:
+        ConfigurationError: it is not valid JSON.
+    """
     if kind == "list" and not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind == "text":

@@ -97,7 +97,7 @@ def store_key(config_dir: Path | None, base_url: str, key: str) -> StoredKey:
     """Keep a key in the keyring if there is one, else in the file; return where.
 
     Args:
-        config_dir: the user's configuration folder.
+        config_dir: the user's configuration folder; None if the user has no home.
         base_url: the address that the key is for.
         key: the key.
 

@@ -134,8 +134,8 @@ class LedgerReader(Protocol):
 
         Args:
             by: what to group by; not empty.
-            since: inclusive, UTC.
-            until: exclusive, UTC.
+            since: inclusive, UTC; None: from the beginning.
+            until: exclusive, UTC; None: until now.
             with_times: whether to fill the histograms; if not, they may be empty.
         """
         ...

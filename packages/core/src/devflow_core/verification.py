@@ -36,9 +36,9 @@ class Verdict:
     detail: str = field(default="", repr=False)
     """What may quote the answer, such as the output of a command: shown, and never recorded."""
     is_undecided: bool = False
-    """Whether the check could not be carried out, so that it says nothing of the answer."""
+    """Whether the check says nothing of the answer: it failed, or another answer has to agree."""
     agreeing: tuple[int, ...] = ()
-    """The places of earlier answers that are accepted with this one."""
+    """The indices of the earlier answers that are accepted with this one."""
     wants_best: bool = False
     """Whether only the best model that is left should answer next."""
 
@@ -54,8 +54,9 @@ An exception refuses it as well. One that is not `async` runs in a thread.
 class Verification:
     """The checks of a request's answers; each is made only where it applies.
 
-    An answer is accepted if no check refuses it and one accepts it. Otherwise the next better model
-    answers; if none is accepted, the last answer is given, and `Route.verification` says so.
+    An answer is accepted if every check that applies accepts it. If one refuses it or cannot
+    decide, the next better model answers; if none is accepted, the last answer is given, and
+    `Route.verification` says so. An answer to which no check applies is given as it is.
     """
 
     schema: bool = True

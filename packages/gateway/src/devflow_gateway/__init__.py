@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     )
     from devflow_store.keyed_outcomes import KeyReused, OutcomeUnknown
     from devflow_upstream.embeddings import Embeddings
+    from devflow_upstream.loop_thread import StillClosing
 
     from devflow_gateway.async_gateway import AsyncGateway
     from devflow_gateway.calls.batch import Batch
@@ -184,6 +185,7 @@ __all__ = [
     "SessionError",
     "Settings",
     "Started",
+    "StillClosing",
     "StoreError",
     "StreamedReply",
     "StructuredOutputInvalid",
@@ -255,6 +257,7 @@ _HOMES = {
     "devflow_openrouter": "OpenRouterGateway",
     "devflow_store.keyed_outcomes": "KeyReused OutcomeUnknown",
     "devflow_upstream.embeddings": "Embeddings",
+    "devflow_upstream.loop_thread": "StillClosing",
     "devflow_openrouter.inference": (
         "get_llm_text_response invoke_llm_for_raw_json stream_llm_response"
     ),

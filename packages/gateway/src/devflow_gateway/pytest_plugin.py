@@ -52,7 +52,7 @@ def devflow_settings(openrouter_sandbox: StandInAddress, tmp_path: Path) -> Sett
 
 @pytest.fixture
 def devflow_gateway(devflow_settings: Settings) -> Iterator[Gateway]:
-    """Return an open synchronous gateway over the stand-in; async tests take `devflow_settings`.
+    """Yield an open synchronous gateway over the stand-in; async tests take `devflow_settings`.
 
     The stand-in itself is the fixture `openrouter_sandbox`: its bill, its faults, its script.
     """

@@ -1,8 +1,8 @@
 """Estimates how good each model's reply will be, and how far that estimate may be off.
 
-Abilities are inferred from public scores (`evidence/`), from kinship where a model has none, and
-moved by the user's settings and feedback. A user's feedback moves a model slowly: what was known
-before counts as much as 20 answers.
+Abilities are inferred from public scores (`evidence/`), and from kinship where a model has none.
+The user's settings replace what was inferred; the user's feedback moves it slowly, since what was
+known before counts as much as 20 answers.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _WEIGHTS: Mapping[str, Mapping[str, float]] = {
 }
 """How much each ability counts in a kind of task.
 
-Faithfulness of summaries falls by 0.4 as general ability rises by 1: the weights of `text_ops` are
-four fifths general ability and a quarter faithfulness.
+Faithfulness of summaries falls by 0.4 as general ability rises by 1. The weights of `text_ops` are
+therefore those of 0.8 · general ability + 0.25 · faithfulness.
 """
 _MEAN_LOGIT, _SPREAD = 1.26, 1.33
 """The logit of a good reply by a model of average ability to a task of difficulty 0.5, and what a
@@ -54,6 +54,7 @@ _CAUTION = 1.0
 _MAX_LOGIT = 30.0
 """The logit from which a chance counts as certain."""
 _MIN_DIFFICULTY = 0.02
+"""Chances and difficulties are kept this far from 0 and 1 where their logit is taken."""
 _OF_KIND = 10.0
 """What puts a score of the task's own kind before others where scores are shown."""
 PRIOR_WEIGHT = 20.0
@@ -69,7 +70,7 @@ class Expected:
     mean: Floats
     """The likeliest chance, for people."""
     lower: Floats
-    """The lower end of its error, for choices: a guess is lower than evidence for the same."""
+    """The chance at one standard error below, for choices: a guess is lower than evidence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

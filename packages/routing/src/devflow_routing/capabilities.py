@@ -172,6 +172,7 @@ def _output_needs(request: ChatRequest) -> Capability:
 
 
 _MAY_BE_LONG = Capability.FILES | Capability.AUDIO | Capability.VIDEO
+"""Media that may hold more tokens than the request shows."""
 _UNREAD_MEDIA = Capability.IMAGES | Capability.AUDIO | Capability.VIDEO
 """Media that the provider does not read for a model that cannot take them, unlike files."""
 _ALL_MEDIA = _UNREAD_MEDIA | Capability.FILES
@@ -220,8 +221,8 @@ def _with_media(needs: Needs, request: ChatRequest) -> Needs:
 def _asked_media(request: ChatRequest) -> Capability:
     """Return the media of the newest message, unless tools have returned them.
 
-    None for Claude Code: it sends a message again in every later request, even one that was
-    refused, so that a refusal would end the session.
+    There are none for Claude Code: it sends a message again in every later request, even one that
+    was refused, so that a refusal would end the session.
     """
     asked = NO_CAPABILITIES
     if _is_claude_code(request):

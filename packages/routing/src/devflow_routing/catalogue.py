@@ -225,10 +225,11 @@ class Catalogue:
         return self._replace(self.models, f"{self.version}+{digest}", zero_retention=ids)
 
     def with_endpoints(self, endpoints: Mapping[str, ModelEndpoints]) -> Catalogue:
-        """Return the catalogue with these endpoints of models.
+        """Return the catalogue with these endpoints of models, in place of those known before.
 
         Args:
-            endpoints: what is known, by a model's id or its other name.
+            endpoints: what is known, by a model's id or its other name. Models that are not listed
+                are ignored; if none is listed, nothing changes.
         """
         by_id = {
             found.id: known
@@ -277,7 +278,7 @@ class Catalogue:
         )
 
     def changes_since(self, older: Catalogue) -> tuple[CatalogueChange, ...]:
-        """Return the differences from an older catalogue, by model id."""
+        """Return the differences from an older catalogue, in the order of model ids."""
         changes: list[CatalogueChange] = []
         for name in sorted({*self._by_id, *older._by_id}):
             changes += diff_model(name, older.get(name), self.get(name))

@@ -14,10 +14,11 @@ class CatalogueChange:
 
     model: str
     kind: Literal["added", "removed", "price_rose", "price_fell", "window", "expires"]
+    """What has changed; a price that has become unknown counts as having risen."""
     before: str
-    """The price, window or day of expiry before, as text for people."""
+    """The price, window or day of expiry before, as text for people; or that it was not listed."""
     after: str
-    """The price, window or day of expiry now, as text for people."""
+    """The same now."""
 
 
 def diff_model(

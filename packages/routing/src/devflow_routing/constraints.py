@@ -17,6 +17,7 @@ from devflow_routing.endpoints import Endpoint
 MAX_NAMES = 64
 """The most entries of a list that are read; what is beyond is left to the upstream."""
 _MAX_SHOWN = 6
+"""The most names that a reason lists."""
 _PER_MILLION = 1_000_000
 _PRICES = {"prompt": "million tokens in", "completion": "million tokens out", "request": "request"}
 
@@ -37,9 +38,9 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraints:
-    """The constraints of a request; empty fields constrain nothing.
+    """The constraints of a request, which are recorded with the decision.
 
-    Names of providers are in lower case. They are recorded with the decision.
+    Empty fields constrain nothing. Names of providers are in lower case.
     """
 
     models: tuple[str, ...] = ()
@@ -53,10 +54,9 @@ class Constraints:
     has_fallbacks: bool = True
     """Whether providers that are not in `order` may answer as well."""
     quantizations: tuple[str, ...] = ()
+    """The quantizations that may answer, in lower case."""
     max_price: tuple[tuple[str, Decimal], ...] = ()
     """The highest prices: `prompt`, `completion` in USD per million tokens, `request` in USD."""
-    denies_collection: bool = False
-    """Whether only endpoints that collect no data may answer."""
     is_zero_retention: bool = False
     """Whether only endpoints that keep no data may answer."""
 
@@ -79,7 +79,7 @@ class Constraints:
         return tuple(found)
 
     def opens(self, endpoint: Endpoint) -> bool:
-        """Return whether an endpoint can answer at all: a service tier does only where named."""
+        """Return whether an endpoint can answer at all; one of a service tier only if named."""
         return not endpoint.is_tier or endpoint.tag in self.only or endpoint.tag in self.order
 
     def as_json(self) -> dict[str, Any]:
@@ -93,8 +93,6 @@ class Constraints:
             found["max_price"] = {name: str(limit) for name, limit in self.max_price}
         if not self.has_fallbacks:
             found["allow_fallbacks"] = False
-        if self.denies_collection:
-            found["data_collection"] = "deny"
         if self.is_zero_retention:
             found["zdr"] = True
         return found
@@ -129,7 +127,6 @@ def _from_fields(fields: Mapping[str, Any]) -> Constraints:
         has_fallbacks=fields.get("allow_fallbacks") is not False,
         quantizations=_read_names(fields.get("quantizations"), lower=True),
         max_price=_read_limits(fields.get("max_price")),
-        denies_collection=fields.get("data_collection") == "deny",
         is_zero_retention=bool(fields.get("zdr")),
     )
     return NO_CONSTRAINTS if not found.list_requirements() and not found.models else found
@@ -148,7 +145,7 @@ def _read_limits(value: object) -> tuple[tuple[str, Decimal], ...]:
 
 
 def _read_limit(value: object) -> Decimal | None:
-    """Return a price, which the upstream's description has as text and its examples as a number."""
+    """Return a price given as text or as a number, as the upstream takes both; None for others."""
     return None if isinstance(value, bool) else parse_amount(value)
 
 
@@ -196,24 +193,14 @@ def _quality_requirements(asked: Constraints) -> list[Requirement]:
 
 
 def _privacy_requirements(asked: Constraints) -> list[Requirement]:
-    """Return what is asked of what is kept; where that is unknown, the upstream alone decides.
+    """Return what is required of retention; where that is unknown, the upstream alone decides.
 
-    Which endpoints collect data is not published; those that keep nothing do not.
+    `data_collection` narrows nothing: it is about training and keeping for good, of which no list
+    is published. The upstream refuses a model without such an endpoint, and the next one is asked.
     """
-    found: list[Requirement] = []
-    if asked.is_zero_retention:
-        found.append(
-            Requirement("provider.zdr", "has no zero-retention endpoint", _may_keep_nothing)
-        )
-    elif asked.denies_collection:
-        found.append(
-            Requirement(
-                "provider.data_collection",
-                "no endpoint that is known to collect no data",
-                _may_keep_nothing,
-            )
-        )
-    return found
+    if not asked.is_zero_retention:
+        return []
+    return [Requirement("provider.zdr", "has no zero-retention endpoint", _may_keep_nothing)]
 
 
 def _may_keep_nothing(endpoint: Endpoint) -> bool:

@@ -76,7 +76,7 @@ class ModelEstimates:
     switch_cost_usd: Floats
     """The loss from leaving the prompt cache that the session has warmed."""
     latency_s: Floats
-    """The expected time to the end of the reply; a default for models never measured."""
+    """The expected time to the end of the reply; published or guessed if it was never measured."""
     total_usd: Floats
     """The expected cost and what is lost by leaving a warm cache; NaN if the price is unknown."""
     output_tokens: Floats
@@ -98,7 +98,7 @@ class _Prices:
 
 
 class CostOptimizer:
-    """Estimates cost, latency and utility of every model; built once for each catalogue.
+    """Estimates cost, latency and quality of every model; built once for each catalogue.
 
     Args:
         selector: the models of the catalogue.
@@ -121,7 +121,14 @@ class CostOptimizer:
         expected: Expected,
         has_evidence: Flags,
     ) -> ModelEstimates:
-        """Return the estimates of every model for this request; pure."""
+        """Return the estimates of every model for this request; pure.
+
+        Args:
+            inputs: the request's task, session, and what was measured of models.
+            selection: the lengths of the prompt in tokens.
+            expected: the chance of a good reply, before failures and waits.
+            has_evidence: whether that chance is known from scores or from the user's answers.
+        """
         output = self.estimate_output_tokens(inputs.task, selection)
         cost, switch = self._estimate_cost(inputs, selection, output)
         reliability, latency, is_measured = self._estimate_latency(inputs.performance, output)
@@ -167,7 +174,10 @@ class CostOptimizer:
     def _estimate_latency(
         self, performance: tuple[Performance, ...], output: Floats
     ) -> tuple[Floats, Floats, Flags]:
-        """Return how reliable each model is, the time of a reply, and whether it was measured."""
+        """Return what is left of each model's quality, its latency, and whether that was measured.
+
+        What is left of the quality is a share, 0..1, after failures, long waits and rests.
+        """
         rates = np.full(len(output), 0.98)
         is_measured = np.zeros(len(output), dtype=np.bool_)
         ttft, speed = self._usual_waits_s.copy(), self._usual_speeds.copy()
@@ -198,7 +208,7 @@ class CostOptimizer:
 
 
 def _find_speeds(selector: ModelSelector) -> tuple[Floats, Floats]:
-    """Return the speed of each model in tokens per second, and its wait for the first in seconds.
+    """Return each model's speed in tokens per second, and its time to the first token in seconds.
 
     They are for models that were never measured here: as published, otherwise guessed.
     """

@@ -28,6 +28,7 @@ class SessionState:
     """The state of the request's session."""
 
     model: str
+    """The model that answered this agent of the session last."""
     warm_tokens: int
     """The tokens of its prompt that are in the model's cache now."""
     is_in_tool_loop: bool
@@ -46,7 +47,9 @@ class DecisionInputs:
     task: Task
     weights: Weights
     decided_at: datetime
+    """The time of the decision, in UTC."""
     max_cost_usd: Decimal | None = None
+    """The ceiling of the worst case, in USD; None: there is none."""
     allowed_models: tuple[str, ...] | None = None
     """Patterns of the models that may answer; None: all."""
     billable: Billable = NOTHING_BESIDES
@@ -164,6 +167,10 @@ def _media_as_json(needs: Needs) -> dict[str, Any]:
 
 def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
     """Return the inputs of a record.
+
+    Args:
+        features: the `features` of the record.
+        task: its task; see `task_from_json`.
 
     Raises:
         KeyError, TypeError, ValueError: this is not a record of a decision.

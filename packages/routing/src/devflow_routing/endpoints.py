@@ -24,9 +24,9 @@ class Endpoint:
     """The provider's name for people, which requests may use as well."""
     quantization: str = UNKNOWN
     prompt_usd: Decimal | None = None
-    """The price of a prompt's token in USD; None if it is unknown."""
+    """The price in USD per token of a prompt; None if it is unknown."""
     completion_usd: Decimal | None = None
-    """The price of a reply's token in USD; None if it is unknown."""
+    """The price in USD per token of a reply; None if it is unknown."""
     request_usd: Decimal = Decimal(0)
     """The price of a request in USD, whatever its length."""
     is_tier: bool = False
@@ -72,7 +72,14 @@ def assume_endpoints(
     *,
     is_zero_retention: bool | None,
 ) -> tuple[Endpoint, ...]:
-    """Return an endpoint at the listed price for each provider that is not among the known ones."""
+    """Return an endpoint at the listed price for each provider that is not among the known ones.
+
+    Args:
+        slugs: the providers.
+        known: the known endpoints.
+        price: the model's listed price; None: unknown, and so are those of the endpoints.
+        is_zero_retention: whether the endpoints keep no data; None: unknown.
+    """
     told = {one.tag.partition("/")[0] for one in known.rows}
     return tuple(
         Endpoint(
@@ -88,10 +95,13 @@ def assume_endpoints(
 
 
 def weigh_speed(rows: Iterable[Endpoint]) -> tuple[float | None, float | None]:
-    """Return the speed to expect of a model, and its time to the first token; None if unpublished.
+    """Return the speed and the time to the first token to expect of a model.
 
-    The unit is that of the endpoint's fields. Providers are weighted as the upstream chooses among
-    them: by the inverse square of their price.
+    Providers are weighted as the upstream chooses among them: by the inverse square of their price.
+    Service tiers are left out.
+
+    Returns:
+        Tokens per second, and seconds; each is None if no endpoint publishes it.
     """
     speeds = [(_weight(one), one.output_tokens_per_s) for one in rows if not one.is_tier]
     waits = [(_weight(one), one.ttft_s) for one in rows if not one.is_tier]

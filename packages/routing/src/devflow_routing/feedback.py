@@ -1,4 +1,4 @@
-"""Keeps a user's ratings of answers, by model and kind of task."""
+"""Counts a user's ratings of answers, by model and kind of task."""
 
 from __future__ import annotations
 

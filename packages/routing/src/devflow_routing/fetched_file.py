@@ -13,10 +13,11 @@ from devflow_core.private_files import ensure_private_folder, read_private_file,
 
 T = TypeVar("T")
 _Stamp = tuple[int, int, int]
+"""The inode, the time of the last change in nanoseconds, and the size of a file."""
 
 
 class FetchedFile:
-    """Reads and replaces the file; the last writer has the newest state.
+    """Reads and replaces the file; of several writers, the last one wins.
 
     Args:
         path: the file; its folder is created when something is saved.
@@ -70,7 +71,7 @@ class FetchedFile:
         """Replace the whole file.
 
         Raises:
-            ConfigurationError: it cannot be written, or the folder is not the user's alone.
+            ConfigurationError: it cannot be written, or others may write to its folder.
         """
         try:
             ensure_private_folder(self.path.parent)

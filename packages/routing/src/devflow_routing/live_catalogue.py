@@ -102,10 +102,10 @@ class LiveCatalogue:
         return self._cached_model(name)
 
     async def learn_price(self, name: str, fetch: Fetch) -> None:
-        """Fetch the list if the price of a name is unknown, and the list is not of this hour.
+        """Fetch the list if the price of a name is unknown, and the list is older than an hour.
 
-        Nothing is raised: the price then stays unknown. A failed fetch is repeated after a minute
-        at the earliest.
+        Waits at most `MAX_PRICE_WAIT_S`. A failure is not raised: the price then stays unknown,
+        and the next fetch for a price is a minute later at the earliest.
         """
         known = self._cached_model(name)
         if known is not None and known.price is not None:
@@ -167,8 +167,9 @@ class LiveCatalogue:
         on_error: Callable[[DevFlowError], None] = lambda _error: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Renew the list until cancelled; belongs in the task group of the gateway's owner.
+        """Renew the list at once and then every hour, until cancelled.
 
+        This belongs in the task group of the gateway's owner.
         Of several processes with one file, the first fetches, and the others read what it saved.
 
         Args:

@@ -16,6 +16,7 @@ from devflow_routing.fetched_file import FetchedFile
 REFRESH_INTERVAL_S = 86_400.0
 """Seconds between fetches; boards change a few times a week, and an account has 500 calls a day."""
 RETRY_INTERVAL_S = 3_600.0
+"""Seconds until a failed fetch is retried."""
 POLL_INTERVAL_S = 60.0
 """Seconds until scores that another process has saved are noticed."""
 
@@ -47,7 +48,7 @@ class LiveEvidence:
         self._clock = clock
         self._subscribers: list[Callable[[Evidence], None]] = []
         self.last_error: DevFlowError | None = None
-        """Why the last fetch failed, or the saved scores cannot be used; None if all is well."""
+        """Why scores could not be fetched, saved or read, the last time; None if all is well."""
         self._current = self._read_saved() or load_shipped_evidence()
 
     @property
@@ -69,6 +70,8 @@ class LiveEvidence:
 
     async def refresh(self, fetch: Fetch) -> Evidence:
         """Fetch now, save, and return the scores in use.
+
+        Without a `decode`, nothing is fetched.
 
         Raises:
             DevFlowError: they could not be fetched, and the old ones stay in use.
@@ -112,7 +115,9 @@ class LiveEvidence:
         on_error: Callable[[DevFlowError], None] = lambda _error: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """Renew the scores until cancelled; of several processes with one file, the first fetches.
+        """Renew the scores every day, until cancelled; fetch at once if they are older.
+
+        Of several processes with one file, the first fetches, and the others read what it saved.
 
         Args:
             fetch: fetches scores from the provider.

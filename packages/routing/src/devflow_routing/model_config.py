@@ -20,20 +20,26 @@ class ModelConfig:
 
     id: str
     name: str = ""
+    """The name for people; empty if it is unknown what the model can do, as with a preset."""
     canonical_slug: str = ""
+    """The provider's other name for the same weights, often with a date."""
     tokenizer: str = "Other"
+    """The family of its tokenizer, in the provider's words."""
     context_length: int | None = None
     """The window, input and output together, in tokens; None if it is unknown."""
     max_output_tokens: int | None = None
+    """The longest reply, in tokens; None if it is unknown."""
     price: Price | None = None
     """The price; None means unknown, never free."""
     capabilities: Capability = NO_CAPABILITIES
     writes_text: bool = True
+    """Whether it writes text and nothing else."""
     reasons_by_default: bool = False
     """Whether it reasons unless the request turns that off."""
     created: int = 0
-    """When the model was listed, in seconds since 1970."""
+    """When the model was listed, in seconds since 1970; 0 if it is unknown."""
     expires_on: date | None = None
+    """The first day on which it is no longer served; None: no day is known."""
     alias_of: str | None = None
     """The model that a `~…-latest` name stands for; None for other names."""
     quality: Mapping[str, float] = field(default_factory=dict[str, float])

@@ -165,7 +165,11 @@ class Selection:
         return replace(self, eligible=self.eligible & mask, filters=filters)
 
     def count_exclusions(self) -> dict[str, int]:
-        """Return the number of excluded models by the kind of reason, counted without words."""
+        """Return the number of excluded models by the kind of reason.
+
+        A model counts for the first reason that excludes it. No reason is put into words, so that
+        this is quick.
+        """
         counts, left = dict(self.selector.never_chosen), self.selector.may_be_chosen
         for reason, mask in (*self.requirements, *self.filters):
             narrowed = left & mask

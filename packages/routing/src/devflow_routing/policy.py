@@ -42,7 +42,7 @@ class RoutingPolicy:
     then asked in that order (a combo).
     """
     preferred_models: tuple[str, ...] = ()
-    """Models that are tried first, in this order, if they are able."""
+    """Models that come first, in this order, where they are eligible."""
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The models that are asked after a model, by its id or pattern."""
     fallback_models: tuple[str, ...] = ()
@@ -54,7 +54,10 @@ class RoutingPolicy:
     quality_floor: float = 0.9
     """The floor of requests that bring none, as a share of the session's first model's quality."""
     chain_length: int = 4
-    """The number of models in a chain that the router chooses; only named models have fallbacks."""
+    """The most models in a chain that the router chooses.
+
+    `fallbacks` and `fallback_models` follow named models alone, however many they are.
+    """
     allow_free: bool = False
     """Whether the router itself may choose `:free` variants."""
     learn_quality: bool = False

@@ -68,7 +68,7 @@ class Router(RouterPort):
     ) -> None:
         self.performance = performance or PerformanceTracker()
         self.sessions = sessions or SessionTracker()
-        self._refused = RefusedQuestions()
+        self.refused = RefusedQuestions()
         self.learned = learned
         self._clock = clock
         self._policy = policy or RoutingPolicy()
@@ -99,6 +99,7 @@ class Router(RouterPort):
             for name in policy.preferred_models
         }
         preferred = tuple(model for model in self.preferred.values() if model is not None)
+        self._ability, self._places = ability, selector.index
         self._auto_strategy = AutoStrategy(selector, ability, policy, preferred)
         self._named_strategy = NamedModelStrategy(selector, policy)
         self.catalogue = catalogue
@@ -153,8 +154,8 @@ class Router(RouterPort):
         try:
             return self._decide(inputs, include_all=False)
         except InvalidRequest:  # the newest message holds media that the named model cannot take
-            if not self._refused.is_continued_by(request):
-                self._refused.record(request)
+            if not self.refused.is_continued_by(request):
+                self.refused.record(request)
                 raise
         # The caller was told once. Refused again, a session could not go on after its image.
         needs = replace(inputs.needs, asked_media=NO_CAPABILITIES)
@@ -163,14 +164,18 @@ class Router(RouterPort):
     def explain(self, request: ChatRequest, task: Task, /) -> Route:
         """Return the same decision with every eligible model in it; raises the errors of `route`.
 
-        For a named model it is the route itself.
+        For a named model it is the route itself. A refusal for media is not remembered, and raised
+        each time.
         """
         return self._decide(self._build_inputs(request, task), include_all=True)
 
     def list_likely_models(self, limit: int) -> tuple[str, ...]:
-        """Return the ids of the models that the settings name, then of those that `auto` chooses.
+        """Return the ids of the models that are likely to be asked; see `find_likely_models`.
 
-        It takes some milliseconds.
+        It takes some milliseconds, since it decides for every kind of task and mode.
+
+        Args:
+            limit: the most ids that are returned.
         """
         return find_likely_models(self._policy, self.catalogue, self.route, limit=limit)
 
@@ -182,7 +187,7 @@ class Router(RouterPort):
             include_all: whether every eligible model becomes a candidate.
 
         Raises:
-            RoutingError: the models of that time are no longer in the catalogue.
+            DevFlowError: no model can take the request any more; the errors are those of `route`.
             KeyError, TypeError, ValueError: this is not a record of a decision.
         """
         values: Mapping[str, Any] = orjson.loads(record) if isinstance(record, str) else record
@@ -236,15 +241,20 @@ class Router(RouterPort):
     def _expect_learned(self, task: Task) -> LearnedExpectation | None:
         """Return what the learned table expects for a task.
 
-        None without a table, where it says nothing, if its best model is not listed any more, and
-        for what harnesses ask for themselves, which nobody rates.
+        None without a table, if its best model is not listed any more, and for what harnesses ask
+        for themselves, which nobody rates. Where the table says nothing, public evidence decides;
+        without any on its best model that would be a guess, so that this model answers.
         """
         table = self.learned
         if table is None or task.type in BACKGROUND_KINDS:
             return None
-        if table.models[table.best] not in self.catalogue:
+        best = self._places.get(table.models[table.best])
+        if best is None:
             return None
-        return table.expect(_extract_features(task.text) if task.text else None, task)
+        found = table.expect(_extract_features(task.text) if task.text else None, task)
+        if found is None and not self._ability.has_evidence[best]:
+            return table.fall_back()
+        return found
 
     def _find_weights(self, asked: SelectionCriteria, node: Mapping[str, Any]) -> Weights:
         """Return the request's weights, for want of them its node's, or else the settings'."""

@@ -52,7 +52,7 @@ MIN_TURN_TOKENS = 1_000
 DEFAULT_OUTPUT_TOKENS = 32_000
 """The tokens reserved for a reply that neither caller nor catalogue nor window limits.
 
-Under a ceiling, this is also the most that is asked for.
+Under a ceiling, `auto` also asks for no more than this where the caller set no limit.
 """
 
 
@@ -220,14 +220,21 @@ class WorstCases:
     def _input_bound(
         self, model: ModelConfig, bounds: TokenBounds, *, is_growing: bool
     ) -> int | None:
-        """Return the input bound: the whole window, if more than the request itself may come in."""
+        """Return the input bound: the whole window, if more than the request itself may come in.
+
+        None if the window is needed and unknown.
+        """
         if is_growing or self._needs.is_prompt_open:
             return model.context_length
         tokens = bounds.input + self._needs.max_file_tokens
         return tokens if model.context_length is None else min(tokens, model.context_length)
 
     def _output_bound(self, model: ModelConfig, bounds: TokenBounds, turns: int) -> int:
-        """Return the output bound; images and audio are not cut off where text would be."""
+        """Return the most tokens that one of several turns can write.
+
+        A turn with a tool call may write more than the reply itself may have. Images and audio are
+        not cut off where text would be.
+        """
         output = bounds.output if turns == 1 else max(bounds.output, MIN_TURN_TOKENS)
         if self._billable.output_kinds:
             output = max(output, model.max_output_tokens or model.context_length or output)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def openrouter_sandbox() -> Iterator[ThreadedSandbox]:
-    """Return a sandbox on a free loopback port, in its own thread, for one test.
+    """Yield a sandbox on a free loopback port, in its own thread, for one test.
 
     It serves blocking and asynchronous clients; the test may call `bill()`, `set_faults()` and
     `set_script()`.

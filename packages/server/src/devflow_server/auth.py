@@ -139,6 +139,9 @@ class Callers(Protocol):
     async def look_up(self, request: Request, /, *, takes_former: bool = False) -> Caller:
         """Return the caller, after looking its key up.
 
+        With `takes_former`, while keys cannot be read, one that was valid when they last could be
+        is accepted.
+
         Raises:
             Unauthorized: the key is wrong.
             StoreError: the key cannot be looked up.
@@ -260,7 +263,7 @@ def make_authenticator(
     Args:
         settings: all of them.
         keys: looks client keys up.
-        local_key: a client key that only this process accepts, for a client that it started.
+        local_key: a client key, if any, that only this process accepts, for a client it started.
     """
     # pages of other sites use 0.0.0.0 to reach this machine
     is_name = settings.host not in ("0.0.0.0", "::", "")  # noqa: S104 - not bound here
@@ -380,7 +383,11 @@ def _host_name(host: str) -> str:
 
 
 def _read_secret(headers: Mapping[str, str]) -> str | None:
-    """Return the client key of a request; `Authorization` before `x-api-key`, as SDKs send both."""
+    """Return the client key of a request, or None; `Authorization` comes before `x-api-key`.
+
+    Raises:
+        Unauthorized: the key is too long, or holds other characters than printable ASCII.
+    """
     scheme, _, token = headers.get("authorization", "").partition(" ")
     secret = token.strip() if scheme.lower() == "bearer" else ""
     secret = secret or headers.get("x-api-key", "")

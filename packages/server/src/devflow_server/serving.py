@@ -15,6 +15,7 @@ from devflow_core.errors import ConfigurationError, Conflict
 from devflow_core.settings import Settings
 from devflow_gateway import wiring
 from devflow_gateway.wiring import AsyncGateway
+from devflow_routing import Router
 from devflow_store import Store
 
 from devflow_server.auth import check_bind, make_authenticator
@@ -26,6 +27,7 @@ from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import Readiness
 from devflow_server.operations.shortages import DescriptorWatch, connections_within
 from devflow_server.operations.tracing import open_tracing
+from devflow_server.peers import Peers, PeerSockets
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
 from devflow_server.replies.reply_source import PipelineReplies
@@ -84,6 +86,7 @@ async def run_gateway(
     bound: socket.socket | None = None,
     local_key: str | None = None,
     worker: int = 0,
+    peers: PeerSockets | None = None,
     label: Callable[[Attribution], Attribution] | None = None,
 ) -> AsyncGenerator[RunningGateway]:
     """Run a gateway in this process and loop, and yield it when it takes requests; drain on exit.
@@ -93,6 +96,7 @@ async def run_gateway(
         bound: a socket to listen on, closed on exit; None binds the settings' host and port.
         local_key: a client key that only this process accepts, for a client that it started.
         worker: number of this worker, from 0.
+        peers: the way to the other workers; None: there are none.
         label: completes the labels of each request; None leaves them to the clients.
 
     Raises:
@@ -116,12 +120,9 @@ async def run_gateway(
             nodes = NodeTable(store.nodes, settings.nodes)
             await nodes.refresh()
             readiness = _watch_ledger(store, nodes, metrics)
-            cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
             components = Components(
                 settings=settings,
-                reply_source=PipelineReplies(
-                    gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics
-                ),
+                reply_source=_open_replies(gateway, calls, store, metrics),
                 idempotency=idempotency,
                 embeddings=gateway.embeddings,
                 learn_price=gateway.learn_price,
@@ -135,11 +136,13 @@ async def run_gateway(
                 descriptors=DescriptorWatch(metrics.count_descriptor_shortage),
                 problem=readiness.problem,
                 tracing=tracing,
+                peers=_share(gateway, peers),
             )
             tasks = _maintenance_tasks(store, gateway, metrics, worker)
             jobs = _run_in_background(readiness.run, *tasks)
-            async with _listen(components, bound) as listening, jobs:
-                yield replace(listening, first_key=first_key)
+            with components.peers.receiving():
+                async with _listen(components, bound) as listening, jobs:
+                    yield replace(listening, first_key=first_key)
 
 
 async def prepare(settings: Settings) -> str | None:
@@ -159,6 +162,8 @@ async def prepare(settings: Settings) -> str | None:
 async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) -> str | None:
     """Check that the address may be listened on; create a key if one is needed and missing.
 
+    Return the new key, which is shown once; None if none was made.
+
     Raises:
         ConfigurationError: others could reach the gateway, and there is no client key.
     """
@@ -175,6 +180,24 @@ async def _ensure_first_key(settings: Settings, store: Store, *, has_own: bool) 
         _key, secret = await store.keys.create("first", FIRST_KEY_SCOPES)
         return secret
     return None
+
+
+def _open_replies(
+    gateway: AsyncGateway, calls: SharedCalls, store: Store, metrics: Metrics
+) -> PipelineReplies:
+    settings = gateway.settings
+    cache = ResponseCache(ttl_s=settings.cache_ttl_s) if settings.cache else None
+    return PipelineReplies(gateway.pipeline, calls=calls, cache=cache, book=store, ledger=metrics)
+
+
+def _share(gateway: AsyncGateway, sockets: PeerSockets | None) -> Peers:
+    """Let the router share with the other workers which questions it has refused."""
+    peers = Peers(sockets)
+    if isinstance(gateway.router, Router):
+        refused = gateway.router.refused
+        refused.on_record = partial(peers.tell, "refused")
+        peers.listen("refused", refused.add)
+    return peers
 
 
 def _watch_ledger(store: Store, nodes: NodeTable, metrics: Metrics) -> Readiness:

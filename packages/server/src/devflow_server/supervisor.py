@@ -18,7 +18,9 @@ from devflow_core.errors import DevFlowError
 from devflow_core.processes import HANG_UP, signals_to_heed
 from devflow_core.settings import Settings
 
-RunWorker = Callable[[Settings, socket, int, Connection], None]
+from devflow_server.peers import PeerSockets, open_mailboxes
+
+RunWorker = Callable[[Settings, socket, int, Connection, PeerSockets | None], None]
 """Runs a worker in its own process, from start to end; see `devflow_server.workers.run_worker`."""
 
 _LOOK_S = 1.0
@@ -94,6 +96,8 @@ class Supervisor:
         self._context = multiprocessing.get_context("spawn")
         self._woken, self._wake = self._context.Pipe(duplex=False)
         self._workers: dict[int, _Worker] = {}
+        # kept open, so that a worker's successor has its mailbox
+        self._mailboxes = open_mailboxes(settings.workers)
         self._log = structlog.get_logger("devflow.workers")
 
     def start(self) -> None:
@@ -204,9 +208,10 @@ class Supervisor:
 
     def _spawn(self, number: int) -> _Worker:
         said, says = self._context.Pipe(duplex=False)
+        peers = self._mailboxes[number] if self._mailboxes else None
         process = self._context.Process(
             target=self._run_worker,
-            args=(self._settings, self._bound, number, says),
+            args=(self._settings, self._bound, number, says, peers),
             name=f"devflow-{number}",
         )
         process.start()

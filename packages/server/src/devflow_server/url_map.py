@@ -30,9 +30,10 @@ from devflow_server.operations.metrics import Metrics
 from devflow_server.operations.readiness import NotReady
 from devflow_server.operations.shortages import DescriptorWatch
 from devflow_server.operations.tracing import NoTracing, Tracing
+from devflow_server.peers import Peers
 from devflow_server.replies.idempotency import IdempotencyHandler
 from devflow_server.replies.keep_alive import KeepAlive
-from devflow_server.replies.kept_reasoning import ReasoningKeeper
+from devflow_server.replies.kept_reasoning import ReasoningKeeper, ReasoningMemory
 from devflow_server.replies.reply_source import ReplySource
 from devflow_server.requests.nodes import NodeTable
 from devflow_server.requests.reader import RequestReader
@@ -65,6 +66,8 @@ class Components:
     """Returns why no request can be taken; None if requests can be."""
     descriptors: DescriptorWatch = field(default_factory=DescriptorWatch)
     tracing: Tracing = field(default_factory=NoTracing)
+    peers: Peers = field(default_factory=Peers)
+    """The other workers of this server."""
     logs_requests: bool = True
     """Whether the access log gets a line for each request."""
 
@@ -114,7 +117,7 @@ def _chat_routes(components: Components) -> list[HttpRoute]:
     chat = ChatHandler(
         reader,
         SessionContexts(components.find_session),
-        ReasoningKeeper(components.reply_source),
+        ReasoningKeeper(components.reply_source, ReasoningMemory(peers=components.peers)),
         components.idempotency,
         components.keep_alive,
     )
@@ -162,7 +165,7 @@ def _embeddings_route(components: Components) -> HttpRoute:
 
 
 def _find_problem(components: Components) -> NotReady | None:
-    """Return why no request can be taken: missing descriptors, or the ledger's state."""
+    """Return why no request can be taken, or None: missing descriptors, or the ledger's state."""
     problem, shortage = components.problem(), components.descriptors.problem()
     if shortage is None:
         return problem

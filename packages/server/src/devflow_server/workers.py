@@ -18,6 +18,7 @@ from devflow_core.processes import end_when, wait_for_signal
 from devflow_core.settings import Settings
 
 from devflow_server.operations.shortages import raise_descriptor_limit
+from devflow_server.peers import PeerSockets
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -72,10 +73,11 @@ async def _serve_in_process(
     announce: Announce,
     bound: socket.socket | None = None,
     worker: int | None = None,
+    peers: PeerSockets | None = None,
 ) -> None:
     from devflow_server.serving import run_gateway
 
-    async with run_gateway(settings, bound=bound, worker=worker or 0) as gateway:
+    async with run_gateway(settings, bound=bound, worker=worker or 0, peers=peers) as gateway:
         announce(Announcement(url=gateway.url, first_key=gateway.first_key))
         await wait_for_signal(is_supervised=worker is not None)
 
@@ -101,7 +103,11 @@ def _serve_with_workers(settings: Settings, announce: Announce) -> None:
 
 
 def run_worker(
-    settings: Settings, bound: socket.socket, number: int, supervisor: Connection
+    settings: Settings,
+    bound: socket.socket,
+    number: int,
+    supervisor: Connection,
+    peers: PeerSockets | None,
 ) -> None:
     """Run a worker from start to end; it also ends if its supervisor is killed.
 
@@ -111,6 +117,7 @@ def run_worker(
         number: the worker's number, from 0.
         supervisor: gets an empty text when the worker takes requests, or the reason why it cannot;
             closed after that.
+        peers: the way to the other workers; None where the system has none.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - only spawned processes call this
@@ -123,7 +130,7 @@ def run_worker(
         supervisor.close()
 
     try:
-        run_loop(_serve_in_process(settings, lambda _announcement: say(""), bound, number))
+        run_loop(_serve_in_process(settings, lambda _announcement: say(""), bound, number, peers))
     except DevFlowError as error:
         if supervisor.closed:
             raise

@@ -323,7 +323,11 @@ def _load_in_force(tx: Transaction) -> list[tuple[Any, ...]]:
 
 
 def _find_by_name_or_id(tx: Transaction, name_or_id: str) -> ClientKey:
-    """Return a key by its id, else by its name: a name that looks like an id cannot hide a key."""
+    """Return a key by its id, else by its name: a name that looks like an id cannot hide a key.
+
+    Raises:
+        NotFound: there is none; the message offers close names.
+    """
     for condition in ("id = ?", "name = ? AND revoked_us IS NULL"):
         rows = tx.execute(f"{_SELECT} WHERE {condition}", (name_or_id,))
         if rows:

@@ -1,6 +1,7 @@
 """Carries out each idempotency key's request once for a program, and keeps the reply.
 
-The server keeps replies as the bytes that it sent; a program gets the events again. Both claim
+The server keeps replies as the bytes that it sent; a program gets the events again; a batch, which
+asks anew what has failed, keeps whole answers (`devflow_gateway.calls.batch_replies`). All claim
 their keys in the same table, each in a scope of its own.
 """
 
@@ -8,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 import structlog
@@ -135,18 +136,50 @@ class KeyedReplies:
 
 
 def _stored_of(found: Claim) -> bytes | None:
-    """Return the stored reply; None if the request is to be carried out now."""
+    """Return the stored reply; None if the request is to be carried out now.
+
+    Raises:
+        Conflict: the request is under way, or its outcome is unknown.
+        KeyReused: the key was used for another request.
+    """
     match found:
         case NewClaim():
             return None
         case Completed():
             return found.payload
+        case _:
+            raise conflict_of(found, _NAME)
+
+
+def conflict_of(found: Completed | InFlight | Mismatch | UnknownOutcome, name: str) -> Conflict:
+    """Return why a request cannot be carried out under a claimed key.
+
+    Args:
+        found: the claim of the other request.
+        name: what the message calls the key.
+    """
+    match found:
         case UnknownOutcome():
-            raise outcome_unknown(_NAME, found.entry_id)
+            return outcome_unknown(name, found.entry_id)
         case InFlight():
-            raise still_under_way(_NAME, found.entry_id)
-        case Mismatch():
-            raise key_reused(_NAME)
+            return still_under_way(name, found.entry_id)
+        case Completed() | Mismatch():
+            return key_reused(name)
+
+
+async def write_outcome(entry_id: str, storing: Awaitable[object]) -> None:
+    """Write what became of a call; if that fails, log it, as the caller's reply is there.
+
+    The key then stays claimed until this process ends.
+
+    Args:
+        entry_id: of the call.
+        storing: `finish` or `abandon` of its claim.
+    """
+    try:
+        await storing
+    except (StoreError, Conflict) as error:
+        _log.warning("idempotency.not_stored", entry_id=entry_id, reason=error.message)
 
 
 class _ClaimedCall:
@@ -170,7 +203,11 @@ class _ClaimedCall:
             yield event
 
     async def end(self, error: BaseException | None) -> None:
-        """Store the failure of a call that may be billed; free the key of any other."""
+        """Store the failure of a call that may be billed; free the key of any other.
+
+        `error` is what ended the call; None if its reader left before the end. A reply that is
+        stored already stays.
+        """
         if self._is_settled:
             return
         failure = error if isinstance(error, DevFlowError) else cut_off(_NAME, self._entry_id)
@@ -180,13 +217,9 @@ class _ClaimedCall:
         else:
             await self._settle(self._claims.abandon(self._entry_id, payload))
 
-    async def _settle(self, storing: Coroutine[Any, Any, object]) -> None:
-        """Store the outcome; if that fails, the key stays claimed until this process ends."""
+    async def _settle(self, storing: Awaitable[object]) -> None:
         self._is_settled = True
-        try:
-            await storing
-        except (StoreError, Conflict) as error:
-            _log.warning("idempotency.not_stored", entry_id=self._entry_id, reason=error.message)
+        await write_outcome(self._entry_id, storing)
 
 
 class MemoryClaims:

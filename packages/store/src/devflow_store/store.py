@@ -207,10 +207,10 @@ class Store:
         """Yield entries in the order they were written, with later corrections applied.
 
         Args:
-            since: inclusive, by the time the request arrived.
-            until: exclusive.
-            session_id: only of this session.
-            project: only of this project.
+            since: inclusive, by the time the request arrived; None: from the beginning.
+            until: exclusive; None: until now.
+            session_id: only of this session; None: of all.
+            project: only of this project; None: of all.
 
         Raises:
             StoreError, LedgerCorrupt: the ledger cannot be read.
@@ -261,8 +261,8 @@ class Store:
 
         Args:
             by: the groupings; a value that is unknown is "".
-            since: inclusive, by the time an attempt began.
-            until: exclusive.
+            since: inclusive, by the time an attempt began; None: from the beginning.
+            until: exclusive; None: until now.
             with_times: whether to fill the histograms; leaving them empty saves half of the time.
 
         Raises:
@@ -308,7 +308,7 @@ class Store:
         until: datetime | None = None,
         session_id: str | None = None,
     ) -> Iterator[str]:
-        """Yield the lines of an export: `jsonl` has everything, `csv` a row for each attempt."""
+        """Yield `entries` as lines: `jsonl` has everything, `csv` a row for each attempt."""
         return export_lines(self.entries(since, until, session_id), export_format)
 
     async def erase(self, *, session_id: str | None = None, before: datetime | None = None) -> int:

@@ -83,7 +83,12 @@ class KeyPool:
         self.set_keys(pool, single)
 
     def set_keys(self, pool: Sequence[str], single: str | None = None) -> None:
-        """Replace the keys without a restart; keys that stay keep their cool-downs."""
+        """Replace the keys without a restart; keys that stay keep their cool-downs.
+
+        Args:
+            pool: the secrets of the keys in rotation.
+            single: the secret of the key that is used if none of the pool can be; None: none is.
+        """
         known = {slot.key.secret: slot for slot in self._slots}
         KNOWN_SECRETS.remember([*pool, single])
         named: dict[str, Literal["pool", "single"]] = dict.fromkeys((k for k in pool if k), "pool")

@@ -7,17 +7,30 @@ import atexit
 import threading
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, wait
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
-from devflow_core.errors import ConfigurationError
+from devflow_core.errors import ConfigurationError, DevFlowError
 
 T = TypeVar("T")
 _GRACE_S = 30.0
 """Seconds that an interrupted call may take to be booked as cancelled; it takes milliseconds."""
+MAX_STOP_S = 60.0
+"""Seconds that calls may take to be booked and the context to be left; it takes milliseconds."""
 MAX_AHEAD = 64
 """The number of unread values at which the reading of a stream pauses."""
+
+
+class StillClosing(DevFlowError):
+    """A gateway did not close in time: a call, a connection or the ledger holds it up."""
+
+    def __init__(self, waited_s: float) -> None:
+        super().__init__(
+            f"The gateway has not closed within {waited_s:g} s. It goes on in its thread. If"
+            " the program ends before that, calls stay booked with the most that they may cost,"
+            " until `devflow reconcile` corrects them."
+        )
 
 
 class LoopThread:
@@ -29,12 +42,19 @@ class LoopThread:
         life: entered when the thread starts and left when it ends, in one task.
         name: of the thread.
         instead: the asynchronous class, for whoever calls from inside the loop.
+        max_stop_s: how long `stop` waits, in seconds.
     """
 
     def __init__(
-        self, life: AbstractAsyncContextManager[object], *, name: str, instead: str
+        self,
+        life: AbstractAsyncContextManager[object],
+        *,
+        name: str,
+        instead: str,
+        max_stop_s: float = MAX_STOP_S,
     ) -> None:
         self._life = life
+        self._max_stop_s = max_stop_s
         self._instead = instead
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._stop = asyncio.Event()
@@ -48,20 +68,32 @@ class LoopThread:
         Raises:
             BaseException: what entering the context raises; the thread has ended by then.
         """
-        self._thread.start()
         try:
+            self._thread.start()
             self._started.result()
         except BaseException:
-            self.stop()
+            with suppress(StillClosing):  # interrupted; that is what the caller is to know
+                self.stop()
             raise
         atexit.register(self.stop)  # for a program that ends without leaving the gateway
 
     def stop(self) -> None:
-        """Cancel the calls under way, leave the context, and wait until the thread has ended."""
+        """Cancel the calls under way, leave the context, and wait until the thread has ended.
+
+        Raises:
+            StillClosing: it has not ended in time; it goes on, and ends with the program at last.
+        """
         atexit.unregister(self.stop)
-        if self._started.done() and self._started.exception() is None and self._thread.is_alive():
-            self._started.result().call_soon_threadsafe(self._stop.set)
-        self._thread.join()
+        self._started.add_done_callback(self._request_end)  # also while the context is entered
+        if self._thread.is_alive():  # or it was interrupted before it ran, and ends by itself
+            self._thread.join(self._max_stop_s)
+        if self._thread.is_alive():
+            raise StillClosing(self._max_stop_s)
+
+    def _request_end(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        if started.exception() is None:
+            with suppress(RuntimeError):  # the loop has ended
+                started.result().call_soon_threadsafe(self._stop.set)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop and return its result.

@@ -40,8 +40,10 @@ class Verifying:
         self._usual = usual or Verification()
 
     def open(self, request: ChatRequest, route: Route, journal: AttemptLog, /) -> EventStream:
-        """Ask the candidates; entered with an answer that was accepted, or the last one.
+        """Ask the candidates; entered with an answer that was accepted, or that no check can judge.
 
+        Where a check refuses an answer, or cannot decide, the next better candidate is asked. If
+        none is left, or the caller's time or money is spent, the last answer is given all the same.
         `Route.verification` of the journal's route says how each answer was checked.
 
         Raises:
@@ -146,7 +148,7 @@ class _Escalation:
             journal.served, journal.omitted = served, omitted
 
     def _left_usd(self, limit: Decimal | None) -> Decimal | None:
-        """Return the smaller of a limit and of what is left of the whole request's limit."""
+        """Return the smaller of a limit and of what is left of the request's own, or None."""
         own = self._request.max_cost_usd
         if own is None:
             return limit
@@ -208,7 +210,10 @@ class _Escalation:
         return verdict
 
     async def _find_verdict(self, answer: CheckedAnswer) -> tuple[str, Verdict | None]:
-        """Return the first verdict against an answer, or else the last one for it."""
+        """Return the first verdict that does not accept an answer, or else the last one that does.
+
+        With the name of its check; ("", None) if no check applies.
+        """
         found: tuple[str, Verdict | None] = ("", None)
         for check in self._checks:
             verdict = await check.judge(self._request, answer, self)
@@ -249,6 +254,8 @@ class _Escalation:
 
 
 class _BrokenOff(Exception):
+    """A candidate that had begun to answer has failed."""
+
     def __init__(self, error: DevFlowError, model: str) -> None:
         super().__init__(error.message)
         self.error, self.model = error, model

@@ -138,11 +138,14 @@ class SessionIndex:
         return len(changed)
 
     def recent(self, limit: int | None, project: Path | None = None) -> list[SessionDigest]:
-        """Return at most `limit` sessions (None: all) that have messages, the latest first."""
+        """Return at most `limit` sessions (None: all) that have messages, the latest first.
+
+        With a `project`, only the sessions of that folder.
+        """
         return self._load(self._listed(project)[:limit])
 
     def count(self, project: Path | None = None) -> int:
-        """Return the number of sessions that `recent` knows of."""
+        """Return the number of sessions that `recent` knows of, in a `project` or in all."""
         return len(self._listed(project))
 
     def projects(self) -> dict[str, str]:
@@ -161,7 +164,7 @@ class SessionIndex:
 
         Args:
             last_at: RFC 3339 in UTC; "" is from the beginning.
-            project: a folder, for only its sessions.
+            project: a folder, for only its sessions; None: those of all.
         """
         found = self._query(
             "SELECT id, path FROM sessions WHERE last_at >= ? ORDER BY path", last_at
@@ -188,7 +191,11 @@ class SessionIndex:
         return [number for number, path in found if path.startswith(places)]
 
     def _load(self, numbers: Sequence[int]) -> list[SessionDigest]:
-        """Return sessions in the order of their numbers given; each is checked for damage."""
+        """Return sessions in the order of the numbers given.
+
+        Raises:
+            sqlite3.DatabaseError: one of them is damaged.
+        """
         found: dict[int, SessionDigest] = {}
         for number, path, stamp, checksum, facts, rows in self._select(
             "SELECT id, path, stamp, checksum, facts, rows FROM sessions WHERE id IN", numbers
@@ -307,7 +314,11 @@ def _open_file(file: Path) -> sqlite3.Connection:
 
 
 def _prepare(database: sqlite3.Connection) -> sqlite3.Connection:
-    """Create the tables in a new file, and check that another one is of this version."""
+    """Create the tables in a new file, and check that another one is of this version.
+
+    Raises:
+        sqlite3.DatabaseError: it is damaged, or was made by another version.
+    """
     version = f"{_FORMAT} {metadata.version('devflow-gateway-claude-code')}"
     if not database.execute("SELECT 1 FROM sqlite_master").fetchall():
         database.executescript(f"BEGIN IMMEDIATE; {_TABLES}")

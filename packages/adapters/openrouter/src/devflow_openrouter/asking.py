@@ -50,7 +50,11 @@ class AskingGateway(ABC):
 
     @abstractmethod
     def _own_checks(self, request: ChatRequest, given: Verification | None) -> Verification | None:
-        """Return the checks of a program's request: those given, or else the settings' command."""
+        """Return the checks of a program's request; None keeps the request's own.
+
+        They are those given or, for a request that checks its answer, the settings with their
+        command.
+        """
 
     async def complete(  # noqa: PLR0913 - the arguments that every call takes
         self,
@@ -70,7 +74,7 @@ class AskingGateway(ABC):
         Args:
             request: what is asked; its `response_format` is checked once the reply is complete,
                 unless the reply calls tools.
-            criteria: weights in place of the request's own; None keeps those.
+            criteria: preferences for the choice; what is None in them keeps the request's.
             session: adds the context of a session first; None: nothing is added.
             max_cost_usd: the most that it may cost in the worst case, in USD; every repair may cost
                 as much again.
@@ -133,7 +137,7 @@ class AskingGateway(ABC):
 
         Args:
             request: what is asked.
-            criteria: weights in place of the request's own; None keeps those.
+            criteria: preferences for the choice; what is None in them keeps the request's.
             session: adds the context of a session first; None: nothing is added.
             max_cost_usd: the most that it may cost in the worst case, in USD.
             project: the project to book on: an existing folder, or a name.
@@ -225,7 +229,7 @@ class AskingGateway(ABC):
 
         Args:
             request: what would be asked.
-            criteria: weights in place of the request's own; None keeps those.
+            criteria: preferences for the choice; what is None in them keeps the request's.
             session: its context is added first, as it would be.
             max_cost_usd: the most that it may cost in the worst case, in USD.
             project: checked, but without effect on the route.

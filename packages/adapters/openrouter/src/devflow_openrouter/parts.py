@@ -116,7 +116,7 @@ async def follow_learned(settings: Settings, router: RouterPort, interval_s: flo
     Args:
         settings: name the data folder.
         router: gets the tables.
-        interval_s: the time between two looks into the folder.
+        interval_s: the seconds between two looks into the folder.
     """
     if not isinstance(router, Router):
         return
@@ -148,7 +148,8 @@ def add_command(
 ) -> Verification | None:
     """Return the checks of the settings with their command, if a program asks `auto:verified`.
 
-    Here and not in the pipeline, which servers ask as well: a command runs for programs only.
+    Here and not in the pipeline, which servers ask as well: a command runs for programs only. None
+    if the request is another, brings checks of its own, or the settings have no command.
     """
     is_meant = request.verification is None and names.resolve(request.model) == VERIFIED_MODE
     if not settings.verify or not is_meant:

@@ -189,7 +189,7 @@ class Reconciler:
         return [found for task in tasks if (found := task.result())]
 
     async def _look_up(self, attempt: Attempt, free: asyncio.Semaphore) -> str | None:
-        """Look an attempt up; return its id if it was settled."""
+        """Look an attempt up; return its id if it was settled, else None."""
         async with free:
             try:
                 booked = await self._account.fetch_generation(

@@ -41,10 +41,10 @@ async def ask(
         ),
     ] = "auto",
     cost_priority: Annotated[
-        float | None, typer.Option(min=0, max=1, help="How much a saved dollar counts.")
+        float | None, typer.Option(min=0, max=1, help="How much a lower cost counts.")
     ] = None,
     performance_priority: Annotated[
-        float | None, typer.Option(min=0, max=1, help="How much a saved second counts.")
+        float | None, typer.Option(min=0, max=1, help="How much a shorter wait counts.")
     ] = None,
     floor: FloorOption = None,
     max_cost: Annotated[

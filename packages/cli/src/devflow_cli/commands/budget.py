@@ -9,10 +9,11 @@ from devflow_core.dimensions import BUDGET_SCOPES
 
 from devflow_cli.app import app
 from devflow_cli.completion import complete_budget
-from devflow_cli.options import read_amount, read_project
+from devflow_cli.options import UnlistedModels, read_amount, read_project
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
+    from devflow_core.settings import Settings
     from devflow_store import BudgetState
 
 _SCOPE_HELP = f"What is limited: global, {', '.join(BUDGET_SCOPES)}."
@@ -56,6 +57,7 @@ async def set_budget(
         str, typer.Option(help="request, hour, day, week, month or lifetime.")
     ] = "month",
     time_zone: Annotated[str | None, typer.Option(help="Time zone in which windows begin.")] = None,
+    unlisted: UnlistedModels = False,
 ) -> None:
     """Set a limit; a call whose worst case does not fit is refused before it is made."""
     from devflow_core.usage import format_usd
@@ -64,10 +66,8 @@ async def set_budget(
 
     settings = run.settings()
     limit_usd = read_amount(limit, "--limit")
-    # a project is known by its label, which a folder's name stands for
-    if scope == "project" and value != "*":
-        _, labels = read_project(value or ".")
-        value = labels.project
+    if value != "*" and not (scope == "model" and unlisted):
+        value = _subject(settings, scope, value)
     wanted: dict[str, Any] = {"scope": scope, "value": value, "window": window}
     async with wiring.make_store(settings) as store:
         saved = await store.budgets.set(
@@ -78,6 +78,26 @@ async def set_budget(
     else:
         whose = f"{scope} {value or ''}".rstrip()
         run.say(f"Budget {saved.id}: {format_usd(limit_usd)} a {window} for {whose}")
+
+
+def _subject(settings: Settings, scope: str, value: str | None) -> str | None:
+    """Return the name under which calls of a subject are booked, which a budget has to have.
+
+    A project's is the label that its folder stands for; a model's is its id.
+
+    Raises:
+        NotFound: there is no such model.
+        typer.BadParameter: there is no such folder.
+    """
+    if scope == "project":
+        return read_project(value or ".")[1].project
+    if scope == "model" and value:
+        from devflow_gateway import wiring
+
+        from devflow_cli.matching import find_model_id
+
+        return find_model_id(wiring.open_catalogue(settings).current, value)
+    return value
 
 
 @command(budget, "remove")

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.options import UnlistedModels
 from devflow_cli.run import Run, command
 
 if TYPE_CHECKING:
     from devflow_core.ports import UpstreamKey
+    from devflow_core.settings import Settings
     from devflow_gateway.wiring import AsyncGateway
     from devflow_store.client_keys import ClientKey
     from devflow_upstream.keys import KeyState
@@ -63,19 +65,23 @@ async def create(
         list[str] | None, typer.Option(help=f"Only these routes, of {_ROUTES}; may be repeated.")
     ] = None,
     days: Annotated[int | None, typer.Option(min=1, help="Expires after so many days.")] = None,
+    unlisted: UnlistedModels = False,
 ) -> None:
     """Create a client key of the HTTP gateway; it is shown once."""
     from datetime import UTC, datetime, timedelta
 
     from devflow_gateway import wiring
 
+    settings = run.settings()
     scopes: dict[str, Any] = {}
     if model:
+        if not unlisted:
+            _check_patterns(settings, model)
         scopes["models"] = model
     if route:
         scopes["routes"] = route
     expires_at = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    async with wiring.make_store(run.settings()) as store:
+    async with wiring.make_store(settings) as store:
         made, secret = await store.keys.create(name, scopes, expires_at=expires_at)
     if run.as_json:
         run.emit({"id": made.id, "name": made.name, "key": secret})
@@ -83,6 +89,17 @@ async def create(
         run.say(f"{secret}\n")
         # on stderr, so that stdout holds the key alone
         run.remark("Keep it now: only its hash is stored.")
+
+
+def _check_patterns(settings: Settings, patterns: list[str]) -> None:
+    """Refuse a key for models that are not there: it would look narrow and open nothing."""
+    from devflow_gateway import wiring
+
+    from devflow_cli.matching import check_model_pattern
+
+    catalogue = wiring.open_catalogue(settings).current
+    for pattern in patterns:
+        check_model_pattern(catalogue, pattern)
 
 
 @command(keys, "list", has_table=True)

@@ -267,7 +267,11 @@ def _print_table(run: Run, table: LearnedTable) -> None:
     if table.heads is not None:
         say_sentence(run, f"Reads the words of prompts, in {len(table.domains)} domains.")
     else:
-        say_sentence(run, "Goes by the kind and the complexity of a task alone: too few prompts.")
+        say_sentence(
+            run,
+            "Goes by the kind and the complexity of a task alone: too few prompts have a text and"
+            " several answers, or choices by their words save nothing.",
+        )
     if facts.saved > 0:
         say_sentence(
             run,

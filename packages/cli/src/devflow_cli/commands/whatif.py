@@ -27,9 +27,9 @@ def whatif(
     ] = None,
     project: ProjectFolder = None,
     since: Annotated[
-        str | None, typer.Option(help="Only ledger rows since then, such as 30d; as for report.")
+        str | None, typer.Option(help="Only what was recorded since then, such as 30d.")
     ] = None,
-    until: Annotated[str | None, typer.Option(help="Only ledger rows before then.")] = None,
+    until: Annotated[str | None, typer.Option(help="Only what was recorded before then.")] = None,
     models: Annotated[
         str | None, typer.Option(help="Models to compare, separated by commas.")
     ] = None,
@@ -41,7 +41,7 @@ def whatif(
         find_session,
         has_ledger,
     )
-    from devflow_cli.matching import explain_empty_ledger_period
+    from devflow_cli.matching import explain_empty_ledger_period, explain_empty_period
 
     names = tuple(one.strip() for one in models.split(",")) if models else ()
     settings = run.settings()
@@ -52,8 +52,14 @@ def whatif(
     else:
         has_ledger(run, settings)
     shown = build_whatif_document(settings, found, period, names)
-    if found is None and not shown["turns"]:
-        explain_empty_ledger_period(run, settings, period)
+    if not shown["turns"]:
+        if found is None:
+            explain_empty_ledger_period(run, settings, period)
+        else:
+            times = [turn.started_at for turn in found.turns]
+            explain_empty_period(
+                run, period, lambda: max(times, default=None), what="reply of the session came"
+            )
     if run.as_json:
         run.emit(shown)
         return

@@ -11,11 +11,14 @@ if TYPE_CHECKING:
 
 _HOUR_S, _DAY_S = 3_600, 86_400
 _OLD_LIST_S = 7 * _DAY_S
-"""The age from which a list is called old: by then a fifth of the prices have changed."""
+"""The age from which a list is called old: by then a twentieth of the prices have changed."""
 
 
 def describe_ages(live: LiveCatalogue) -> tuple[str, str]:
-    """Return how old the list of models is, and how old the scores are, with what to do."""
+    """Return two texts for people: the number and age of the models, and of their scores.
+
+    They say what to do about an old list, and why scores could not be renewed.
+    """
     old = live.age_s > _OLD_LIST_S
     advice = "; `devflow models refresh` fetches the newest" if old else ""
     found = f"{len(live.current)}, {_format_age(live.age_s)}{advice}"

@@ -134,6 +134,9 @@ def _choose(
     """Return the keys of the columns that `--columns` names, by key or heading.
 
     All of them without the option, or if it names only columns of other tables.
+
+    Raises:
+        typer.BadParameter: no table of the command has a column that it names.
     """
     if asked is None:
         return tuple(columns)

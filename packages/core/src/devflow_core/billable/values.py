@@ -100,7 +100,7 @@ class Billable:
         )
 
     def first_doubt(self, concerns: Literal["models", "cost"]) -> Doubt | None:
-        """Return the first doubt that concerns the models or the cost."""
+        """Return the first doubt that concerns the models, or the cost; None if there is none."""
         return next((one for one in self.doubts if one.concerns in (concerns, "both")), None)
 
 

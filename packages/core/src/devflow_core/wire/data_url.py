@@ -14,7 +14,15 @@ def media_from_url(
     detail: str | None = None,
     cache_ttl: CacheTtl | None = None,
 ) -> Media:
-    """Return the media of a URL; a base64 `data:` URL becomes content, any other stays a URL."""
+    """Return the media of a URL; a base64 `data:` URL becomes content, any other stays a URL.
+
+    Args:
+        kind: the kind of media.
+        url: the URL.
+        name: the file's name, if it was given.
+        detail: how closely an image is to be looked at, if it was given.
+        cache_ttl: how long the part is to be cached; None: it is not.
+    """
     head, comma, content = url.partition(",")
     if comma and head.startswith("data:") and head.endswith(";base64"):
         return Media(

@@ -266,7 +266,10 @@ def _parse_failure(body: JsonObject, status: int, headers: Mapping[str, str]) ->
 
 
 def _read_status(error: JsonObject, status: int) -> int | None:
-    """Return the status of the failure: that of the HTTP reply, unless it claims success."""
+    """Return the status of the failure: the HTTP reply's or, if that claims success, the body's.
+
+    None if neither is that of a failure.
+    """
     if status >= 300:
         return status
     for key in ("code", "http_status"):

@@ -91,7 +91,10 @@ def _read_number(value: object) -> float | None:
 
 
 def _read_reset(text: str | None, now_s: float) -> float | None:
-    """Return a limit's reset in seconds from now; it may be given as a Unix time in s or ms."""
+    """Return a limit's reset in seconds from now; None if it is missing or not a number.
+
+    It may be given as seconds from now, or as a Unix time in seconds or milliseconds.
+    """
     if text is None or not _DECIMAL.fullmatch(text):
         return None
     reset = float(text)

@@ -111,7 +111,11 @@ class SseReader:
     def _split_frames(
         self, buffer: bytes | bytearray, scan_from: int, frames: list[SseFrame]
     ) -> int:
-        """Append the complete frames; return where the rest begins."""
+        """Append the complete frames; return where the rest begins.
+
+        Raises:
+            ReplyTooLarge: an event is over the limit.
+        """
         start = 0
         if self._has_cr:
             while (end := _EVENT_END.search(buffer, scan_from)) is not None:

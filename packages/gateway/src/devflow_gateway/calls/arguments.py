@@ -14,7 +14,7 @@ from devflow_core.response import Collector
 from devflow_core.routing import SelectionCriteria
 from devflow_core.verification import Verification
 
-from devflow_gateway.calls.kept_replies import EntryIds
+from devflow_gateway.calls.batch_replies import EntryIds
 from devflow_gateway.calls.main_provider import BaseGateway, complete_structured
 from devflow_gateway.calls.parsing import complete_parsed
 
@@ -23,7 +23,7 @@ class LabelArguments(TypedDict, total=False):
     """The keyword arguments that all requests of a batch, or of a run of tools, share."""
 
     criteria: SelectionCriteria | None
-    """Weights in place of the request's own; None keeps those."""
+    """Preferences for the choice of a model; what is None in them keeps the request's own."""
     project: str | Path | None
     """The project to book on: an existing folder, or a name."""
     tags: Mapping[str, str] | None

@@ -13,8 +13,8 @@ from devflow_core.ledger import Book
 from devflow_store import Store
 
 from devflow_gateway.calls.arguments import RequestAsker
+from devflow_gateway.calls.batch_replies import BatchReplies
 from devflow_gateway.calls.batch_run import BatchResult, BatchRun, Requests
-from devflow_gateway.calls.kept_replies import KeptReplies
 from devflow_gateway.calls.main_provider import BaseGateway
 from devflow_gateway.calls.spending import limit_spending
 
@@ -60,7 +60,7 @@ class Batch:
             raise InvalidRequest(f"concurrency: send a number from 1 to {MAX_CONCURRENCY}.")
         if key is not None and not 1 <= len(key) <= MAX_KEY_CHARS:
             raise InvalidRequest(f"idempotency_key: send 1 to {MAX_KEY_CHARS} characters.")
-        kept = None if key is None else KeptReplies(_durable(gateway.pipeline.book))
+        kept = None if key is None else BatchReplies(_durable(gateway.pipeline.book))
         limit = None
         if max_cost_usd is not None:
             gateway, limit = limit_spending(gateway, read_usd(max_cost_usd, "max_cost_usd"))

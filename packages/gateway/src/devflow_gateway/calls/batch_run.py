@@ -14,11 +14,11 @@ from devflow_core.pipeline import Completion
 from devflow_core.request import ChatRequest
 from devflow_core.shielding import finish_despite_cancel
 
-from devflow_gateway.calls.kept_replies import (
+from devflow_gateway.calls.batch_replies import (
     MAX_WAIT_S,
+    BatchReplies,
     Earlier,
     EntryIds,
-    KeptReplies,
     fingerprint,
 )
 from devflow_gateway.calls.main_provider import BaseGateway
@@ -82,7 +82,7 @@ class BatchRun:
     concurrency: int
     limit: SpendingLimit | None
     """The limit on the cost of all requests; None: there is none."""
-    kept: KeptReplies | None
+    kept: BatchReplies | None
     """Where replies are kept for another run; None: nowhere."""
     key: str
     """The idempotency key of the batch; empty without."""
@@ -144,7 +144,7 @@ class BatchRun:
             index += 1
 
     async def _sort_out(
-        self, items: list[_Item], kept: KeptReplies
+        self, items: list[_Item], kept: BatchReplies
     ) -> tuple[list[BatchResult], list[_Item]]:
         """Return earlier runs' replies and what is left to ask; count what those runs have cost."""
         repeated: list[BatchResult] = []
@@ -190,7 +190,10 @@ class BatchRun:
         return BatchResult(index=item.index, request=item.request, completion=completion)
 
     async def _find(self, item: _Item) -> Earlier | None:
-        """Wait for another run that asks the request now, and count what it has cost."""
+        """Wait for another run that asks the request now, and count what it has cost.
+
+        None if no replies are kept.
+        """
         if self.kept is None:
             return None
         earlier = await self.kept.find(item.key, wait_s=MAX_WAIT_S)

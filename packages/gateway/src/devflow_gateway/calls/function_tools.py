@@ -167,7 +167,11 @@ def tool(
 def _build_arguments(
     name: str, function: Callable[..., Any], of_arguments: Mapping[str, str]
 ) -> tuple[type[BaseModel], dict[str, Any]]:
-    """Return the pydantic model of the arguments, whose aliases are their names, and its schema."""
+    """Return the pydantic model of the arguments, whose aliases are their names, and its schema.
+
+    Raises:
+        InvalidRequest: a parameter cannot be given by name, or its type has no JSON schema.
+    """
     fields: dict[str, Any] = {}
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -216,7 +220,11 @@ def _indent(line: str) -> int:
 
 
 def _parts_of(result: Any) -> tuple[ResultPart, ...]:
-    """Return a function's result as parts: text and media as they are, other values as JSON."""
+    """Return a function's result as parts: text and media as they are, other values as JSON.
+
+    Raises:
+        TypeError: the result cannot be expressed in JSON.
+    """
     if isinstance(result, Text | Media):
         return (result,)
     several = cast("tuple[Any, ...]", tuple(result) if isinstance(result, list | tuple) else ())  # type: ignore[reportUnknownArgumentType]

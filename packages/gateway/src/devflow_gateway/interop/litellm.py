@@ -32,8 +32,8 @@ def register(gateway: AsyncGateway | Gateway, *, provider: str = "devflow") -> D
 
     Args:
         gateway: an `AsyncGateway`, entered before the first request, answers the asynchronous
-            functions; a `Gateway`, entered before this call, answers both kinds. It is left after
-            the handler is closed.
+            functions; a `Gateway`, entered before this call, answers both kinds. Close the handler
+            before leaving it.
         provider: the prefix of the models' names, without the slash.
 
     Raises:

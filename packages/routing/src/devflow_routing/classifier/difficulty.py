@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
 from devflow_core.routing import Complexity
@@ -14,6 +15,7 @@ _BANDS = (0.35, 0.65)
 MIDDLES: Mapping[Complexity, float] = {"low": 0.2, "medium": 0.48, "high": 0.75}
 """The difficulty of a task whose complexity is given by the caller."""
 _LOWEST, _HIGHEST = 0.02, 0.98
+"""The bounds of a difficulty, since no task is surely easy or surely too hard."""
 _KIND_LOGITS: Mapping[str, float] = {
     "text_ops": -0.85,
     "knowledge": -0.6,
@@ -25,10 +27,18 @@ _KIND_LOGITS: Mapping[str, float] = {
 A request and its paraphrase are of one kind even where their words differ.
 """
 _MIDDLE_SCORE, _LOGITS_PER_SCORE = 0.385, 8.0
-"""What the learned score says in logits: regression pulls all scores to their mean."""
+"""The learned score at even odds, and the logits in one unit of it.
 
-_MAX_LOGITS = 6.0
-"""The most that words count for; texts that are no language have endless scores."""
+Regression pulls scores to their mean, so that a unit says much.
+"""
+
+_BORDERS = (-0.67, 0.57)
+"""The logits between what words call easy, middling and hard; with one turn, `_BANDS`."""
+_LEVELS = (-1.44, -0.13, 1.05)
+"""What is taken for each: with one turn `MIDDLES`.
+
+A paraphrase moves a score by 0.05 on average, so finer steps would be noise that changes the model.
+"""
 FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
 """How much easier a prompt of a few words is (`17*23`), unless one speaks for a hard one."""
 
@@ -36,19 +46,20 @@ FEW_WORDS, _FEW_WORDS_LOGITS = 4, -0.8
 def rate_words(
     score: float, domains: Sequence[tuple[str, float]], *, is_short: bool, hard_words: float
 ) -> float:
-    """Return the difficulty of a prompt by its words, in logits of failure.
+    """Return the difficulty of a prompt by its words, in logits of failure: one of few levels.
 
     Args:
         score: the learned score of its words.
         domains: the likeliest kinds with their shares.
         is_short: whether it has a few words only.
-        hard_words: how many of its words speak for a hard one.
+        hard_words: more than 0 if a phrase of the rules speaks for a hard one.
     """
     total = sum(share for _, share in domains)
     kind = sum(_KIND_LOGITS.get(name, 0.0) * share for name, share in domains) / (total or 1.0)
     short = _FEW_WORDS_LOGITS if is_short and not hard_words else 0.0
     logits = kind + short + _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE)
-    return min(max(logits, -_MAX_LOGITS), _MAX_LOGITS)
+    level = bisect_right(_BORDERS, logits)
+    return _LEVELS[level] + (short if level == 0 else 0.0)
 
 
 def rate_difficulty(words: float, shape: RequestShape) -> float:

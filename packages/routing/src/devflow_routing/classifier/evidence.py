@@ -27,7 +27,14 @@ _SIGNS = (
 
 
 def describe_evidence(kind: str, index: int, features: Features, hits: Hits) -> str:
-    """Return the kind with its evidence: `coding: “fix the”, “pytest”; signs of code`."""
+    """Return the kind with its evidence: `coding: “fix the”, “pytest”; signs of code`.
+
+    Args:
+        kind: the kind that was found.
+        index: its index in `hits`.
+        features: the features of the text.
+        hits: the phrases of the rules in it.
+    """
     named = [phrase for owner, phrase in hits.phrases if owner == index][:_MAX_NAMED]
     evidence = [", ".join(f"“{phrase}”" for phrase in named)] if named else []
     if not named:

@@ -21,7 +21,7 @@ BUCKET_BITS = 14
 BUCKETS = 1 << BUCKET_BITS
 """The number of weights that hashed words and pairs share."""
 MAX_BYTES = 6_144
-"""The bytes to which texts are cut; 2,000 characters of any script fit."""
+"""The bytes to which texts are cut; 2,000 characters fit, except for emoji and rare scripts."""
 STEM_BYTES = 4
 """The bytes of a longer word by which its forms are taken together: `übersetze`, `übersetzen`."""
 EDGE_WORDS = 8

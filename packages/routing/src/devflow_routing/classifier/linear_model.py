@@ -38,7 +38,7 @@ class LinearModel:
         """Return one score for each name.
 
         Args:
-            cues: the buckets of the text's words.
+            cues: the buckets of the text's words; see `Features.cues`.
             signs: its dense features, and those of the rules.
             word_sums: the sums of `weights` over the cues; whole numbers, so their order of
                 addition does not matter.

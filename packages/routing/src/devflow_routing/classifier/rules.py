@@ -47,7 +47,7 @@ class Rules:
         phrases: by kind, the phrases of all languages; None: the shipped ones.
 
     Raises:
-        ValueError: a phrase has no words, or more than two.
+        ValueError: a phrase has no words, or more than two; or its kind is none of `kinds`.
     """
 
     def __init__(

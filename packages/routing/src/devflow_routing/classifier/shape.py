@@ -67,6 +67,7 @@ class RequestShape:
     """What a request is like, without any of its words; equal shapes are classified alike."""
 
     tools: int = 0
+    """The tools that it offers, at most 24."""
     has_coding_tools: bool = False
     has_long_system: bool = False
     length_steps: int = 0
@@ -82,7 +83,7 @@ class RequestShape:
 
     @property
     def logits(self) -> float:
-        """Return how much harder the shape makes the request, in logits of failure.
+        """How much harder the shape makes the request, in logits of failure.
 
         The weights are judgements, set so that written requests fall into the band in which an
         expert would put them; nothing was fitted.
@@ -153,7 +154,7 @@ def _measure(message: Message) -> tuple[int, int, int]:
 
 
 def _rank_of(request: ChatRequest) -> int:
-    """Return whether the client counts on a strong model or a small one, by the model's name."""
+    """Return 1 if the client named a strong model, -1 for a small one, else 0."""
     if request.model.startswith("auto"):
         return 0
     name = request.model.lower()

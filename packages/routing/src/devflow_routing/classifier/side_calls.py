@@ -17,6 +17,7 @@ from devflow_core.request import ChatRequest
 _MAX_PROBE_TOKENS = 1
 """The longest reply that a probe of a quota, or a test of a key, asks for."""
 _MAX_PROBE_CHARS = 40
+"""The longest latest message of a probe."""
 _MAX_SYSTEM_CHARS = 6_000
 """The longest system prompt of a side call; those of assistants are longer, and are not read."""
 _READ_CHARS = 1_200

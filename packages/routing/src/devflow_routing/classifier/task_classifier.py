@@ -54,10 +54,11 @@ class _Classification:
 
 
 class TaskClassifier:
-    """Classifies requests by the human's own words in the whole conversation.
+    """Classifies requests by the human's latest words, and by the shape of the whole request.
 
-    A linear model over words, stems and phrases of the rules (`data/rules.json`), trained on public
-    prompts and on ones written for it: words carry the styles that it has seen, phrases the others.
+    A linear model reads words, stems and phrases of the rules (`data/rules.json`). It is trained on
+    public prompts and on ones written for it: words carry the styles that it has seen, phrases the
+    others.
 
     Args:
         model: the learned part; None: the shipped one. A kind that it was not trained on is
@@ -83,7 +84,10 @@ class TaskClassifier:
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
     def classify(self, request: ChatRequest, /) -> Task:
-        """Return the task; a repeated prompt takes microseconds."""
+        """Return the task; a repeated prompt takes microseconds.
+
+        What the request's criteria say of the task comes before what is found.
+        """
         side_call = find_side_call(request)
         found = (
             _side_task(side_call, extract_human_prompt(request))
@@ -138,7 +142,7 @@ class TaskClassifier:
         )
 
     def _scores_by_kind(self, learned: Floats, hits: Hits) -> Floats:
-        """Return the score of each kind; one that the model does not know has its rules."""
+        """Return the score of each kind: the model's, or by the rules if it does not know it."""
         known = learned[self._learned_columns]
         scores = np.full(len(TASK_TYPES), _IMPOSSIBLE, dtype=np.float32)
         scores[self._learned_kinds] = known
@@ -187,7 +191,11 @@ def _describe_difficulty(difficulty: float, shape: RequestShape) -> str:
 
 
 def _find_difficulty(names: tuple[str, ...]) -> int:
-    """Return the column of the score for difficulty."""
+    """Return the column of the score for difficulty.
+
+    Raises:
+        ConfigurationError: there is none, or no score for any kind of task.
+    """
     if _DIFFICULTY not in names or not set(names) & set(TASK_TYPES):
         raise ConfigurationError(
             f"The task classifier's model scores {', '.join(names)}; it has to score"

@@ -20,10 +20,10 @@ _MIN_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """A benchmark; a score on its scale is `loading` of ability, `axis_loading` of its axis, noise.
+    """A benchmark; a score is loading · ability + axis_loading · axis + noise.
 
-    The scale is that of `standardize`, in standard deviations of the benchmark; abilities are in
-    standard deviations among models.
+    Scores are straightened and then standardized with the benchmark's mean and standard deviation;
+    abilities are in standard deviations among models.
     """
 
     key: str
@@ -39,14 +39,15 @@ class Benchmark:
     axis: Axis | None = None
     axis_loading: float = 0.0
     noise: float
-    """The variance of a score around what abilities explain."""
+    """The variance of a standardized score around what abilities explain."""
     mean: float | None = None
-    """The mean of the scores before they are standardized.
+    """The mean of the straightened scores, before they are standardized.
 
     None: the scale is unknown, because the publisher moves it, and is found from the scores
     themselves: from the models whose ability other benchmarks tell.
     """
     sd: float = 1.0
+    """The standard deviation of the straightened scores; of no meaning without a mean."""
 
     @property
     def has_scale(self) -> bool:

@@ -14,7 +14,12 @@ _MAX_NAMED = 2
 
 
 def describe_readings(readings: Sequence[Reading], evidence: Evidence) -> str:
-    """Return the first scores with publisher, month and effort, and the number of the others."""
+    """Return the first two scores in words, and the number of the others.
+
+    Args:
+        readings: the scores of one model, the most telling first.
+        evidence: the benchmarks of the scores.
+    """
     named = [describe_reading(one, evidence) for one in readings[:_MAX_NAMED]]
     others = len(readings) - len(named)
     more = f" and {others} more score{'s' * (others != 1)}" if others else ""
@@ -24,7 +29,13 @@ def describe_readings(readings: Sequence[Reading], evidence: Evidence) -> str:
 
 
 def describe_guess(sibling: str | None, model: ModelConfig) -> str:
-    """Return from what the ability of a model without scores is guessed."""
+    """Return from what the ability of a model without scores is guessed.
+
+    Args:
+        sibling: the id of the model whose scores say most about it, of any maker; None: there is
+            none.
+        model: the model that was not measured.
+    """
     if sibling is None:
         return "not measured: nothing to guess from"
     is_kin = sibling.partition("/")[0] == model.author

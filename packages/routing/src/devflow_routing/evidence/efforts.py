@@ -9,6 +9,7 @@ from devflow_routing.capabilities import Capability
 from devflow_routing.model_config import ModelConfig
 
 MAX_CACHED_SETTINGS = 1_024
+"""The most settings whose effort is remembered."""
 _LEVELS: tuple[tuple[re.Pattern[str], str, float], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), name, offset)
     for pattern, name, offset in (
@@ -28,7 +29,7 @@ benchmarks, of which agentic ones gain the most from effort). `medium` needs the
 setting, since `mistral-medium-2505` is a name.
 """
 _OFFSET_OF_ABLE = -0.25
-"""The offset of a model that can reason, and does where it is asked to: as half of callers do."""
+"""The usual offset of a model that reasons only if it is asked to, which half of callers do."""
 
 
 def effort_name(setting: str) -> str:
@@ -38,19 +39,31 @@ def effort_name(setting: str) -> str:
 
 @lru_cache(maxsize=MAX_CACHED_SETTINGS)
 def _read_effort(setting: str) -> tuple[str, float | None]:
-    """Return a setting's effort, and what it adds to ability; None if it tells no effort."""
+    """Return a setting's effort, and what it adds to ability; `("", None)` if it tells none."""
     found = ((name, offset) for pattern, name, offset in _LEVELS if pattern.search(setting))
     return next(found, ("", None))
 
 
 def usual_offset(model: ModelConfig) -> float | None:
-    """Return the offset of the effort that a model is usually asked at; None: it has no efforts."""
+    """Return what the effort that a model is usually asked at adds to its ability.
+
+    Returns:
+        Standard deviations among models, 0 at medium effort; None if the model cannot reason.
+    """
     if model.reasons_by_default:
         return 0.0
     return _OFFSET_OF_ABLE if model.capabilities & Capability.REASONING else None
 
 
 def excess_of_effort(setting: str, model: ModelConfig) -> float:
-    """Return by how much a score shows a model better than its usual effort does."""
+    """Return by how much a score shows a model better than its usual effort does.
+
+    Args:
+        setting: the setting that the score was measured with.
+        model: the model that was measured.
+
+    Returns:
+        Standard deviations among models; 0 if the setting tells no effort, or the model has none.
+    """
     measured, usual = _read_effort(setting)[1], usual_offset(model)
     return 0.0 if measured is None or usual is None else measured - usual

@@ -22,10 +22,11 @@ _VARIANT_WORDS = frozenset((
     "turbo", "ultra", "vl",
 ))
 # fmt: on
-"""Words that make another model of a name."""
+"""Words that tell variants of a model apart."""
 _OPTIONAL_WORDS = frozenset({"preview", "exp", "thinking", "high"})
-"""Words that may stand in the parentheses of a name instead, among the settings."""
+"""Words that may stand among the settings, in the parentheses of a name, instead."""
 MAX_CACHED_NAMES = 2_048
+"""The most names whose comparison is remembered."""
 
 
 def names_agree(shown: str, model: ModelConfig) -> bool:

@@ -35,8 +35,8 @@ _OWN_SPREAD = 0.2
 def relate(models: Sequence[ModelConfig], *, newest_s: int) -> Floats:
     """Return the covariance of the general abilities of models, before any score is known.
 
-    It is that of a ridge regression on price, age and size, with what makers and families have in
-    common.
+    Abilities are in standard deviations among models. The covariance is that of a ridge regression
+    on price, age and size, with what makers and families have in common.
 
     Args:
         models: different models.
@@ -74,7 +74,7 @@ def _features(model: ModelConfig, newest_s: int) -> tuple[float, ...]:
 
 
 def _usd_per_mtok(model: ModelConfig) -> float:
-    """Return the price of a million tokens, three quarters of them input."""
+    """Return the price of a million tokens, three quarters of them input; 0 if it is unknown."""
     price = model.price
     return 0.0 if price is None else float(price.prompt * 3 + price.completion) / 4 * 1e6
 

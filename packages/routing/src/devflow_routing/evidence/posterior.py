@@ -18,11 +18,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _MIN_SCORES = 12
-"""The fewest models that a benchmark of unknown scale can be put on ours with."""
+"""The fewest scores from which the scale of a benchmark is found; with fewer, none counts."""
 _PASSES = 2
-"""How often scales are found anew: from the shipped scores, then from all."""
+"""How often unknown scales are found: from benchmarks of known scale, then from all."""
 _MAX_SURPRISE = 4.0
-"""The standard deviations from what is expected beyond which a fetched score is a broken run."""
+"""The standard deviations from what is expected beyond which a score is taken for a broken run.
+
+Only scores of benchmarks of unknown scale are judged; the shipped ones are all of known scale.
+"""
 _MIN_PRECISION = 0.02
 """The precision of general ability below which a model counts as never measured."""
 _SHARED_ERROR = 0.03
@@ -230,10 +233,10 @@ def _expect(scores: _Scores, known: Abilities) -> tuple[Floats, Floats]:
 
 
 def _find_scale(benchmark: int, scores: _Scores, known: Abilities) -> tuple[float, float]:
-    """Return the mean and spread of a benchmark's scores, had the average model been in it.
+    """Return the scale of a benchmark: the score of an average model, and a standard deviation.
 
     Moments are matched: scores spread as the abilities of those models do, and as the errors of
-    both. NaN if too few models have a score.
+    both. The score is NaN if fewer than `_MIN_SCORES` models have one.
     """
     mine = scores.benchmarks == benchmark
     if int(mine.sum()) < _MIN_SCORES:
@@ -247,7 +250,7 @@ def _find_scale(benchmark: int, scores: _Scores, known: Abilities) -> tuple[floa
 
 
 def _find_sound(scores: _Scores, scales: Floats, known: Abilities) -> NDArray[np.bool_]:
-    """Return whether each score is near enough to what all other knowledge of the model says."""
+    """Return whether each score is near enough to what is known of its model."""
     values, noise = _standardize(scores, scales)
     expected, doubt = _expect(scores, known)
     return np.abs(values - expected) <= _MAX_SURPRISE * np.sqrt(noise + doubt)

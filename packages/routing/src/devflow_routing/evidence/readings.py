@@ -44,6 +44,8 @@ def group_models(models: Sequence[ModelConfig]) -> tuple[tuple[ModelConfig, ...]
 def find_readings(models: Sequence[ModelConfig], evidence: Evidence) -> list[list[Reading]]:
     """Return the scores of each model, one for each benchmark: the nearest to its usual effort.
 
+    Scores that were published under the name of another model are left out.
+
     Args:
         models: different models, as `group_models` returns them.
         evidence: all scores.
@@ -83,6 +85,9 @@ def _index_names(
 
 
 def _preference(reading: Reading) -> tuple[float, float, float]:
-    """Return what the lowest of several readings is used by: effort, then date, then caution."""
+    """Return the sort key of a reading, of which the lowest of a benchmark is used.
+
+    That is the nearest to the usual effort, then the newest, then the lowest score.
+    """
     day = reading.score.date
     return abs(reading.excess), -float(day.toordinal()) if day else 0.0, reading.score.value

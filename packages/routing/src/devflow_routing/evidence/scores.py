@@ -45,7 +45,7 @@ class Evidence:
     version: str = "none"
     """The name of these scores in decisions."""
     as_of: datetime | None = None
-    """When the newest of them were collected, UTC."""
+    """When the newest of them were collected, UTC; None: there are no scores."""
     is_fetched: bool = False
     """Whether scores that were fetched from the provider are among them."""
     is_invented: bool = False
@@ -62,7 +62,8 @@ class Evidence:
         """Return the evidence with scores from the provider added.
 
         Args:
-            scores: the fetched scores; the same ones give the same version.
+            scores: the fetched scores; the same ones in the same order give, on the same day, the
+                same version.
             benchmarks: their benchmarks.
             fetched_at: when they were fetched, UTC.
             is_invented: whether they are a stand-in's.

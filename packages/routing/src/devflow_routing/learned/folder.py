@@ -37,7 +37,11 @@ class LearnedFolder:
         self.path = data_dir / "learned"
 
     def list(self) -> list[KeptTable]:
-        """Return the kept tables, the one in use first."""
+        """Return the kept tables, the one in use first; none if there is no folder.
+
+        Raises:
+            ConfigurationError: the folder cannot be read.
+        """
         try:
             names = [one.name for one in self.path.iterdir()]
         except FileNotFoundError:
@@ -69,7 +73,7 @@ class LearnedFolder:
         """Write a table, which is in use from now on; older ones than the last ten are deleted.
 
         Raises:
-            ConfigurationError: it cannot be written, or the folder is not the user's alone.
+            ConfigurationError: it cannot be written, or others may write to the folder.
         """
         kept = self.list()
         number = kept[0].number + 1 if kept else 1

@@ -10,9 +10,9 @@ from devflow_core.errors import ConfigurationError
 from devflow_core.private_files import ensure_private_folder, open_private_file, read_private_file
 
 RATINGS_FILE = "ratings.jsonl"
-"""The file in the data folder: a JSON line a rating, the id of an entry and a score."""
+"""The file in the data folder; each line is a JSON object: the id of an entry, and its score."""
 MAX_FILE_BYTES = 64 * 1024 * 1024
-"""The most that is read; about a million ratings."""
+"""The largest file that is read; about a million ratings."""
 
 
 class Ratings:
@@ -26,7 +26,7 @@ class Ratings:
         self.path = data_dir / RATINGS_FILE
 
     def add(self, entry_id: str, score: float) -> None:
-        """Keep a rating.
+        """Append a rating to the file, which is created if need be.
 
         Args:
             entry_id: the ledger entry of the answer.
@@ -51,7 +51,9 @@ class Ratings:
             raise ConfigurationError(f"{self.path} cannot be written: {error.strerror}.") from None
 
     def read(self) -> dict[str, float]:
-        """Return the score of every rated entry; lines that were cut by a crash are skipped.
+        """Return the score of every rated entry; lines that are no ratings are skipped.
+
+        A line that was cut by a crash is one of them, together with the rating that follows it.
 
         Raises:
             ConfigurationError: the file cannot be read, is a link, or is too large.

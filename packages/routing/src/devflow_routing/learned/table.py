@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from devflow_routing.classifier.features import Features
 from devflow_routing.learned.expectation import LearnedExpectation
-from devflow_routing.learned.gate import Gate
+from devflow_routing.learned.gate import Gate, Nearness, spread_kinds
 from devflow_routing.learned.heads import HEAD_ARRAYS, WordHeads, features_version
 
 Floats = NDArray[np.float64]
 
-FORM = 1
+FORM = 2
 """The version of the form of a table."""
 SHARPNESS = 8.0
 """Logits of the domain's posterior per unit of the domain's regression."""
 MIN_KINDS = 3
-"""Kinds of task from which a table says something about kinds that it has never seen."""
+"""The fewest kinds of task for a table to say something about a kind that it has never seen."""
 DIGITS = 5
 """Decimals of expectations, few enough to be recorded with every decision."""
 COMPLEXITIES: tuple[Complexity, ...] = get_args(Complexity)
@@ -42,12 +42,13 @@ class TableFacts:
     quality_kept: float
     """The quality at the operating point, as a share of the best single model's.
 
-    It is reached on prompts that were left out of learning, one by one.
+    It is reached on prompts that were left out of learning: one by one for heads on words, a whole
+    domain at a time for a coarse table alone.
     """
     saved: float
     """The share of the best single model's cost that the operating point saves on them."""
     learned_at: str = ""
-    """Date and time in UTC; not part of the version."""
+    """Date and time in UTC; empty if it was not told. Not part of the version."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -62,12 +63,13 @@ class LearnedTable:
     kinds: tuple[str, ...]
     """The kinds of task by row of the coarse table, whose last row is for all others."""
     best: int
-    """The place of the best single model."""
+    """The index of the best single model in `models`."""
     coarse_quality: Floats
     """By kind, complexity and model."""
     coarse_costs: Floats
     """By model, in shares of the mean cost of the best single model."""
     coarse_price: float
+    """The operating price where a prompt is unlike anything known."""
     facts: TableFacts
     domains: tuple[str, ...] = ()
     domain_quality: Floats = field(default_factory=lambda: np.zeros((0, 0)))
@@ -81,6 +83,7 @@ class LearnedTable:
     price: float = 0.0
     """The operating price where a prompt is like something known."""
     log_cost_range: tuple[float, float] = (0.0, 0.0)
+    """The lowest and the highest logarithm of a relative cost among the examples."""
 
     @cached_property
     def version(self) -> str:
@@ -96,22 +99,24 @@ class LearnedTable:
 
         Args:
             features: the features of `task.text`; None if there is no text.
-            task: its kind and complexity count where the prompt is unlike anything known.
+            task: its kinds tell whether the prompt is like something known; where it is not, kind
+                and complexity alone count.
         """
         if self.heads is not None and self.gate is not None and features is not None:
-            found = self._expect_known(features, self.heads, self.gate)
+            found = self._expect_known(self.heads.apply(features)[None], task, self.gate)
             if found is not None:
                 return found
         return self._expect_coarse(task)
 
-    def _expect_known(
-        self, features: Features, heads: WordHeads, gate: Gate
-    ) -> LearnedExpectation | None:
+    def _expect_known(self, raw: Floats, task: Task, gate: Gate) -> LearnedExpectation | None:
         """Return the expectation for a prompt like something known; None for any other one."""
         models, domains = len(self.models), len(self.domains)
-        raw = heads.apply(features)[None]
         nearest, likeness = gate.likeness(
-            raw[:, models : models + domains], raw[:, 2 * models + domains :]
+            Nearness(
+                memberships=raw[:, models : models + domains],
+                centres=raw[:, 2 * models + domains :],
+                kinds=spread_kinds((task,)),
+            )
         )
         if likeness[0] < gate.threshold:
             return None
@@ -128,6 +133,10 @@ class LearnedTable:
             return None
         quality = self.coarse_quality[row, COMPLEXITIES.index(task.complexity)]
         return self._make_expectation(quality, self.coarse_costs, self.coarse_price)
+
+    def fall_back(self) -> LearnedExpectation:
+        """Return what is expected of any prompt: by it, the best single model is chosen."""
+        return self._make_expectation(self.coarse_quality[-1, 0], self.coarse_costs, 0.0)
 
     def _make_expectation(
         self, quality: Floats, costs: Floats, price: float, *, domain: str = ""
@@ -170,6 +179,9 @@ class LearnedTable:
                 "domain_quality": self.domain_quality,
                 "gate_means": self.gate.means,
                 "gate_spreads": self.gate.spreads,
+                "gate_lifts": self.gate.lifts,
+                "gate_weights": self.gate.weights,
+                "gate_least": self.gate.least,
             }
         return found
 

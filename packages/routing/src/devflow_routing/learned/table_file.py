@@ -63,6 +63,9 @@ def _build_table(
         gate = Gate(
             means=arrays["gate_means"],
             spreads=arrays["gate_spreads"],
+            lifts=arrays["gate_lifts"],
+            weights=arrays["gate_weights"],
+            least=arrays["gate_least"],
             threshold=values["threshold"],
         )
     low, high = values["log_cost_range"]

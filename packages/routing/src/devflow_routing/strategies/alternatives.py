@@ -18,6 +18,7 @@ MAX_FRONTIER = 12
 MIN_GAIN = 0.005
 """The least difference in quality that makes a model better; less is within every error."""
 _STEPS = 20
+"""The steps from a cost priority of 0 to one of 1."""
 _MIN_SAVING = 0.02
 """The least share of the cost that makes a model cheaper."""
 
@@ -28,7 +29,9 @@ def find_alternatives(
     estimates: ModelEstimates,
     inputs: DecisionInputs | None = None,
 ) -> Alternatives:
-    """Return the next better model, the next cheaper one, and the frontier of the able ones.
+    """Return the next better model, the next cheaper one, and the frontier of cost and quality.
+
+    Only eligible models whose cost is known are compared.
 
     Args:
         chosen: the index of the chosen model.
@@ -94,7 +97,7 @@ def _find_frontier(cost: Floats, quality: Floats) -> list[int]:
 def _list_options(
     selection: Selection, estimates: ModelEstimates, indices: Ints
 ) -> Iterator[Option]:
-    """Yield the models at these indices with what was expected, in no more digits than it means."""
+    """Yield the models at these indices with what was expected, rounded to what is meaningful."""
     models = selection.selector.models
     places: list[int] = indices.tolist()
     qualities: list[float] = estimates.quality[indices].round(4).tolist()

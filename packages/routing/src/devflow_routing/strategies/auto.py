@@ -23,7 +23,10 @@ from devflow_routing.strategies.ordering import BALANCE, ORDERINGS, Ordering
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
-"""The most that a fallback may cost, as a multiple of the chosen model: no failure costs a lot."""
+"""The most that a fallback may cost, as a multiple of what the chosen model is expected to cost.
+
+It keeps a failure from multiplying the bill.
+"""
 _MAX_DESCRIBED = 4_096
 """The most descriptions of evidence that are kept, by model, kind of task and difficulty."""
 
@@ -41,7 +44,7 @@ class _Considered:
     is_learned: bool
     """Whether what was learned from the user's own answers is in the estimates."""
     limits: Floats
-    """The longest reply of each model."""
+    """The longest reply of each model, in tokens."""
     reaches_floor: Flags | None
     """Which models reach the floor of quality; None if there is none."""
     escalation: tuple[int, ...] = ()
@@ -55,7 +58,7 @@ class AutoStrategy:
         selector: decides which models are eligible.
         ability: estimates how good their replies are.
         policy: the user's settings.
-        preferred: the ids of the models that are tried first, in this order, if they are able.
+        preferred: the ids of the models that come first, in this order, where they are eligible.
     """
 
     def __init__(
@@ -82,12 +85,19 @@ class AutoStrategy:
     ) -> Route:
         """Return the chain for a mode (`auto…`) or a pattern of models.
 
+        Args:
+            inputs: what the decision is made from.
+            target: the mode or the pattern.
+            snapshot: the versions that the route records.
+            include_all: whether every eligible model becomes a candidate, to explain the choice.
+
         Raises:
             NoCandidate: no model can take the request.
             UnknownModel: the pattern matches no model.
             ContextTooLong: the prompt is longer than every window.
             Forbidden: no eligible model is within the scope of the client key.
-            BudgetExceeded: models could, but none within the cost ceiling, or the cost is unknown.
+            BudgetExceeded: models could, but none is sure to stay within the cost ceiling.
+            UnknownPrice: the worst case of all of them is unknown.
         """
         costs = WorstCases(self._selector.catalogue, inputs.needs, inputs.billable)
         found = self._consider(inputs, target, costs)
@@ -159,7 +169,11 @@ class AutoStrategy:
         return found if found.applies else None
 
     def _rank(self, found: _Considered) -> list[int]:
-        """Return all eligible models: preferred ones first, then by score, then as listed."""
+        """Return all eligible models: preferred ones first, then by score, then as listed.
+
+        Without a preferred one the model of the session comes first, unless another is better by
+        enough to move, which neither a loop of tools nor the main thread ever does.
+        """
         eligible, scores = np.flatnonzero(found.selection.eligible), found.scores
         order: list[int] = eligible[(-scores[eligible]).argsort(kind="stable")].tolist()
         first = [index for index in self._preferred if found.selection.eligible[index]]
@@ -172,7 +186,10 @@ class AutoStrategy:
         return list(dict.fromkeys((*first, *order))) if first else order
 
     def _pick_chain(self, order: list[int], estimates: ModelEstimates) -> list[int]:
-        """Return the first of the order and its fallbacks, other makers before the same one."""
+        """Return the first of the order and its fallbacks, those of other makers first.
+
+        Models that cost too much more than the first one are no fallbacks.
+        """
         limit = _MAX_FALLBACK_COST_RATIO * float(estimates.cost_usd[order[0]]) + NEGLIGIBLE_USD
         chain, same_maker, makers = order[:1], list[int](), {self._authors[order[0]]}
         for index in order[1:]:
@@ -255,9 +272,10 @@ class AutoStrategy:
 def _output_limits(
     selector: ModelSelector, selection: Selection, estimates: ModelEstimates, inputs: DecisionInputs
 ) -> Floats:
-    """Return the longest reply of each model: the request's limit, the model's, or its window's.
+    """Return the longest reply of each model, in tokens.
 
-    Under a ceiling, no more than the usual length is asked for.
+    It is the request's limit, or else what the model's own limit and its window leave: under a
+    ceiling of the cost, at most `DEFAULT_OUTPUT_TOKENS`.
     """
     requested = selection.needs.max_output_tokens
     if requested is not None:

@@ -11,8 +11,9 @@ from devflow_routing.strategies.alternatives import MIN_GAIN
 def pick_escalation(order: list[int], estimates: ModelEstimates, length: int) -> list[int]:
     """Return the first of an order, then better ones in steps of quality, up to the best.
 
-    Each step is the cheapest model of its quality. Where the first is the best, the next of the
-    order follows, which answers if the first one fails or is refused.
+    Each step is the cheapest model that reaches its quality. Where the first is the best, the next
+    of the order follows, which answers if the first one fails or is refused. Where no cost is
+    known, the order itself is returned.
 
     Args:
         order: the indices of the eligible models, the one that answers first at the head.

@@ -60,11 +60,12 @@ class LearnedChoice:
         return Expected(mean=mean, lower=lower), known
 
     def score(self, general: Floats, estimates: ModelEstimates, weights: Weights) -> Floats:
-        """Return the scores of the models where the table decides, the highest first.
+        """Return the score of each model, by which the highest comes first.
 
-        The known models come first, by learned quality less learned cost at the operating price,
-        none dearer than the best single model; the others follow in their own order. Where time
-        counts as much as money, it is the general scores, since the table knows nothing of time.
+        The models that the table knows, and that are not dearer than the best single one, are
+        scored by learned quality, less learned cost at the operating price, less time. All others
+        come after them, in their own order. Where time counts at least as much as money, the
+        general scores are returned, since the table knows nothing of time.
 
         Args:
             general: the scores by public evidence.

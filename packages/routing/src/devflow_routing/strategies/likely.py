@@ -23,6 +23,8 @@ def find_likely_models(
 ) -> tuple[str, ...]:
     """Return the ids of the models that the settings name, then of those that `auto` chooses.
 
+    Last come those that it would choose at other weights: the frontiers of its decisions.
+
     Args:
         policy: the user's settings.
         catalogue: the models.

@@ -42,8 +42,8 @@ class NamedModelStrategy:
     """Serves requests that name a model, or several separated by commas.
 
     Args:
-        selector: the models of the catalogue.
-        policy: the user's fallbacks.
+        selector: gives the catalogue.
+        policy: the user's settings: fallbacks, aliases, and whether a price may be unknown.
     """
 
     def __init__(self, selector: ModelSelector, policy: RoutingPolicy) -> None:
@@ -54,12 +54,21 @@ class NamedModelStrategy:
     def route(self, inputs: DecisionInputs, target: str, snapshot: Mapping[str, str]) -> Route:
         """Return the chain of the named model.
 
+        Where no model can be asked, the error is that of the first one.
+
+        Args:
+            inputs: what the decision is made from.
+            target: the name, or several separated by commas.
+            snapshot: the versions that the route records.
+
         Raises:
             UnknownModel: there is no model of this name, nor one of its family.
-            NoCandidate, ContextTooLong: neither it nor a fallback can take the request.
-            InvalidRequest: neither can take media in the newest message.
-            BudgetExceeded: none can within the cost ceiling, or a cost that must be known is not.
-            Forbidden: none is within the scope of the client key.
+            NoCandidate: it lacks tools that the request needs, or nothing was named.
+            ContextTooLong: the prompt is longer than its window.
+            InvalidRequest: it cannot take media in the newest message.
+            BudgetExceeded: it may cost more than the ceiling.
+            UnknownPrice: its worst case is unknown and has to be known.
+            Forbidden: it is outside the scope of the client key.
         """
         chain = self._resolve_chain(target, inputs.allowed_models)
         candidates: list[Candidate] = []
@@ -183,7 +192,8 @@ class NamedModelStrategy:
 def _check_capabilities(model: ModelConfig, needs: Needs) -> DevFlowError | None:
     """Return the error if the model cannot do what the request needs; None if it can.
 
-    The provider silently drops whatever is not checked here (observed in 2026-08).
+    Only tools, and media in the newest message, are checked. A note replaces other media, and the
+    provider silently drops other parameters that a model does not support (observed in 2026-08).
     """
     if not model.name:  # a preset, of which nothing is known
         return None

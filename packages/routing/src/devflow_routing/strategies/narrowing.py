@@ -116,13 +116,16 @@ class Narrowing:
     def by_floor(
         self, selection: Selection, inputs: DecisionInputs
     ) -> tuple[Selection, Flags | None]:
-        """Exclude the models below the floor, or never measured; the best able one always stays.
+        """Exclude the models that are below the floor, or that nobody has measured.
 
-        Return what is left, and which models reach the floor, as some stay that do not; None if
-        there is no floor.
+        The best eligible one always stays, and so do preferred ones and the session's own. Where
+        nobody has measured any that is above the floor, the unmeasured ones stay as well. The floor
+        is measured on a hard task of this kind: at easy ones all models are alike, and the next
+        turn of a session may be hard.
 
-        The floor is measured on a hard task of this kind: at easy ones all models are alike, and
-        the next turn of a session may be hard.
+        Returns:
+            What is left, and which models reach the floor, as some stay that do not; None if there
+            is no floor.
         """
         if inputs.quality_floor is None:
             return selection, None
@@ -147,7 +150,7 @@ class Narrowing:
 
         Raises:
             BudgetExceeded: none is left, as all may cost more than the ceiling.
-            UnknownPrice: none is left, since the worst case is unknown.
+            UnknownPrice: none is left, and at least one has a worst case that is unknown.
         """
         ceiling = inputs.max_cost_usd
         if ceiling is None and (self._policy.allow_unknown_price or inputs.billable.is_plain):
@@ -174,7 +177,13 @@ class Narrowing:
     def _by_constraints(
         self, selection: Selection, constraints: Constraints, target: str
     ) -> Selection:
-        """Exclude the models that the request's constraints leave out, each for its reason."""
+        """Exclude the models that the request's constraints leave out, each for its reason.
+
+        A wish that none of those left meets is ignored.
+
+        Raises:
+            NoCandidate: none of those left meets a constraint that is not a wish.
+        """
         if constraints is NO_CONSTRAINTS:
             return selection
         applied: list[str] = []
@@ -242,7 +251,7 @@ class Narrowing:
             return None
 
     def _by_scope(self, selection: Selection, scope: tuple[str, ...] | None) -> Selection:
-        """Return the selection without models that the client key may not use."""
+        """Return the selection without the models outside a client key's scope; None: no limits."""
         if scope is None:
             return selection
         fits = np.array(

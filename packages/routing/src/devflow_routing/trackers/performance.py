@@ -63,7 +63,7 @@ class Performance:
     output_tokens_per_s: float | None
     """Tokens per second of replies, from the first event on; None if none was measured."""
     is_resting: bool = False
-    """Whether it has just failed: it is asked last until its rest is over, then tried again."""
+    """Whether it has just failed: until its rest is over, less is expected of it by `auto`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,8 @@ class PerformanceTracker:
 
         Args:
             model: the id under which it is requested.
-            as_of: the time of the view, up to which observations have faded; None: no fading.
+            as_of: the time of the view, up to which observations have faded; None: that of the
+                latest one, without a rest.
         """
         stats = self._stats.get(model)
         if stats is None:
@@ -212,7 +213,10 @@ def _summarize(stats: _ModelStats) -> _TypicalFigures:
 
 
 def _quantile(buckets: dict[int, float], share: float) -> float | None:
-    """Return the value below which this share of the mass lies, to the width of its bucket."""
+    """Return the value below which this share of the mass lies, to the width of its bucket.
+
+    None without any mass.
+    """
     total = sum(buckets.values())
     if total <= 0:
         return None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from devflow_core.messages import Media, Message, Text
 from devflow_core.request import ChatRequest
 
 MAX_QUESTIONS = 1_000
-"""The number of questions that are remembered, each as a digest; the oldest are dropped."""
+"""The most questions that are remembered, each as a digest; the oldest are dropped."""
 
 
 class RefusedQuestions:
@@ -22,12 +22,19 @@ class RefusedQuestions:
 
     def __init__(self) -> None:
         self._digests: OrderedDict[bytes, None] = OrderedDict()
+        self.on_record: Callable[[bytes], None] = _tell_nobody
+        """Gets the digest of each question that is refused here, for those who `add` it."""
 
     def record(self, request: ChatRequest) -> None:
         """Remember the newest message of a request that was refused."""
         *_, whole = _digests_of(request)
-        self._digests[whole] = None
-        self._digests.move_to_end(whole)
+        self.add(whole)
+        self.on_record(whole)
+
+    def add(self, digest: bytes) -> None:
+        """Remember a question by its digest, such as one that was refused in another process."""
+        self._digests[digest] = None
+        self._digests.move_to_end(digest)
         if len(self._digests) > MAX_QUESTIONS:
             self._digests.popitem(last=False)
 
@@ -42,6 +49,10 @@ class RefusedQuestions:
             return False
         later = request.messages[-1].parts[known[-1] :]
         return not any(isinstance(part, Media) for part in later)
+
+
+def _tell_nobody(_digest: bytes) -> None:
+    pass
 
 
 def _digests_of(request: ChatRequest) -> Iterator[bytes]:

@@ -16,18 +16,20 @@ BACKGROUND_KINDS = frozenset({"background"})
 MAIN_AGENT = "main"
 """The name of a Claude Code session's main thread among its agents."""
 _MAX_SESSIONS = 10_000
+"""The most agents of sessions that are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionAffinity:
-    """The model that answered a session last, and how much of it the cache holds."""
+    """The model that answered an agent of a session last, and how much of it the cache holds."""
 
     model: str
     last_used_at: datetime
+    """When the latest call was sent."""
     cached_tokens: int
     """The tokens of prompt and reply, which the model's cache can hold."""
     first_model: str
-    """The model that answered first, by which the session's floor of quality is measured."""
+    """The model that answered this agent first; a session's floor is measured by its main one's."""
 
     def warm_tokens(self, now: datetime) -> int:
         """Return the number of tokens that are still in the cache at this time."""
@@ -35,7 +37,10 @@ class SessionAffinity:
 
 
 class SessionTracker:
-    """A view of the ledger: the last model of every session; the oldest sessions are dropped."""
+    """A view of the ledger: the last model of every agent of a session.
+
+    Those that were longest without an answer are dropped.
+    """
 
     def __init__(self) -> None:
         self._affinities: OrderedDict[tuple[str, str | None], SessionAffinity] = OrderedDict()

@@ -21,7 +21,7 @@ Ints = NDArray[np.int64]
 MIN_MODEL_SHARE = 0.02
 """The share of the prompts that a model has to have answered to be learned."""
 _MEAN_WEIGHT = 5.0
-"""Answers that a model's mean counts as where it answered few."""
+"""How many answers the mean of all models counts as in the mean of one of them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,8 +33,9 @@ class Answers:
     domains: tuple[str, ...]
     """The domain of each prompt."""
     scores: Floats
-    """Filled in by the mean of the model and the difficulty of the prompt where unknown."""
+    """0..1; filled in by the mean of the model and the difficulty of the prompt where unknown."""
     costs_usd: Floats
+    """Above 0; filled in by the geometric mean of the model where unknown."""
     is_recorded: Flags
     """Whether the score is recorded, and not filled in."""
 
@@ -47,7 +48,7 @@ class Answers:
         return np.array([bool(task.text) for task in self.tasks], dtype=np.bool_)
 
     def select(self, places: Ints | Flags) -> Answers:
-        """Return some of the prompts."""
+        """Return some of the prompts: those at the given indices, or where the mask is true."""
         chosen: list[int] = np.arange(len(self))[places].tolist()
         return Answers(
             models=self.models,
@@ -67,7 +68,7 @@ def arrange_answers(
     Args:
         examples: prompts with scores.
         classifier: reads the prompts.
-        models: the columns; None: every model with enough answers.
+        models: the columns; None: every model that answered `MIN_MODEL_SHARE` of the prompts.
     """
     if models is None:
         counts = Counter(name for one in examples for name in one.scores)
@@ -111,7 +112,10 @@ def _fill_scores(scores: Floats) -> Floats:
 
 
 def _fill_costs(costs: Floats) -> Floats:
-    """Fill in unknown costs by the model's geometric mean; without any, by that of all."""
+    """Fill in unknown costs by the model's geometric mean; without any, by that of all.
+
+    A cost of 0 becomes next to nothing, since logarithms of costs are learned.
+    """
     logs = np.log(np.where(costs > 0, costs, np.nan))
     known = ~np.isnan(logs)
     overall = float(logs[known].mean()) if known.any() else 0.0

@@ -102,7 +102,9 @@ class Example:
     group: str
     """Examples of one group belong on one side of a split."""
     kind: str | None = None
+    """None if it is unknown; the example then teaches no kind."""
     difficulty: float | None = None
+    """The chance that a small model fails, 0..1; None if it is unknown."""
 
 
 def read_examples(folder: Path) -> list[Example]:
@@ -136,7 +138,7 @@ def read_labelled(folder: Path, sources: Sequence[str]) -> list[Example]:
 
 
 def _read_outcomes(folder: Path) -> Iterator[Example]:
-    """Yield prompts with whether the small model failed."""
+    """Yield prompts with the difficulty that the small model's score shows: 1 - score."""
     taken: dict[tuple[str, str], int] = {}
     for row in _read_rows(folder / "public.jsonl.gz"):
         key = (row["benchmark"], row["subset"])
@@ -166,7 +168,9 @@ class Vectors:
 
     rows: Matrix
     idf: Matrix
+    """The inverse document frequency of each bucket; 0 where no text has a word of it."""
     sign_mean: Matrix
+    """What is subtracted from symbols and hits, before they are divided by `sign_scale`."""
     sign_scale: Matrix
 
     @classmethod
@@ -193,7 +197,7 @@ class Vectors:
 
 
 def train_classifier(examples: Sequence[Example]) -> LinearModel:
-    """Return the model; takes seconds, and about 100 kB of memory for an example."""
+    """Return the fitted model; takes seconds, and about 200 kB of memory per example."""
     vectors = Vectors.of([one.text for one in examples])
     labelled = [index for index, one in enumerate(examples) if one.kind is not None]
     rated = [index for index, one in enumerate(examples) if one.difficulty is not None]

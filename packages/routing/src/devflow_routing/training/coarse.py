@@ -16,12 +16,13 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 CELL_WEIGHT = 20.0
-"""Answers that the mean of the kind counts as in a cell, and that of all in a kind."""
+"""How many answers the mean of the kind counts as in a cell, and the overall mean in a kind."""
 MIN_KIND_PROMPTS = 10
-"""The prompts from which a kind has rows of its own."""
-TARGET = 0.99
+"""The fewest prompts of a kind that give it rows of its own."""
+TARGET = 1.0
 """The share of the best single model's quality to keep over all left-out groups."""
 FOLDS = 5
+"""The parts that are left out in turn where all prompts are of one domain."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,15 +30,22 @@ class CoarseTable:
     """Quality by kind, complexity and model, with the models' relative costs and a price."""
 
     kinds: tuple[str, ...]
+    """The kinds of the first rows of `quality`; its last row is for all other kinds."""
     quality: Floats
     costs: Floats
+    """The mean cost of each model, in shares of the best single model's."""
     point: OperatingPoint
 
 
 def learn_coarse(answers: Answers, best: int) -> CoarseTable:
     """Learn the coarse table; its price is chosen on domains that are left out in turn.
 
-    Where no price keeps the quality, the table always says the best single model.
+    Where no price saves anything and keeps the quality, the best single model has the highest
+    quality in every cell.
+
+    Args:
+        answers: the prompts to learn from.
+        best: the column of the best single model.
     """
     counts = Counter(task.type for task in answers.tasks)
     kinds = tuple(sorted(kind for kind, count in counts.items() if count >= MIN_KIND_PROMPTS))
@@ -57,8 +65,7 @@ def learn_coarse(answers: Answers, best: int) -> CoarseTable:
         costs_usd=answers.costs_usd,
         best=best,
     )
-    everyone = np.ones(len(answers), dtype=np.bool_)
-    point = find_operating_point(trial, everyone, groups=groups, target=TARGET)
+    point = find_operating_point(trial, groups=groups, target=TARGET)
     table = _tabulate(answers.scores, cells, len(kinds))
     if point.saved <= 0:
         table = np.broadcast_to(answers.scores.mean(axis=0), table.shape).copy()
@@ -79,7 +86,7 @@ def _find_cells(answers: Answers, kinds: tuple[str, ...]) -> Ints:
 
 
 def _find_groups(answers: Answers) -> Ints:
-    """Return the group of each prompt: its domain, or a fold if all are of one domain."""
+    """Return the number of each prompt's group: its domain, or a fold if there is one domain."""
     names = sorted(set(answers.domains))
     if len(names) < 2:
         return np.arange(len(answers)) % FOLDS
@@ -88,7 +95,10 @@ def _find_groups(answers: Answers) -> Ints:
 
 
 def _tabulate(scores: Floats, cells: Ints, kinds: int) -> Floats:
-    """Return quality by kind, complexity and model; few answers count little."""
+    """Return quality by kind, complexity and model; cells with few answers are near their kind's.
+
+    The last row is the mean over all prompts.
+    """
     overall = scores.mean(axis=0) if len(scores) else np.zeros(scores.shape[1])
     table = np.zeros((kinds + 1, len(COMPLEXITIES), scores.shape[1]))
     for kind in range(kinds + 1):

@@ -1,4 +1,4 @@
-"""Judges `auto` on recorded answers: with a given table, or ones learned without each fold."""
+"""Judges `auto` on recorded answers, with a given table or by cross-validation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ExampleJudgement:
     general: Judgement
     """By public evidence alone."""
     learned: Judgement | None
-    """With a learned table; None without one."""
+    """With the table, or by cross-validation; None if neither was asked for."""
 
 
 def evaluate_examples(
@@ -46,7 +46,7 @@ def evaluate_examples(
         examples: prompts with recorded answers.
         table: the learned table, if any.
         catalogue: lists the models; others get prices by their recorded costs.
-        folds: instead of the table, learn one without each of so many parts of the examples.
+        folds: cross-validate with so many folds, at least 2, instead of using the table; 0: do not.
         classifier: reads the prompts.
 
     Raises:
@@ -83,9 +83,13 @@ def cross_validate(
     catalogue: Catalogue | None,
     reader: TaskClassifier,
 ) -> Judgement:
-    """Return the choices for every example by a table that was learned without its fold.
+    """Judge the choice for every example by a table that was learned without its fold.
 
-    Each fold is compared with the model that is best on the others.
+    Each fold is compared with the model that is best on the others. The result lists the examples
+    fold by fold.
+
+    Raises:
+        InvalidRequest: the examples outside a fold are too few to learn from.
     """
     fold = np.random.default_rng(0).permutation(len(examples)) % max(folds, 2)
     parts: list[Judgement] = []

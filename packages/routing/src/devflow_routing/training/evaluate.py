@@ -23,8 +23,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _WINDOW = 1_000_000
+"""The context window, in tokens, of models outside the catalogue."""
 _PROMPT_TOKENS, _REPLY_TOKENS = 400, 600
-"""The tokens that the prices of models outside the catalogue are spread over."""
+"""The tokens that half of such a model's mean cost is spread over, each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -32,6 +33,7 @@ class Judgement:
     """What the choices for some prompts scored and cost, beside the best single model's."""
 
     chosen: Ints
+    """The column of the model that was chosen for each prompt."""
     scores: Floats
     costs_usd: Floats
     best_scores: Floats
@@ -44,7 +46,7 @@ class Judgement:
 
     @property
     def saved(self) -> float:
-        """The share of the best single model's cost that was saved."""
+        """The share of the best single model's cost that was saved; negative: more was spent."""
         return 1 - float(self.costs_usd.sum() / max(self.best_costs_usd.sum(), 1e-12))
 
 

@@ -24,19 +24,20 @@ _COMPLEXITIES: tuple[str, ...] = get_args(Complexity)
 class Example:
     """One prompt, and what models scored and cost on it.
 
-    Without a prompt, its kind and complexity are known from a record, and only the coarse table is
-    learned from it.
+    Without a prompt, the example teaches only the coarse table, by its kind and complexity.
     """
 
     prompt: str = field(default="", repr=False)
     scores: Mapping[str, float]
     """By model, 0 (useless) to 1 (as good as can be)."""
     costs_usd: Mapping[str, float] = field(default_factory=dict[str, float])
-    """By model; models without a cost get their mean."""
+    """By model; a cost that is missing is taken to be the model's usual one."""
     domain: str = ""
     """The field of work, in the user's words; empty: the kind of task as classified."""
     kind: TaskType | None = None
+    """Used only without a prompt; None: `knowledge`."""
     complexity: Complexity | None = None
+    """Used only without a prompt; None: `medium`."""
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -61,7 +62,10 @@ def read_examples(path: Path) -> list[Example]:
 
 
 def join_examples(examples: Iterable[Example]) -> list[Example]:
-    """Join the examples of the same prompt; those without a prompt stay as they are."""
+    """Join the examples of the same prompt; those without a prompt follow, as they are.
+
+    Where a model answered a prompt more than once, its last score and its last cost count.
+    """
     joined: dict[str, Example] = {}
     others: list[Example] = []
     for one in examples:
@@ -84,6 +88,8 @@ def name_as_listed(
     examples: Iterable[Example], catalogue: Catalogue, *, keeps_unlisted: bool
 ) -> tuple[list[Example], tuple[str, ...]]:
     """Return the examples with models named as in a catalogue, and the names that it lacks.
+
+    Examples that are left without any score are dropped.
 
     Args:
         examples: recorded answers.

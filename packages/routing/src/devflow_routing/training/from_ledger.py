@@ -35,7 +35,7 @@ PROVIDER_FAULTS = frozenset(
         UpstreamTimeout,
     )
 )
-"""Codes of errors that are the doing of a model or its provider, and not of the caller."""
+"""The codes of errors for which a model or its provider is to blame, and not the caller."""
 _KINDS: tuple[str, ...] = get_args(TaskType)
 _COMPLEXITIES: tuple[str, ...] = get_args(Complexity)
 
@@ -45,8 +45,10 @@ class LedgerLabels:
     """The examples of a ledger, with the number of each kind of label."""
 
     examples: tuple[Example, ...]
+    """One for each rating and each failure."""
     ratings: int
     failures: int
+    """Attempts that failed by the fault of a model or its provider, each with a score of 0."""
     unrated: int
     """Replies that succeeded and were not rated: they say nothing of quality, and are left out."""
 
@@ -68,8 +70,10 @@ class LedgerLabels:
 def read_labels(entries: Iterable[LedgerEntry], ratings: Mapping[str, float]) -> LedgerLabels:
     """Return the labels of ledger entries.
 
+    Entries without a task, and replies from the cache, are left out and not counted.
+
     Args:
-        entries: what was asked, in any order.
+        entries: entries of a ledger, in any order.
         ratings: the user's scores by entry id.
     """
     found: list[Example] = []

@@ -1,7 +1,7 @@
-"""Fits ridge regression over hashed text features; the shipped classifier is trained with it.
+"""Fits ridge regression over hashed text features: for the shipped classifier and for heads.
 
-In the dual form, one inverse gives the fit and the exact leave-one-out predictions, so that nothing
-is trained twice to be judged fairly (Cook and Weisberg 1982, §2.2).
+In the dual form, one inverse gives the fit and its leave-one-out predictions, so that nothing is
+trained twice to be judged fairly (Cook and Weisberg 1982, §2.2).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class RidgeRegression:
     Args:
         kernel: the inner products of the training vectors.
         targets: one row per training text, one column per target.
-        penalty: how strongly weights are pulled to zero.
+        penalty: what is added to the kernel's diagonal; the more, the nearer weights are to zero.
     """
 
     def __init__(self, kernel: Matrix, targets: Matrix, penalty: float) -> None:
@@ -78,6 +78,20 @@ class RidgeRegression:
         self.dual_coef: Matrix = (self._inverse @ (targets - self.mean)).astype(np.float32)
 
     def leave_one_out(self) -> Matrix:
-        """Return predictions of the training texts, each left out in turn."""
+        """Return predictions of the training texts, each left out in turn.
+
+        They are exact but for the mean of the targets, which includes the text that is left out.
+        """
         left = self._targets - self.dual_coef / np.diag(self._inverse)[:, None]
+        return left.astype(np.float32)
+
+    def leave_group_out(self, members: NDArray[np.bool_]) -> Matrix:
+        """Return predictions of some training texts, not of all, by a fit without any of them."""
+        places = np.flatnonzero(members)
+        mean = self._targets[~members].mean(axis=0)
+        # the coefficients of a fit about the mean of the others, as the fit without them has it
+        duals = self.dual_coef[places]
+        duals = duals + np.outer(self._inverse[places].sum(axis=1), self.mean - mean)
+        own = self._inverse[np.ix_(places, places)]
+        left = self._targets[places] - np.linalg.solve(own, duals)
         return left.astype(np.float32)

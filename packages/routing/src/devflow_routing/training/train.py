@@ -20,9 +20,9 @@ MIN_PROMPTS = 50
 MIN_TEXTS = 100
 """The fewest prompts with a text that heads on words are learned from; fewer mislead."""
 MAX_TEXTS = 5_000
-"""The most prompts with a text that are learned from; memory grows with their square."""
+"""The most prompts that heads are learned from; memory grows with their square."""
 MIN_ANSWERS_PER_PROMPT = 1.5
-"""The mean answers a prompt from which models can be compared prompt by prompt."""
+"""The fewest answers per prompt, on average, for models to be compared prompt by prompt."""
 
 
 def train(
@@ -34,17 +34,17 @@ def train(
 ) -> LearnedTable:
     """Learn a table; the same examples give the same version.
 
-    Heads on words are learned where at least `MIN_TEXTS` prompts have a text and models answered
-    the same prompts; otherwise only the coarse table by kind and complexity.
+    Heads on words are learned where at least `MIN_TEXTS` prompts have a text, models answered the
+    same prompts, and the heads save something; otherwise only the coarse table is.
 
     Args:
         examples: prompts with what models scored and cost on them.
         classifier: reads the prompts, as it will when requests are routed.
         source: where the examples come from, for people.
-        learned_at: the present date and time, for people.
+        learned_at: the present date and time in UTC, for people.
 
     Raises:
-        InvalidRequest: the examples are too few; the message says how many are needed.
+        InvalidRequest: fewer than `MIN_PROMPTS` prompts, or than two models; the message says so.
     """
     answers = arrange_answers(examples, classifier or TaskClassifier(cache_size=0))
     _require_enough(answers)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from devflow_routing.classifier.features import BUCKETS, Features
-from devflow_routing.learned.gate import Gate
+from devflow_routing.learned.gate import Gate, Nearness, spread_kinds
 from devflow_routing.learned.heads import WordHeads
 from devflow_routing.learned.table import combine_heads
 from devflow_routing.training.answers import Answers
-from devflow_routing.training.operating_point import OperatingPoint, Trial, find_operating_point
+from devflow_routing.training.gate_fit import fit_gate
+from devflow_routing.training.operating_point import (
+    GatedTrial,
+    OperatingPoint,
+    Trial,
+    find_gated_point,
+)
 from devflow_routing.training.ridge import (
     RidgeRegression,
     TextVectorizer,
@@ -24,14 +30,9 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 PENALTY = 8.0
+"""The penalty of the ridge regression, where the vector of a text has a length of about 1.4."""
 TABLE_WEIGHT = 10.0
-"""Answers that a model's overall mean counts as in its mean of a domain."""
-UNLIKE_SHARE = 0.05
-"""The share of the prompts learned from that count as unlike all domains."""
-UNLIKE_SHARE_OF_ONE = 0.5
-"""The same where all prompts are of one domain, so that nothing tells what others are like."""
-_FEW = 5.0
-"""Prompts that the usual likeness of all counts as in that of a domain."""
+"""How many answers a model's overall mean counts as in its mean of a domain."""
 _BLOCK = 1_000
 """Prompts whose vectors are held in memory together."""
 
@@ -48,8 +49,49 @@ class LearnedHeads:
     point: OperatingPoint
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _LeftOut:
+    """Predictions of prompts that were left out of learning, and their nearness to domains."""
+
+    trial: Trial
+    nearness: Nearness
+
+    def gated(self, gate: Gate) -> GatedTrial:
+        return GatedTrial(trial=self.trial, likeness=gate.likeness(self.nearness)[1])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judge:
+    """Reads raw predictions of the prompts that are learned from."""
+
+    answers: Answers
+    best: int
+    table: Floats
+    log_range: tuple[float, float]
+
+    def read(self, raw: Floats, centres: Floats) -> _LeftOut:
+        models, domains = len(self.answers.models), len(self.table)
+        quality, costs = combine_heads(raw, self.table, self.log_range)
+        memberships = raw[:, models : models + domains]
+        trial = Trial(
+            quality=quality,
+            costs=costs,
+            scores=self.answers.scores,
+            costs_usd=self.answers.costs_usd,
+            best=self.best,
+        )
+        kinds = spread_kinds(self.answers.tasks)
+        nearness = Nearness(memberships=memberships, centres=centres, kinds=kinds)
+        return _LeftOut(trial=trial, nearness=nearness)
+
+
 def learn_heads(answers: Answers, best: int) -> LearnedHeads:
-    """Learn heads from prompts with texts; gate and price by predictions with each left out."""
+    """Learn heads from prompts with texts; gate and price are fitted to leave-one-out predictions.
+
+    Args:
+        answers: the prompts to learn from; memory grows with the square of their number.
+        best: the column of the best single model.
+    """
     features = extract_all_features(task.text for task in answers.tasks)
     vectorizer = TextVectorizer.fit(features)
     kernel = _multiply(features, vectorizer)
@@ -61,20 +103,14 @@ def learn_heads(answers: Answers, best: int) -> LearnedHeads:
     targets = np.concatenate((answers.scores, member, log_costs), axis=1).astype(np.float32)
     ridge = RidgeRegression(kernel, targets, PENALTY)
     table = _tabulate(answers.scores, member)
-
-    left_out = ridge.leave_one_out().astype(np.float64)
-    quality, costs = combine_heads(left_out, table, log_range)
-    models = len(answers.models)
-    gate, likeness = _fit_gate(
-        left_out[:, models : models + len(domains)], _left_out_centres(kernel, member)
-    )
-    trial = Trial(
-        quality=quality,
-        costs=costs,
-        scores=answers.scores,
-        costs_usd=answers.costs_usd,
-        best=best,
-    )
+    judge = _Judge(answers, best, table, log_range)
+    centres = _left_out_centres(kernel, member)
+    known = judge.read(ridge.leave_one_out().astype(np.float64), centres)
+    unknown = None
+    if len(domains) > 1:
+        unknown = judge.read(_leave_domains_out(ridge, member, len(answers.models)), centres)
+    gate = fit_gate(known.nearness, unknown and unknown.nearness, member)
+    point, threshold = find_gated_point(known.gated(gate), unknown and unknown.gated(gate))
     duals = np.concatenate(
         (ridge.dual_coef, (member / member.sum(axis=0)).astype(np.float32)), axis=1
     )
@@ -82,11 +118,21 @@ def learn_heads(answers: Answers, best: int) -> LearnedHeads:
     return LearnedHeads(
         domains=domains,
         heads=_pack(features, vectorizer, duals, bias),
-        gate=gate,
+        gate=replace(gate, threshold=threshold),
         domain_quality=table,
         log_cost_range=log_range,
-        point=find_operating_point(trial, likeness >= gate.threshold),
+        point=point,
     )
+
+
+def _leave_domains_out(ridge: RidgeRegression, member: NDArray[np.bool_], models: int) -> Floats:
+    """Return predictions of each prompt by a fit without its domain, which is unknown to it."""
+    found = np.zeros((len(member), 2 * models + member.shape[1]))
+    for domain in range(member.shape[1]):
+        places = member[:, domain]
+        found[places] = ridge.leave_group_out(places)
+        found[places, models + domain] = -np.inf
+    return found
 
 
 def _tabulate(scores: Floats, member: NDArray[np.bool_]) -> Floats:
@@ -118,26 +164,6 @@ def _left_out_centres(kernel: Singles, member: NDArray[np.bool_]) -> Floats:
     own = np.diag(kernel)[:, None] * member
     sums = kernel @ member.astype(np.float32) - own
     return (sums / np.maximum(member.sum(axis=0) - member, 1)).astype(np.float64)
-
-
-def _fit_gate(memberships: Floats, centres: Floats) -> tuple[Gate, Floats]:
-    """Return the gate, and the likeness of each prompt that it was fitted to."""
-    nearest = memberships.argmax(axis=1)
-    places = np.arange(len(nearest))
-    measures = np.stack((memberships[places, nearest], centres[places, nearest]), axis=1)
-    mean, variance = measures.mean(axis=0), measures.var(axis=0)
-    means = np.tile(mean, (memberships.shape[1], 1))
-    spreads = np.ones_like(means)
-    for domain in range(len(means)):
-        own = measures[nearest == domain]
-        means[domain] = (own.sum(axis=0) + _FEW * mean) / (len(own) + _FEW)
-        squares = ((own - means[domain]) ** 2).sum(axis=0) + _FEW * variance
-        spreads[domain] = np.sqrt(squares / (len(own) + _FEW) + 1e-9)
-    gate = Gate(means=means, spreads=spreads, threshold=-np.inf)
-    likeness = gate.likeness(memberships, centres)[1]
-    share = UNLIKE_SHARE if len(means) > 1 else UNLIKE_SHARE_OF_ONE
-    threshold = float(np.quantile(likeness, share))
-    return Gate(means=means, spreads=spreads, threshold=threshold), likeness
 
 
 def _pack(

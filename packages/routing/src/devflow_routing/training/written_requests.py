@@ -55,7 +55,10 @@ def read_written_requests(path: Path) -> list[WrittenRequest]:
 
 
 def _fill(text: str, slots: dict[str, list[str]], choice: random.Random) -> Iterator[str]:
-    """Yield variants of a text: more where its slots have more to say."""
+    """Yield variants of a text: one without slots, two with one slot, else three.
+
+    A passage counts as more than one slot, since it is most of a text.
+    """
     names = {name for name in _SLOT.findall(text) if name in slots}
     variants = 1 if not names else 2 if names.isdisjoint({"passage"}) and len(names) == 1 else 3
     for _ in range(min(variants, _MAX_VARIANTS)):

@@ -72,13 +72,13 @@ def parse_request(body: JsonObject) -> ParsedRequest:
 
 
 def _parse_limit(reader: BodyReader) -> int | None:
-    """Return the larger of the two limits, which counts."""
+    """Return the larger of the two limits, which counts; None without either."""
     limits = (reader.count("max_completion_tokens"), reader.count("max_tokens"))
     return max((one for one in limits if one is not None), default=None)
 
 
 def _parse_reasoning(reader: BodyReader) -> ReasoningRequest | None:
-    """Read `reasoning`, or the older `reasoning_effort` and `include_reasoning`."""
+    """Read `reasoning`, or the older `reasoning_effort` and `include_reasoning`; None if absent."""
     options = reader.object("reasoning")
     effort = BodyReader(options, "reasoning.").text("effort") or reader.text("reasoning_effort")
     if not options and effort is None and not reader.flag("include_reasoning"):

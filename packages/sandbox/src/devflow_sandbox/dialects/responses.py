@@ -160,7 +160,10 @@ def _encode_response_object(generation: Generation, **fields: object) -> JsonObj
 
 
 def _reasoning_settings(generation: Generation) -> JsonObject | None:
-    """Return the settings in force; OpenAI's models report theirs even if none were requested."""
+    """Return the settings that the reply reports; None if none were requested.
+
+    OpenAI's models report theirs even then.
+    """
     requested: JsonObject | None = generation.request.body.get("reasoning")
     supported: JsonObject | None = generation.resolved.model.row.get("reasoning")
     if generation.resolved.model.author != "openai" or supported is None:

@@ -53,7 +53,7 @@ class Generation:
 
     @property
     def service_tier(self) -> str | None:
-        """The reply's `service_tier`; only OpenAI names the default tier (recordings)."""
+        """The reply's `service_tier`, or None; only OpenAI names the default tier (recordings)."""
         if self.tier != "default":
             return self.tier
         return "default" if self.resolved.model.author == "openai" else None

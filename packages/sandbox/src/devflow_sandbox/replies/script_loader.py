@@ -45,7 +45,11 @@ def parse_script(source: ScriptSource, form: TypeAdapter[T], kind: str) -> T:
 
 
 def _read_source(source: ScriptSource, kind: str) -> tuple[str, str]:
-    """Return a name for the script, and its text; an object has no text, and so no lines."""
+    """Return a name for the script, and its text; an object has no text, and so no lines.
+
+    Raises:
+        ConfigurationError: the file cannot be read, or is not UTF-8.
+    """
     if isinstance(source, dict):
         return kind, ""
     if isinstance(source, Path):

@@ -69,7 +69,11 @@ def _parse_limit(text: str) -> int:
 
 
 def _find(entries: Sequence[Mapping[str, Any]], model: str, field: str) -> int:
-    """Return the index of a model by its id, with or without the prefix of a foreign one."""
+    """Return the index of a model by its id, with or without the prefix of a foreign one.
+
+    Raises:
+        InvalidRequest: it is not listed; the message names the field.
+    """
     wanted = model.removeprefix(DISCOVERY_PREFIX)
     for index, entry in enumerate(entries):
         if entry["id"] == wanted:

@@ -274,7 +274,12 @@ class IdempotencyHandler:
 
 
 def _stored_of(found: Claim, keyed: KeyedRequest) -> StoredResponse:
-    """Return the reply stored under a key."""
+    """Return the reply stored under a key, or the error that tells of an unknown outcome.
+
+    Raises:
+        Conflict: the request is still being answered.
+        KeyReused: the key was used for another request.
+    """
     match found:
         case Completed():
             return StoredResponse.decode(found.payload)

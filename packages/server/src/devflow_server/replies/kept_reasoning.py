@@ -1,15 +1,18 @@
 """Keeps the reasoning that a resumable reply must not hold, and gives it back to its model.
 
 See ADR 12. Losing any of it costs only quality: the model continues without its earlier thoughts.
+Each worker of a server keeps what all of them have seen, since a session's next turn may come to
+another one.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 
+import orjson
 from devflow_core.events import Event, Finished, Started
 from devflow_core.messages import Reasoning
 from devflow_core.request import ChatRequest
@@ -21,12 +24,14 @@ from devflow_core.wire.anthropic_messages.resumable import (
 )
 
 from devflow_server.off_loop import run_by_size
+from devflow_server.peers import Peers
 from devflow_server.replies.reply import HttpReply, ReplyMetadata
 from devflow_server.replies.reply_source import ReplySource
 from devflow_server.routes import RequestContext
 
 MAX_KEPT_BYTES = 64 * 1024 * 1024
 """The most bytes for all callers; the least recently used go first. A turn takes about 2 kB."""
+_TOPIC = "reasoning"
 _OVERHEAD_BYTES = 500
 """The approximate bytes that an entry takes besides its text."""
 
@@ -36,10 +41,13 @@ class ReasoningMemory:
 
     Args:
         max_bytes: the most bytes that are kept for all callers together.
+        peers: the other workers, which are told what is kept here.
     """
 
-    def __init__(self, max_bytes: int = MAX_KEPT_BYTES) -> None:
+    def __init__(self, max_bytes: int = MAX_KEPT_BYTES, peers: Peers | None = None) -> None:
         self._max_bytes = max_bytes
+        self._peers = peers or Peers()
+        self._peers.listen(_TOPIC, self._hear)
         self._kept: OrderedDict[tuple[str, str], tuple[Reasoning, ...]] = OrderedDict()
         self.size_bytes = 0
         """The approximate number of bytes kept."""
@@ -50,10 +58,19 @@ class ReasoningMemory:
     def put(self, caller_id: str, found: Mapping[str, tuple[Reasoning, ...]]) -> None:
         """Keep the reasoning of a reply, by the ids of its calls."""
         for call_id, reasoning in found.items():
-            key = caller_id, call_id
-            self.size_bytes -= _size_of(self._kept.pop(key, ()))
-            self._kept[key] = reasoning
-            self.size_bytes += _size_of(reasoning)
+            self._keep(caller_id, call_id, reasoning)
+            with suppress(orjson.JSONEncodeError):  # lone surrogates; only this worker has it then
+                self._peers.tell(_TOPIC, orjson.dumps([caller_id, call_id, reasoning]))
+
+    def _hear(self, message: bytes) -> None:
+        caller_id, call_id, reasoning = orjson.loads(message)
+        self._keep(caller_id, call_id, tuple(Reasoning(**fields) for fields in reasoning))
+
+    def _keep(self, caller_id: str, call_id: str, reasoning: tuple[Reasoning, ...]) -> None:
+        key = caller_id, call_id
+        self.size_bytes -= _size_of(self._kept.pop(key, ()))
+        self._kept[key] = reasoning
+        self.size_bytes += _size_of(reasoning)
         while self.size_bytes > self._max_bytes:
             _, dropped = self._kept.popitem(last=False)
             self.size_bytes -= _size_of(dropped)
@@ -85,7 +102,7 @@ class ReasoningKeeper:
 
     def __init__(self, replies: ReplySource, memory: ReasoningMemory | None = None) -> None:
         self._replies = replies
-        self._memory = memory or ReasoningMemory()
+        self._memory = ReasoningMemory() if memory is None else memory  # an empty one is false
 
     def open(
         self, context: RequestContext, request: ChatRequest, /

@@ -25,7 +25,14 @@ _LABEL_PATTERN = re.compile(r"[\w.:/@+~-]{1,128}")
 def attribution_of(
     headers: Mapping[str, str], body: JsonObject, *, client_key: str, node: str | None
 ) -> Attribution:
-    """Return the labels of a request, without values that are not plain labels or may be keys."""
+    """Return the labels of a request, without values that are not plain labels or may be keys.
+
+    Args:
+        headers: names in lower case.
+        body: the request's body.
+        client_key: the name of the caller.
+        node: the named task that the request is part of; None: of none.
+    """
     agent = _clean_label(headers.get("x-claude-code-agent-id"))
     plain: dict[str, Any] = {
         field: _clean_label(headers.get(header)) for field, header in HEADER_LABELS.items()
@@ -72,7 +79,10 @@ def _session_of(headers: Mapping[str, str], body: JsonObject) -> str | None:
 
 
 def _session_from_user_id(user_id: object) -> str | None:
-    """Return the session in `metadata.user_id`: a JSON object since 2.1.197, a suffix before."""
+    """Return the session that Claude Code names in `metadata.user_id`; None if there is none.
+
+    It is a field of a JSON object since 2.1.197, and a suffix before.
+    """
     if not isinstance(user_id, str):
         return None
     if user_id.startswith("{"):

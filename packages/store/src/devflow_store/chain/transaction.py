@@ -54,7 +54,7 @@ class Transaction:
             key: a text that no other row has; a duplicate fails when the rows are sent.
             body: sealed by the row's hash.
             at_us: when the row's subject began, in microseconds since 1970; None: now.
-            ref: the number of the row that this one changes.
+            ref: the number of the row that this one changes; None: it changes none.
         """
         self.seq += 1
         row = ChainRow(self.seq, kind, key, ref, at_us or self.now_us, hash_body(body))

@@ -281,7 +281,12 @@ class SqliteEngine:
 
 @contextmanager
 def _hold_folder(folder: Path) -> Generator[None]:
-    """Keep other processes from creating a ledger in a folder at the same time."""
+    """Keep other processes from creating a ledger in a folder at the same time.
+
+    Raises:
+        LedgerUnavailable: another process has kept it for `MAX_FOLDER_WAIT_S`.
+        StoreError: the folder cannot be used.
+    """
     end_s = time.monotonic() + MAX_FOLDER_WAIT_S
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -68,8 +68,8 @@ def build_erase_job(
 
     Args:
         numbers: the rows, as from `find_rows`.
-        session_id: the session that was given to `find_rows`.
-        before: the time that was given to `find_rows`.
+        session_id: the session that was given to `find_rows`, or None.
+        before: the time that was given to `find_rows`, or None.
     """
 
     def run(tx: Transaction) -> int:

@@ -48,7 +48,11 @@ class AgreementCheck:
 
 
 def find_final(answer: CheckedAnswer) -> str | None:
-    """Return the final answer in a form that can be compared; None if there is none such."""
+    """Return the final answer in a form that can be compared; None if it cannot be.
+
+    An answer that is stated (`answer: 42`) comes first, then a short text as a whole, then the only
+    number of the last line.
+    """
     text = answer.text.strip()
     if answer.tool_calls or "```" in text or not text:
         return None
@@ -61,7 +65,7 @@ def find_final(answer: CheckedAnswer) -> str | None:
 
 
 def _last_number(text: str) -> str | None:
-    """Return the only number of the last line of a short text; None if there is none such."""
+    """Return the number in the last line of a text; None if it has several, none, or is long."""
     last = re.sub(r"^\s*(?:\d+[.)]|[-*#]+)\s+", "", text.rsplit("\n", 1)[-1])
     numbers = _NUMBER.findall(last)
     if len(numbers) != 1 or len(last) > 4 * MAX_FINAL_CHARS:

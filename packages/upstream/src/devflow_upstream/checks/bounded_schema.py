@@ -1,4 +1,4 @@
-"""Checks JSON values by schemas of strangers: no schema makes it slow, or asks another host."""
+"""Checks JSON values against untrusted schemas, in bounded time and without the network."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 MAX_SCHEMA_BYTES = 200_000
 """A longer schema is not looked at."""
-MAX_VALUE_BYTES = 2_000_000
-"""A longer value is not looked at."""
+MAX_VALUE_CHARS = 2_000_000
+"""A value of longer JSON is not looked at."""
 MAX_STEPS = 20_000
 """The most keywords that are looked at; alternatives within alternatives could be endless."""
 _UNBOUNDED = ("pattern", "patternProperties", "uniqueItems", "format")
@@ -36,7 +36,7 @@ def find_violation(schema: Mapping[str, Any], value: Any) -> str | None:
     """Return the keyword of the first violation, such as `required`; None if the value fits.
 
     Args:
-        schema: any object; one that is no JSON schema is fulfilled by everything.
+        schema: any object; every value fits one that is not a JSON schema.
         value: a JSON value.
 
     Raises:

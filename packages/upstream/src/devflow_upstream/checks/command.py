@@ -25,7 +25,7 @@ _SUFFIXES = {"python": ".py", "py": ".py", "json": ".json", "javascript": ".js",
 
 
 class CommandCheck:
-    """Accepts an answer that a program ends with 0 for; its output is shown and never recorded.
+    """Accepts an answer if a program exits with status 0; its output is shown, never recorded.
 
     Args:
         argv: the program and its arguments; see `Verification.command`.

@@ -13,7 +13,7 @@ from devflow_core.request import ChatRequest, Tool
 from devflow_core.verification import CheckedAnswer, Verdict
 
 from devflow_upstream.checks.bounded_schema import (
-    MAX_VALUE_BYTES,
+    MAX_VALUE_CHARS,
     TooMuchToCheck,
     find_violation,
 )
@@ -37,7 +37,10 @@ class FormatCheck:
 
 
 class ToolCallCheck:
-    """Accepts calls of known tools whose arguments fit the tools' own schemas."""
+    """Accepts calls of known tools whose arguments fit the tools' own schemas.
+
+    Where the request demands a call, an answer without one is refused.
+    """
 
     name = "tools"
 
@@ -69,7 +72,7 @@ async def _judge_call(call: ToolCall, tool: Tool | None) -> Verdict | None:
 
 
 async def _judge_json(text: str, schema: Mapping[str, Any], what: str) -> Verdict | None:
-    if len(text) > MAX_VALUE_BYTES:
+    if len(text) > MAX_VALUE_CHARS:
         return None
     try:
         value = orjson.loads(text)

@@ -16,10 +16,11 @@ MAX_DETAIL_CHARS = 500
 
 
 class HookCheck:
-    """Accepts what the caller's function accepts.
+    """Accepts what the caller's function accepts; an exception refuses the answer.
 
     Args:
-        hook: the function.
+        hook: the function; if it is not `async`, it runs in a thread, which is left behind when its
+            time is over.
         timeout_s: the seconds after which an answer counts as refused.
     """
 

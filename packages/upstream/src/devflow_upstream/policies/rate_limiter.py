@@ -94,12 +94,15 @@ class RateLimiter:
         self._slots.release()
 
     def limit_per_min(self, key_id: str, *, is_free: bool) -> int | None:
-        """Return the limit in force for a key; None if it is unknown."""
+        """Return the limit in force for a key's calls, free or not; None if it is unknown."""
         rate = self._rate_for(key_id, is_free=is_free)
         return rate.per_min if rate else None
 
     def learn_limit(self, key_id: str, *, is_free: bool, requests_per_min: int) -> None:
-        """Apply a limit that the provider reported; one from the settings stays if it is lower."""
+        """Apply a limit that the provider reported for a key's calls, free or not.
+
+        A lower one from the settings stays; it is for calls that are not free.
+        """
         if self._requests_per_min is not None and not is_free:
             requests_per_min = min(requests_per_min, self._requests_per_min)
         known = self._rates.get((key_id, is_free))

@@ -188,7 +188,12 @@ class ReplyReader:
         return headers
 
     def _choose_framing(self, *, is_persistent: bool) -> None:
-        """Decide how the body is delimited."""
+        """Decide how the body is delimited.
+
+        Raises:
+            ProtocolError: it is compressed, or its length is malformed or ambiguous.
+            ReplyTooLarge: the length is over the limit.
+        """
         headers = self.headers
         coding, length = headers.get("transfer-encoding"), headers.get("content-length")
         if headers.get("content-encoding", "identity").lower() != "identity":
@@ -270,7 +275,14 @@ class ReplyReader:
         return offset + 2
 
     def _read_trailers(self, buffer: bytes, offset: int) -> int:
-        """Read one line after the last chunk: it is checked like a header, then dropped."""
+        """Read one line after the last chunk: it is checked like a header, then dropped.
+
+        Return where the next one begins; -1 if the line is not complete yet.
+
+        Raises:
+            ProtocolError: it is malformed.
+            ReplyTooLarge: it is too long, or the whole body is.
+        """
         end = buffer.find(b"\r\n", offset)
         if (len(buffer) if end < 0 else end) - offset > self._limits.max_head_bytes:
             raise ReplyTooLarge("The reply's trailers are too long.")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
+from functools import cache
 from typing import Any, Literal, get_args
 
 from devflow_core.usage import KnownCost, usd_text
@@ -61,13 +62,18 @@ class CostGroup:
     def add(self, item: CostItem, parts: Sequence[CostPart]) -> None:
         """Add a reply, or some of its parts."""
         self.replies += 1
-        cost = self.total.cost
+        total = self.total
+        is_whole = len(parts) == len(item.parts)
         for part in parts:
-            self.total.add(part)
-            self.models.setdefault(part.model, Sum()).add(part)
-        # a reply that lacks several prices counts once
-        if len(parts) == len(item.parts):
-            self.total.cost = cost + item.cost
+            total.tokens = add_tokens((total.tokens, part.tokens))
+            if not is_whole:
+                total.cost += part.cost
+            of_model = self.models.get(part.model)
+            if of_model is None:
+                of_model = self.models[part.model] = Sum()
+            of_model.add(part)
+        if is_whole:  # a reply that lacks several prices counts once
+            total.cost += item.cost
         if item.is_booked:
             self.booked_usd += sum((part.cost.usd for part in parts), Decimal(0))
         self.first_at = item.at if self.first_at is None else min(self.first_at, item.at)
@@ -140,9 +146,14 @@ def _split(
     return [(name, [part for part in item.parts if part.model == name]) for name in names]
 
 
+_QUARTER_S = 900
+"""Seconds of a quarter of an hour, at whose ends all changes of days lie, in every time zone."""
+
+
 def _period_key(view: View, zone: tzinfo | None, first_day: int) -> Callable[[CostItem], str]:
-    def key_of(item: CostItem) -> str:
-        day = item.at.astimezone(zone).date()
+    @cache
+    def key_of_quarter(quarter: int) -> str:
+        day = datetime.fromtimestamp(quarter * _QUARTER_S, UTC).astimezone(zone).date()
         if view == "monthly":
             return f"{day:%Y-%m}"
         if view == "weekly":
@@ -150,4 +161,4 @@ def _period_key(view: View, zone: tzinfo | None, first_day: int) -> Callable[[Co
             day -= timedelta(days=(day.isoweekday() % 7 - first_day) % 7)
         return day.isoformat()
 
-    return key_of
+    return lambda item: key_of_quarter(int(item.at.timestamp() // _QUARTER_S))

@@ -117,9 +117,12 @@ def _price_reply(
     if at is None or response is None:
         return
     parts = _parts_of_reply(response, price_of) if entry is None else _parts_of_entry(entry)
-    cost = response.cost(price_of) if entry is None else KnownCost(usd=entry.cost_usd)
+    if entry is not None:
+        cost = KnownCost(usd=entry.cost_usd)
+    else:  # the usual reply is one ordinary call, which is priced already
+        cost = response.cost(price_of) if row.billing else parts[0].cost
     yield CostItem(
-        at=at.astimezone(UTC),
+        at=at if at.tzinfo is UTC else at.astimezone(UTC),
         session_id=digest.session_id,
         project=_label(digest.project),
         branch=row.branch,
@@ -169,5 +172,5 @@ def _part_of_attempt(attempt: Attempt) -> CostPart:
 
 @cache
 def _label(folder: str | None) -> str | None:
-    """Return the label that the ledger has for a folder's project."""
+    """Return the label that the ledger has for a folder's project; None without a folder."""
     return None if folder is None else project_label(Path(folder))

@@ -51,8 +51,8 @@ class HandoffTarget:
     model: str = "auto"
     window_tokens: int | None = None
     """The window, input and output together; None if it is unknown."""
-    reply_tokens: int = 8_000
-    """Tokens reserved for the answer."""
+    reply_tokens: int = 16_000
+    """The most tokens of the answer, thinking included; so many are left free in the window."""
     takes_images: bool = True
     """Whether it is given images and documents; otherwise a note replaces each of them."""
 
@@ -163,6 +163,8 @@ def hand_off(
             masked=context.masked,
         )
     report = replace(report, damage=session.damage)
+    # without a limit a budget has to hold the longest reply that a better model could give
+    request = replace(request, max_output_tokens=target.reply_tokens)
     if (model := _last_model(session)) is not None:
         # whoever is cut off from a good model wants one that is nearly as good
         request = replace(request, criteria=SelectionCriteria(floor_model=model))

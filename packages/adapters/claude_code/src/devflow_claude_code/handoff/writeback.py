@@ -154,7 +154,11 @@ class _RowBuilder:
         self._now = max(self._now, stamp + _TIMESTAMP_STEP)
 
     def append_reply(self, reply: AssistantReply) -> Iterator[Json]:
-        """Yield the rows of the prompt and the reply."""
+        """Yield the rows of the prompt and the reply.
+
+        Raises:
+            SessionError: the reply is empty.
+        """
         yield self._build_row("user", {"role": "user", "content": reply.prompt})
         messages = drop_open_calls(reply.messages)
         if not messages or messages[-1].role != "assistant":

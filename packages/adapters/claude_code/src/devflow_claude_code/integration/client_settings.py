@@ -80,7 +80,10 @@ def read_client_settings(
 
 
 def read_settings_file(path: Path) -> SettingsFile:
-    """Read one file; a missing file, a link, and one that may not be read have no settings."""
+    """Read one file; a missing file, a link, and one that may not be read have no settings.
+
+    A file that is not a JSON object has none either, and is marked as damaged.
+    """
     try:
         content = read_private_file(path)
     except (OSError, ValueError, ConfigurationError):

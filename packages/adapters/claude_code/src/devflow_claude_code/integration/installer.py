@@ -154,7 +154,7 @@ def plan_undo(path: Path, *, data_dir: Path) -> SettingsChange:
 
 
 def _strip_ours(path: Path, content: bytes | None) -> bytes | None:
-    """Return the content without our entries; the same bytes if there are none."""
+    """Return the content without our entries; unchanged without any, so that None stays None."""
     settings = _parse_settings(path, content)
     remove_entries(settings)
     if settings == _parse_settings(path, content):
@@ -183,7 +183,11 @@ def _backup_path(path: Path, data_dir: Path) -> Path:
 
 
 def _read_backup(copy: Path) -> tuple[str, bytes | None] | None:
-    """Return the digest of what was installed and the content before it; None without a backup."""
+    """Return the digest of what was installed and the content before it; None without a backup.
+
+    Raises:
+        ConfigurationError: the backup cannot be read, or is damaged.
+    """
     content = _read(copy)
     if content is None:
         return None

@@ -57,8 +57,9 @@ def plan_launch(
         arguments: passed on unchanged.
         environment: the caller's, without provider keys: every program Claude Code runs sees it.
         program: name or path of Claude Code.
-        window_tokens: the context window of a model that the client does not know; passed to the
-            client unless the user has set one. Versions up to 2.1.50 take every window for 200,000.
+        window_tokens: the context window of a model that the client does not know, passed on unless
+            the user has set one; None: nothing is. Versions up to 2.1.50 take every window for
+            200,000.
 
     Raises:
         ConfigurationError: the address is invalid or ends in `/v1`, or the arguments contain

@@ -192,7 +192,7 @@ class RowReader:
         return self._intern(body.get("subtype"))
 
     def _read_model(self, message: Json) -> str | None:
-        """Return the model that answered: our gateway adds it, as `model` may name another one."""
+        """Return the model that answered, or None; our gateway adds it, as `model` may differ."""
         named = message.get("devflow")
         if isinstance(named, dict) and (model := self._intern(cast("Json", named).get("model"))):
             return model

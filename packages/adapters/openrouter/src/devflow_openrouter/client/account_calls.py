@@ -14,7 +14,10 @@ PresetSource = Literal["chat/completions", "messages", "responses"]
 
 
 class AccountCalls(JsonCalls):
-    """One method for each operation that a key makes on its own account: usage, files, presets."""
+    """One method for each operation that a key makes on its own account: usage, files, presets.
+
+    `offset` and `limit` choose a part of a list; None leaves them to OpenRouter.
+    """
 
     async def key_status(self, key: UpstreamKey) -> JsonObject:
         """Return the limits and usage of a key, as the object `data`; amounts are in USD."""
@@ -126,19 +129,25 @@ class AccountCalls(JsonCalls):
         return await self.get(path, key=key)
 
     async def save_chat_preset(self, slug: str, body: JsonObject, key: UpstreamKey) -> JsonObject:
-        """Make a preset, or a new version of it, of a request for chat completions."""
+        """Save a request for chat completions as a preset, or as a new version of an old one.
+
+        Args:
+            slug: the preset's name.
+            body: the request.
+            key: the key of the account.
+        """
         return await self._save_preset(slug, "chat/completions", body, key)
 
     async def save_messages_preset(
         self, slug: str, body: JsonObject, key: UpstreamKey
     ) -> JsonObject:
-        """Make a preset, or a new version of it, of a request for messages."""
+        """Save a request for messages as a preset; arguments as of `save_chat_preset`."""
         return await self._save_preset(slug, "messages", body, key)
 
     async def save_responses_preset(
         self, slug: str, body: JsonObject, key: UpstreamKey
     ) -> JsonObject:
-        """Make a preset, or a new version of it, of a request for responses."""
+        """Save a request for responses as a preset; arguments as of `save_chat_preset`."""
         return await self._save_preset(slug, "responses", body, key)
 
     async def _save_preset(

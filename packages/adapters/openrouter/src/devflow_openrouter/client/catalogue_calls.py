@@ -11,7 +11,11 @@ from devflow_openrouter.client.json_calls import JsonCalls
 
 
 class CatalogueCalls(JsonCalls):
-    """One method for each operation on lists; `filters` are the parameters of OpenRouter's API."""
+    """One method for each operation on lists; `filters` are the parameters of OpenRouter's API.
+
+    A call is counted for its `key`; None: it is sent without one. `offset` and `limit` choose a
+    part of a list, and `window` a period; None leaves them to OpenRouter.
+    """
 
     async def models(
         self,

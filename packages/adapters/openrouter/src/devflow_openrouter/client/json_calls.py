@@ -32,6 +32,8 @@ class AppIdentity:
 class JsonCalls:
     """The calls below one base URL, without policies and without a ledger.
 
+    The `key` of a call is the key that it is sent with; None: it is sent without one.
+
     Args:
         transport: closed by its creator.
         app: sent with every call; None: the title `DevFlow` without an address.

@@ -24,7 +24,7 @@ async def stream_grammar(probe: Probe) -> str:
 
 
 async def one_role(probe: Probe) -> str:
-    """A stream names the role once at most: SDKs that add up deltas read `assistantassistant`."""
+    """A stream names the role at most once: SDKs that add up deltas read `assistantassistant`."""
     roles = [delta["role"] for delta in await _hear_deltas(probe) if delta.get("role")]
     require(len(roles) <= 1, f"the role is in {len(roles)} deltas: send it in the first only")
     return "once" if roles else "never"

@@ -44,6 +44,8 @@ def encode_request(
 ) -> EncodedRequest:
     """Return the body for an upstream, which always asks for a stream, and what was left out.
 
+    `overrides` are fields that take the place of the body's own.
+
     Raises:
         InvalidRequest: the request holds something that this dialect cannot express and that must
             not be left out.

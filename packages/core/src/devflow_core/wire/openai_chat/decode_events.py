@@ -106,7 +106,10 @@ class ChatDecoder(FrameDecoder):
         return events
 
     def _record_usage(self, usage: JsonObject, data: bytes) -> ReportedUsage | None:
-        """Record the usage; some providers send it several times, and the last report counts."""
+        """Record the usage and return it with its cost; None if the chunk has none.
+
+        Some providers send it several times; the last report counts.
+        """
         if not usage:
             return None
         self._usage = usage_from_openai(usage) or self._usage

@@ -18,8 +18,9 @@ from devflow_core.events import (
 )
 from devflow_core.messages import JsonObject
 from devflow_core.request import ChatRequest
+from devflow_core.wire import json_lenient as lenient
 from devflow_core.wire import sse
-from devflow_core.wire.body import dump
+from devflow_core.wire.body import dump, load_event
 from devflow_core.wire.extra_fields import note_on_pictures
 from devflow_core.wire.openai_error import DescribeError, error_fields
 from devflow_core.wire.openai_responses.encode_response import (
@@ -37,8 +38,43 @@ from devflow_core.wire.openai_responses.output_items import (
 )
 from devflow_core.wire.openai_responses.tool_names import index_wire_tools
 from devflow_core.wire.passthrough import Passthrough
+from devflow_core.wire.sse import SseReader
 
 _Key = tuple[str, int]
+_NUMBER = "sequence_number"
+_QUOTED_NUMBER = b'"sequence_number"'
+
+
+class _PassedOn:
+    """What the frames of a stream that is passed on say of it, read only when it fails."""
+
+    __slots__ = ("_first", "_numbered")
+
+    def __init__(self) -> None:
+        self._first = self._numbered = b""
+
+    def add(self, frame: bytes) -> None:
+        if not self._first and b'"response"' in frame:
+            self._first = frame
+        if _QUOTED_NUMBER in frame:
+            self._numbered = frame
+
+    def response(self) -> JsonObject:
+        """Return the response object with which the stream began; empty if there is none."""
+        for one in _bodies_of(self._first):
+            if begun := lenient.as_object(one.get("response")):
+                return begun
+        return {}
+
+    def next_number(self) -> int:
+        """Return the sequence number of a further event."""
+        numbers = [lenient.as_int(one.get(_NUMBER)) for one in _bodies_of(self._numbered)]
+        return max(numbers, default=-1) + 1
+
+
+def _bodies_of(frame: bytes) -> list[JsonObject]:
+    """Return the events in what was passed on at once: what precedes the reply comes with it."""
+    return [load_event(one.data) for one in SseReader().feed(frame) if one.data]
 
 
 class ResponsesEncoder:
@@ -61,6 +97,7 @@ class ResponsesEncoder:
         self._passthrough = Passthrough(WIRE, lambda event: isinstance(event, Finished))
         self._request = request
         self._clock = clock
+        self._passed_on = _PassedOn()
         self._sequence_number = 0
         self._reply: dict[str, Any] | None = None
         self._open: dict[_Key, OutputItem] = {}
@@ -77,6 +114,7 @@ class ResponsesEncoder:
     def encode(self, event: Event) -> bytes:
         """Return the bytes to send for an event; empty if there is nothing to send."""
         if (passed := self._passthrough.forward(event)) is not None:
+            self._passed_on.add(passed)
             return passed
         if isinstance(event, Opaque):
             return b""
@@ -90,13 +128,21 @@ class ResponsesEncoder:
                 return start
 
     def encode_error(self, error: DevFlowError, request_id: str) -> bytes:
-        """Return the bytes of a failure in the middle of the stream, which end it."""
+        """Return the bytes of a failure, which end the stream: begun here, if it has not begun."""
         fault = self._describe_error(error, request_id)
-        reply = self._reply or make_response_object(self._request, Started(), self._clock())
-        failed = {**reply, "status": "failed", "output": self._output}
+        start = b""
+        if self._reply is None:
+            # the client goes by the id and the numbers that it has seen
+            self._sequence_number = self._passed_on.next_number()
+            if begun := self._passed_on.response():
+                ours = make_response_object(self._request, Started(), self._clock())
+                self._reply = {**ours, **begun}
+            else:
+                start = self._start(Started())
+        failed = {**(self._reply or {}), "status": "failed", "output": self._output}
         failed["error"] = {"code": error.code, "message": error.message}
         # one SDK reads the error next to the response, other clients inside it
-        return self._emit("response.failed", response=failed, error=fault)
+        return start + self._emit("response.failed", response=failed, error=fault)
 
     def _start(self, event: Event) -> bytes:
         started = event if isinstance(event, Started) else Started()
@@ -169,6 +215,6 @@ class ResponsesEncoder:
         return closing + self._emit(f"response.{reply['status']}", response=reply, **annotations)
 
     def _emit(self, kind: str, **fields: Any) -> bytes:
-        body = {"type": kind, "sequence_number": self._sequence_number, **fields}
+        body = {"type": kind, _NUMBER: self._sequence_number, **fields}
         self._sequence_number += 1
         return sse.encode(dump(body), kind)

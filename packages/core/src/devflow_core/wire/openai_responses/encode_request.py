@@ -30,7 +30,8 @@ def encode_request(
 ) -> EncodedRequest:
     """Return the body for an upstream, which always asks for a stream, and what was left out.
 
-    `store: true` is sent as false, and counts as left out.
+    `overrides` are fields that take the place of the body's own. `store: true` is sent as false,
+    and counts as left out.
 
     Raises:
         InvalidRequest: the request holds something that this dialect cannot express and that must

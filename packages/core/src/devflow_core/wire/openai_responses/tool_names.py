@@ -39,7 +39,7 @@ class WireTool:
 
 
 def join_name(namespace: str | None, name: str) -> str:
-    """Return the name under which other models know a tool."""
+    """Return the name under which other models know a tool; `namespace` is None for most tools."""
     return name if namespace is None else f"{namespace}{_SEPARATOR}{name}"
 
 

@@ -1,4 +1,11 @@
-"""Keeps the replies of keyed requests, so that a program that starts again does not ask twice."""
+"""Keeps the replies of a batch, so that a program that starts again does not ask twice.
+
+It stands beside `devflow_store.keyed_replies` because it promises the opposite. A key there stands
+for one call: a failure that may be billed is its outcome, given to everybody who asks again. A key
+here stands for the answer to one request of a batch: a run that failed or was killed is followed by
+another under the next number, and what all of them have cost counts against the batch's limit. The
+claims, their errors, and how an outcome is written are shared.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +28,8 @@ from devflow_core.response import ChatResponse
 from devflow_core.routing import Candidate, Route, Task
 from devflow_core.shielding import finish_despite_cancel
 from devflow_routing.decision import task_from_json
-from devflow_store import Claim, Completed, InFlight, Mismatch, NewClaim, Store, UnknownOutcome
-from devflow_store.keyed_outcomes import key_reused, still_under_way
+from devflow_store import Completed, NewClaim, Store, UnknownOutcome
+from devflow_store.keyed_replies import conflict_of, write_outcome
 from pydantic import TypeAdapter, ValidationError
 
 MAX_WAIT_S = 600.0
@@ -66,8 +73,8 @@ class EntryIds:
         return self.known[-1]
 
 
-class KeptReplies:
-    """The replies that were given under idempotency keys, for a day.
+class BatchReplies:
+    """The replies to a batch's requests under their numbered keys, for a day.
 
     Args:
         store: the durable ledger, open; its opener closes it.
@@ -123,22 +130,24 @@ class KeptReplies:
 
         Raises:
             Conflict: another process is asking under the key, or it was used for another request.
-            StoreError: the ledger cannot be written.
+            StoreError: the key cannot be claimed.
             DevFlowError: the request failed; unless it may be billed, its key is free again.
         """
         entry_id = new_id("req")
         claim = await self._claims.claim(_SCOPE, numbered_key, fingerprint(request), entry_id)
         if not isinstance(claim, NewClaim):
-            raise _conflict(claim)
+            raise conflict_of(claim, _NAME)
         ids = EntryIds(entry_id)
         try:
             completion = await carry_out(ids)
         except BaseException:
             failure = orjson.dumps({"failed": ids.known})
-            await finish_despite_cancel(self._claims.abandon(entry_id, failure))
+            storing = self._claims.abandon(entry_id, failure)
+            await finish_despite_cancel(write_outcome(entry_id, storing))
             raise
         repaired = [one for one in ids.known if one != completion.entry.entry_id]
-        await finish_despite_cancel(self._claims.finish(entry_id, _encode(completion, repaired)))
+        storing = self._claims.finish(entry_id, _encode(completion, repaired))
+        await finish_despite_cancel(write_outcome(entry_id, storing))
         return completion
 
     def _cost_of(self, entry_ids: Iterable[str]) -> Decimal:
@@ -147,7 +156,9 @@ class KeptReplies:
 
 
 def fingerprint(request: ChatRequest) -> str:
-    """Return a hash of all that determines the reply: labels, cost limit and key are left out.
+    """Return a hash of all that determines the reply.
+
+    Labels, the cost limit, the key, and the record of what context was added are left out.
 
     Raises:
         InvalidRequest: the request holds values that are not JSON.
@@ -168,12 +179,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return str(value)
     raise TypeError(type(value).__name__)
-
-
-def _conflict(found: Claim) -> Conflict:
-    if isinstance(found, Mismatch):
-        return key_reused(_NAME)
-    return still_under_way(_NAME, found.entry_id if isinstance(found, InFlight) else "unknown")
 
 
 @cache
