@@ -113,6 +113,7 @@ def main() -> None:
     """Run the benchmark."""
     args = harness.parse_arguments(__doc__, add_options)
     report = harness.Report()
+    filled_ledger.make_ledger(filled_ledger.QUICK_ROWS if args.quick else filled_ledger.ROWS)
     with upstream.run_upstream() as base_url:
         asyncio.run(measure(args, base_url, report))
     report.finish(args)
