@@ -11,7 +11,8 @@ interleaved. Ours streams in any case; the others stream only where that is meas
 `gateway` has everything on: classification, routing over the whole catalogue, booking (in memory),
 rate limits, circuit breaker, retries. `attempt` is one attempt over HTTP without policies;
 `over_httpx` is the same over httpx with its own transport; `floor` is what sockets cost without any
-client. litellm takes part when it lies in `.peers/client/` (`uv pip install --target .peers/client litellm`).
+client. litellm takes part when it lies in `.peers/client/`
+(`uv pip install --target .peers/client litellm`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes docs/performance.md from its template and docs/performance-tables.md from all figures.
 
 The template is `data/performance.md`. In it `@{suite|name|metric}` is a figure,
-`@{ratio|suite|name|metric|peer}` its quotient by a peer's, and a single word one of the tables below.
+`@{ratio|suite|name|metric|peer}` its quotient by a peer's, and a word alone one of the tables.
 """
 
 from __future__ import annotations
@@ -203,8 +203,9 @@ def _render_absent(figures: Figures) -> str:
 
 
 def _newest(figures: Figures, part: str) -> str:
-    document = next(iter(figures.documents.values()), {part: {}})
-    return ", ".join(f"{name} {value}" for name, value in document[part].items())
+    document = next(iter(figures.documents.values()), None)
+    values: dict[str, object] = {} if document is None else document[part]
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
 _TABLES: Mapping[str, Callable[[Figures], str]] = {
