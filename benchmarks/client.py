@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import importlib
 import logging
+import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -181,6 +182,7 @@ async def openrouter_sdk(base_url: str) -> AsyncGenerator[Subject]:
 @asynccontextmanager
 async def litellm_sdk(base_url: str) -> AsyncGenerator[Subject]:
     """Open LiteLLM in this process."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask the network
     litellm: Any = importlib.import_module("litellm")
     logging.getLogger("LiteLLM").setLevel(logging.ERROR)
     messages: Any = [{"role": "user", "content": PROMPT}]

@@ -117,7 +117,7 @@ def render_page(figures: Figures) -> str:
         kind, *words = match[1].replace("\n", " ").split("|")
         if not words:
             return _TABLES[kind](figures)
-        return figures.ratio(*words) if kind == "ratio" else figures.show(kind, *words)
+        return figures.ratio(*words) if kind == "ratio" else figures.show(kind, words[0], words[1])
 
     return re.sub(r"@\{([^}]+)\}", fill, TEMPLATE.read_text(encoding="utf-8"))
 

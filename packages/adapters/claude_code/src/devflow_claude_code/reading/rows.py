@@ -142,7 +142,6 @@ class RowReader:
             tokens, billing = self._read_usage(message)
         parent, previous = get("parentUuid"), self._uuid
         uuid = self._uuid = _as_text(get("uuid")) or None
-        fork, refers_to = get("forkedFrom"), get("leafUuid") or get("logicalParentUuid")
         return TranscriptRow(
             line,
             offset,
@@ -163,10 +162,10 @@ class RowReader:
             results,
             has_text,
             tokens,
-            (_as_text(refers_to) or None) if refers_to else None,
+            _as_text(get("leafUuid") or get("logicalParentUuid")) or None,
             request_id,
             billing,
-            _read_fork(fork) if fork is not None else None,
+            _read_fork(get("forkedFrom")),
             self._intern(get("gitBranch")) or None,
             self._intern(get("agentId")) or None,
         )
