@@ -92,7 +92,8 @@ class Figures:
         value *= goal.scale
         if value <= goal.limit:
             return format_figure(value), "reached"
-        return format_figure(value), f"{format_figure(value / goal.limit)} times the goal"
+        times = format_figure(value / goal.limit)
+        return format_figure(value), f"{times} times the goal: {goal.obstacle}"
 
 
 def write_pages(documents: Mapping[str, Mapping[str, Any]], suites: Mapping[str, str]) -> None:
@@ -192,7 +193,7 @@ def _render_goals(figures: Figures) -> str:
         ]
         for one in GOALS
     ]
-    return _table(["what", "goal", "measured", ""], rows)
+    return _table(["what", "goal", "measured", "reached, or what stands in the way"], rows)
 
 
 def _render_absent(figures: Figures) -> str:
@@ -216,6 +217,7 @@ _TABLES: Mapping[str, Callable[[Figures], str]] = {
     "pipeline": _render_pipeline,
     "goals": _render_goals,
     "absent": _render_absent,
+    "rows": lambda figures: f"{figures.documents['server']['rows']:,}",
     "machine": lambda figures: _newest(figures, "machine"),
     "versions": lambda figures: _newest(figures, "versions"),
 }
