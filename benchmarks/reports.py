@@ -1,7 +1,8 @@
 """Measures reports over a ledger of a million rows, and tracking one entry.
 
 The table that reports add up is filled directly: how the ledger comes to write it is measured
-elsewhere. Labels are spread as in a year of one team: 12 models, 9 tasks, 4,000 sessions, 365 days.
+elsewhere. They are a year of one team: sessions of 50 requests, one after another, each with five
+kinds of calls (its model, its tasks), 12 models, 9 tasks, 7 projects, 365 days.
 
     uv run python benchmarks/reports.py [--quick] [--json FILE]
 """
@@ -22,9 +23,13 @@ from devflow_core.dimensions import GroupBy
 from devflow_core.testing import an_entry
 from devflow_openrouter.models.catalogue import load_shipped_catalogue
 from devflow_store import Store
+from devflow_store.chain.transaction import Transaction
+from devflow_store.engines.sqlite import SqliteEngine
+from devflow_store.entries.day_sums import build_step_job
 
 ROWS, QUICK_ROWS, ROUNDS = 1_000_000, 100_000, 5
-SESSIONS, TASKS, DAY_S = 4_000, 9, 86_400
+TASKS, DAY_US = 9, 86_400_000_000
+CALLS_A_SESSION, KINDS_A_SESSION = 50, 5
 GROUPINGS: tuple[GroupBy, ...] = ("model", "task", "session", "day")
 LABELS = ("model", "provider", "task", "session", "project", "branch", "agent", "client_key")
 
@@ -35,33 +40,51 @@ async def make_ledger(file: Path) -> None:
         pass
 
 
+def sum_up(file: Path) -> None:
+    """Add all calls to the sums of days, as a gateway does beside its requests."""
+    session = SqliteEngine(file, synchronous="OFF").open_writer()
+    is_left = True
+    while is_left:
+        session.begin()
+        is_left = build_step_job().run(Transaction(session, 0))
+        session.commit()
+    session.close()
+
+
 def fill(file: Path, rows: int, models: list[str]) -> None:
     """Insert attempts, one per request."""
     chance = random.Random(1)  # noqa: S311 - the same rows each time
-    labels = [
-        (number, models[number % len(models)], "P", f"task-{chance.randrange(TASKS)}",
-         f"session-{chance.randrange(SESSIONS)}", f"project-{number % 7}", "main", "main", "ci")
-        for number in range(SESSIONS * 2)
+    kinds = [
+        (session, models[session % 3 if chance.random() < 0.8 else chance.randrange(len(models))],
+         "P", f"task-{kind and chance.randrange(TASKS)}", f"session-{session}",
+         f"project-{session % 7}", "main", "main", "ci")
+        for session in range(max(1, rows // CALLS_A_SESSION)) for kind in range(KINDS_A_SESSION)
     ]  # fmt: skip
     with sqlite3.connect(file) as database:
         database.executemany(
             f"INSERT INTO labels (id, {', '.join(LABELS)}, node, error) "  # noqa: S608 - constants
             f"VALUES ({', '.join('?' * 9)}, '', '')",
-            labels,
+            [(number, *one[1:]) for number, one in enumerate(kinds)],
         )
         places = ", ".join("?" * 16)
         database.executemany(
             f"INSERT INTO calls VALUES ({places})",  # noqa: S608 - constants
-            _iter_calls(chance, rows, len(labels)),
+            _iter_calls(chance, rows),
+        )
+        # sums follow the numbers of the chain
+        database.execute(
+            "INSERT INTO chain (seq, kind, key, at_us, hash) VALUES (?, 1, '', 0, X'')", (rows,)
         )
     database.close()
 
 
-def _iter_calls(chance: random.Random, rows: int, labels: int) -> Iterator[tuple[int, ...]]:
-    start_s = 1_763_000_000
-    for seq in range(rows):
+def _iter_calls(chance: random.Random, rows: int) -> Iterator[tuple[int, ...]]:
+    start_us = 1_763_000_000_000_000
+    for seq in range(1, rows + 1):
+        session = (seq - 1) // CALLS_A_SESSION
+        kind = min(chance.randrange(2 * KINDS_A_SESSION), KINDS_A_SESSION - 1)
         yield (
-            chance.randrange(labels), seq, 1, start_s + chance.randrange(365 * DAY_S), 1, 0,
+            session * KINDS_A_SESSION + kind, seq, 1, start_us + seq * 365 * DAY_US // rows, 1, 0,
             chance.randrange(10**10), 0, 2_000, chance.randrange(20_000), 1_000, 0, 400, 0,
             chance.randrange(60, 90), chance.randrange(80, 110),
         )  # fmt: skip
@@ -89,6 +112,7 @@ def main() -> None:
         file = Path(name) / "ledger.db"
         asyncio.run(make_ledger(file))
         fill(file, rows, models)
+        sum_up(file)
         reporter = Reporter(Store(file), price_of=price_of, baseline_model=models[0])  # type: ignore[arg-type]
         for by in GROUPINGS:
             times_s = [measure_wall_s(lambda by=by: reporter.report(by)) for _ in range(ROUNDS)]

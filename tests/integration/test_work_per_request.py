@@ -134,7 +134,6 @@ def test_taking_an_entry_in() -> None:
     assert counted < BOUNDS["take in"], counted
 
 
-BOUNDS = {"choose": 450, "pipeline": 620, "decode": 2480, "take in": 55}
-"""A third above the count of 2026-11-21 with 3.11; `choose` is just above that of 2026-11-30,
-since evidence, floors and constraints came in. `decode` is of 2026-11-30 as well: since
+BOUNDS = {"choose": 375, "pipeline": 620, "decode": 2480, "take in": 55}
+"""A third above the count of 2026-11-21 with 3.11; `choose` and `decode` are of 2026-11-30. Since
 then the role that comes with every chunk is cut out, as clients would string them together."""

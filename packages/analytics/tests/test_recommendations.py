@@ -1,7 +1,7 @@
 from collections.abc import Iterable
 from decimal import Decimal
 
-from devflow_analytics.recommendations import EVIDENCE_GROUPING, recommend
+from devflow_analytics.recommendations import SESSION_GROUPING, TASK_GROUPING, recommend
 from devflow_analytics.report import Recommendation
 from devflow_core.attribution import Attribution
 from devflow_core.ledger import LedgerEntry, Outcome
@@ -21,7 +21,9 @@ TOKENS = Usage(input_tokens=1_000, output_tokens=500)
 def advice(*groups: Iterable[LedgerEntry]) -> tuple[Recommendation, ...]:
     entries = [entry for group in groups for entry in group]
     price_of: dict[str, Price] = PRICES
-    return recommend(EntriesReader(lambda: entries).aggregate(EVIDENCE_GROUPING), price_of.get)
+    ledger = EntriesReader(lambda: entries)
+    by_task, by_session = ledger.aggregate(TASK_GROUPING), ledger.aggregate(SESSION_GROUPING)
+    return recommend(by_task, by_session, price_of.get)
 
 
 def requests(

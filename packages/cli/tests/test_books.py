@@ -75,6 +75,22 @@ def test_a_touched_row_is_named(used: Devflow, home: Path) -> None:
     assert "Row 3" in used("ledger", "verify").out
 
 
+def test_requests_are_listed_newest_first_page_by_page(used: Devflow) -> None:
+    assert used("ask", PROMPT).status == 0
+    whole = used("ledger", "requests", "--json").document
+    times = [one["at"] for one in whole["requests"]]
+    assert len(times) > 1
+    assert times == sorted(times, reverse=True)
+    assert whole["cursor"] is None
+    first = used("ledger", "requests", "--limit", "1", "--json").document
+    rest = used("ledger", "requests", "--cursor", first["cursor"], "--json").document
+    assert first["requests"] + rest["requests"] == whole["requests"]
+    assert whole["requests"][0]["request"] in used("ledger", "requests", "--wide").out
+    dear = used("ledger", "requests", "--min-usd", "1000", "--json").document
+    assert dear == {"requests": [], "cursor": None}
+    assert "No request" in used("ledger", "requests", "--outcome", "rate_limited").out
+
+
 def test_a_session_is_erased_and_the_chain_stays(online: Devflow, transcript: Path) -> None:
     assert online("handoff", str(transcript), "--to", "openai/gpt-4o-mini").status == 0
     session = transcript.stem

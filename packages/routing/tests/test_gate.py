@@ -7,7 +7,7 @@ import pytest
 from devflow_core.request import ChatRequest
 from devflow_core.routing import Task
 from devflow_routing import Router, TaskClassifier
-from devflow_routing.ability import Expected
+from devflow_routing.ability import Expected, find_guess_margin
 from devflow_routing.classifier.features import BUCKETS, DENSE_FEATURES, extract_features
 from devflow_routing.learned.expectation import LearnedExpectation
 from devflow_routing.learned.gate import Gate, Nearness, spread_kinds
@@ -229,6 +229,9 @@ def test_models_that_a_table_knows_count_as_measured() -> None:
     )  # fmt: skip
     choice = LearnedChoice(learned, {"a": 0, "c": 1, "b": 2}, np.ones(3, dtype=np.bool_))
     half = np.full(3, 0.4)
-    expected, measured = choice.merge(Expected(mean=half, lower=half), np.zeros(3, dtype=np.bool_))
-    assert measured.tolist() == [True, False, True]
+    nobody = np.zeros(3, dtype=np.bool_)
+    expected = choice.merge(
+        Expected(mean=half, lower=half, has_evidence=nobody, guess_margin=find_guess_margin(nobody))
+    )
+    assert expected.has_evidence.tolist() == [True, False, True]
     assert expected.lower.tolist() == pytest.approx([0.8, 0.8, 0.4])

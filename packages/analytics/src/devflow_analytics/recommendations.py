@@ -14,8 +14,12 @@ from devflow_analytics.formats.figures import format_percent
 from devflow_analytics.report import Recommendation
 from devflow_analytics.savings import PriceOf, linear_cost_usd
 
-EVIDENCE_GROUPING: tuple[GroupBy, ...] = ("model", "task", "session", "error")
-"""The grouping of the ledger that `recommend` needs."""
+TASK_GROUPING: tuple[GroupBy, ...] = ("model", "task")
+SESSION_GROUPING: tuple[GroupBy, ...] = ("model", "session", "error")
+"""With `TASK_GROUPING`, the groupings of the ledger that `recommend` needs.
+
+One of all four would have as many groups as some ledgers have requests.
+"""
 
 MAX_RECOMMENDATIONS = 10
 """The most recommendations returned; the others would save less."""
@@ -48,17 +52,18 @@ CALLER_ERRORS = frozenset(
 """Error codes that say nothing about the model."""
 
 
-def recommend(evidence: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]:
+def recommend(by_task: Groups, by_session: Groups, price_of: PriceOf) -> tuple[Recommendation, ...]:
     """Return what would have saved money, largest amount first; the amounts overlap.
 
     Args:
-        evidence: the ledger, grouped by `EVIDENCE_GROUPING`.
+        by_task: the ledger, grouped by `TASK_GROUPING`.
+        by_session: the ledger, grouped by `SESSION_GROUPING`.
         price_of: returns the present price of a model; models without one are not compared.
     """
     found = [
-        *_find_cheaper_models(_regroup(evidence, 1, 0), price_of),
-        *_find_broken_caches(_regroup(evidence, 0, 2), price_of),
-        *_find_wasted_attempts(evidence),
+        *_find_cheaper_models(_regroup(by_task, 1, 0), price_of),
+        *_find_broken_caches(_regroup(by_session, 0, 1), price_of),
+        *_find_wasted_attempts(by_session),
     ]
     # the text makes equal amounts come in the same order every time
     found.sort(key=lambda one: (-one.saves_usd, one.text))
@@ -216,11 +221,11 @@ def _cache_excess_usd(model: str, summary: Summary, price_of: PriceOf) -> Decima
     return linear_cost_usd(price, actual) - linear_cost_usd(price, ideal)
 
 
-def _find_wasted_attempts(evidence: Groups) -> Iterator[Recommendation]:
+def _find_wasted_attempts(by_session: Groups) -> Iterator[Recommendation]:
     """Find billed attempts without an answer, at models where they cost at least `MIN_SHARE`."""
     wasted_pico: dict[str, dict[str, int]] = {}
     cost_pico: dict[str, int] = {}
-    for (model, _, session, error), summary in evidence.items():
+    for (model, session, error), summary in by_session.items():
         of_model = wasted_pico.setdefault(model, {})
         # of a request that succeeded, or failed through the caller, only the earlier attempts were
         # wasted

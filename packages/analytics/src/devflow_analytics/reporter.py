@@ -11,7 +11,7 @@ from devflow_core.dimensions import GroupBy, read_dimensions
 from devflow_core.masking import mask
 from devflow_core.summary import Groups, LedgerReader, Summary
 
-from devflow_analytics.recommendations import EVIDENCE_GROUPING, recommend
+from devflow_analytics.recommendations import SESSION_GROUPING, TASK_GROUPING, recommend
 from devflow_analytics.report import Report
 from devflow_analytics.savings import Baseline, PriceOf
 
@@ -20,7 +20,7 @@ class Reporter:
     """Makes reports from a ledger.
 
     Args:
-        reader: sums the ledger's entries; a store sums a million per second.
+        reader: sums the ledger's entries; a store sums a million in half a second.
         price_of: returns the present price of a model, for savings and recommendations.
         baseline_model: the model savings are compared with; None, or a model of unknown price,
             leaves savings out.
@@ -75,16 +75,17 @@ class Reporter:
                 )
 
             groups_future = submit(dimensions, with_times=True)
-            evidence_future = submit(EVIDENCE_GROUPING)
+            tasks_future = submit(TASK_GROUPING)
+            sessions_future = submit(SESSION_GROUPING)
             days_future = submit(("day", daily_by)) if with_days else None
-        groups, evidence = _merge(groups_future.result(), len(dimensions)), evidence_future.result()
+        groups, by_task = _merge(groups_future.result(), len(dimensions)), tasks_future.result()
         daily = _merge(days_future.result(), 2) if days_future else {}
         return Report(
             dimensions=dimensions,
             groups=_sort(groups, dimensions),
             # summed from the groups, so that the table always adds up
             total=_sum_summaries(groups.values()),
-            models=_by_only_key(_sort(_merge(evidence, 1), ("model",))),
+            models=_by_only_key(_sort(_merge(by_task, 1), ("model",))),
             days=_by_only_key(_sort(_merge(daily, 1), ("day",))),
             daily=_sort(daily, ("day", daily_by)),
             daily_by=daily_by,
@@ -93,7 +94,7 @@ class Reporter:
             made_at=self._now(),
             baseline=self._baseline(),
             baseline_model=self._baseline_model,
-            recommendations=recommend(evidence, self._price_of),
+            recommendations=recommend(by_task, sessions_future.result(), self._price_of),
         )
 
     def _baseline(self) -> Baseline | None:

@@ -192,34 +192,32 @@ class TextSize:
 
     def estimate_tokens(self, family: TokenizerFamily) -> int:
         """Return the likely number of tokens."""
-        text = (
-            self.letters * family.letter_tokens
-            + self.digits * family.digit_tokens
-            + self.signs * family.sign_tokens
-            + self.wide_chars * family.wide_tokens
-        )
-        return self.extra_tokens + int(text + self._tools_tokens(family))
+        return self.token_range(family)[0]
 
     def upper_tokens(self, family: TokenizerFamily) -> int:
         """Return the upper end of the estimate's error; a digit or a sign is at most one token."""
-        scale = 1 + family.error
-        text = (
-            self.letters * family.letter_tokens * scale
-            + self.digits
-            + self.signs
-            + self.wide_chars * _UPPER_WIDE_TOKENS
-        )
-        besides = self.extra_tokens + self._tools_tokens(family)
-        return ceil(text + besides * scale)
+        return self.token_range(family)[1]
 
     def upper_input_tokens(self, family: TokenizerFamily) -> int:
         """Return the upper end for a whole request, for windows and reservations."""
-        return self.upper_tokens(family) + MAX_FRAMING_TOKENS
+        return self.token_range(family)[1] + MAX_FRAMING_TOKENS
 
-    def _tools_tokens(self, family: TokenizerFamily) -> float:
-        if not self.schema_chars:
-            return 0.0
-        return family.tools_tokens + self.schema_chars / family.schema_chars_per_token
+    def token_range(self, family: TokenizerFamily) -> tuple[int, int]:
+        """Return the likely number of tokens, and the upper end of its error."""
+        letters, digits, signs = self.letters * family.letter_tokens, self.digits, self.signs
+        likely = (
+            letters
+            + digits * family.digit_tokens
+            + signs * family.sign_tokens
+            + self.wide_chars * family.wide_tokens
+        )
+        scale, besides = 1 + family.error, float(self.extra_tokens)
+        upper = letters * scale + digits + signs + self.wide_chars * _UPPER_WIDE_TOKENS
+        if self.schema_chars:
+            tools = family.tools_tokens + self.schema_chars / family.schema_chars_per_token
+            likely += tools
+            besides += tools
+        return self.extra_tokens + int(likely), ceil(upper + besides * scale)
 
 
 def estimate_tokens(text: str, family: TokenizerFamily = DEAREST_FAMILY) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
@@ -241,6 +241,19 @@ class PriceTier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Ceiling:
+    """The dearest prices of one tier."""
+
+    above_tokens: int
+    """An exclusive bound: the tier applies to prompts of more tokens than this."""
+    prompt: Decimal
+    audio: Decimal
+    """The same for a prompt with audio."""
+    completion: Decimal
+    request: Decimal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """Prices in USD, per token unless a field says otherwise; zero means free."""
 
@@ -268,6 +281,8 @@ class Price:
     """The price tiers, in ascending order of `min_prompt_tokens`."""
     version: str = ""
     """The version of the price list that this price comes from."""
+    _ceilings: tuple[_Ceiling, ...] = field(default=(), init=False, repr=False, compare=False)
+    """What the worst case is reckoned with; found once, since each request reads it."""
 
     def cost_usd(self, usage: Usage) -> Decimal:
         """Return what a request with these tokens costs at this price, in USD.
@@ -300,31 +315,39 @@ class Price:
             completion_tokens: an upper bound, including reasoning, images and audio.
             has_audio: whether the input contains audio.
         """
-        if not self.tiers:
-            return self._dearest_usd(prompt_tokens, completion_tokens, has_audio=has_audio)
-        reached = (one.min_prompt_tokens for one in self.tiers)
-        lengths = [0, *(one + 1 for one in reached if one < prompt_tokens)]
-        return max(
-            self.resolve_tier(length)._dearest_usd(  # noqa: SLF001 - a price of this class
-                prompt_tokens, completion_tokens, has_audio=has_audio
-            )
-            for length in lengths
-        )
+        ceilings = self._ceilings
+        if not ceilings:
+            ceilings = self._find_ceilings()
+            object.__setattr__(self, "_ceilings", ceilings)
+        amounts = [
+            prompt_tokens * (one.audio if has_audio else one.prompt)
+            + completion_tokens * one.completion
+            + one.request
+            for one in ceilings
+            if one.above_tokens < prompt_tokens
+        ]
+        return amounts[0] if len(amounts) == 1 else max(amounts)
 
-    def _dearest_usd(
-        self, prompt_tokens: int, completion_tokens: int, *, has_audio: bool
-    ) -> Decimal:
-        """Return the most that these tokens can cost at this price, its tiers left aside."""
+    def _find_ceilings(self) -> tuple[_Ceiling, ...]:
+        """Return the dearest prices of each tier, the one for short prompts first."""
+        lengths = (-1, *(one.min_prompt_tokens for one in self.tiers))
+        return tuple(self.resolve_tier(one + 1)._as_ceiling(one) for one in lengths)  # noqa: SLF001 - a price of this class
+
+    def _as_ceiling(self, above_tokens: int) -> _Ceiling:
+        """Return the dearest of these prices, the tiers left aside."""
         dearest_in = max(self.prompt, self.cache_write or _ZERO, self.cache_write_1h or _ZERO)
-        if has_audio and self.audio is not None:
-            dearest_in = max(dearest_in, self.audio)
-        dearest_out = max(
-            self.completion,
-            self.reasoning or _ZERO,
-            self.image_output or _ZERO,
-            self.audio_output or _ZERO,
+        return _Ceiling(
+            above_tokens=above_tokens,
+            prompt=dearest_in,
+            audio=dearest_in if self.audio is None else max(dearest_in, self.audio),
+            completion=max(
+                self.completion,
+                self.reasoning or _ZERO,
+                self.image_output or _ZERO,
+                self.audio_output or _ZERO,
+            ),
+            request=self.request,
         )
-        return prompt_tokens * dearest_in + completion_tokens * dearest_out + self.request
 
     def resolve_tier(self, prompt_tokens: int) -> Price:
         """Return this price with the tier that a prompt of this length falls into."""

@@ -29,6 +29,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 TASK_TYPES: tuple[TaskType, ...] = get_args(TaskType)
+_ROWS: Mapping[str, int] = {kind: row for row, kind in enumerate(TASK_TYPES)}
 _WEIGHTS: Mapping[str, Mapping[str, float]] = {
     "coding": {"general": 1.0, "agentic": 0.15},
     "math": {"general": 1.0, "math": 0.35},
@@ -51,7 +52,9 @@ standard deviation of ability adds. The average of the models that leaderboards 
 they succeed at seven of ten tasks of medium difficulty."""
 _CAUTION = 1.0
 """The standard errors by which the lower end is below the mean: five of six models are above it."""
-_MAX_LOGIT = 30.0
+_GUESS_MARGIN = 0.03
+"""How much more a model that nobody has measured has to be worth: its error is a guess as well."""
+_MAX_LOGIT = 26.0
 """The logit from which a chance counts as certain."""
 _MIN_DIFFICULTY = 0.02
 """Chances and difficulties are kept this far from 0 and 1 where their logit is taken."""
@@ -59,7 +62,7 @@ _OF_KIND = 10.0
 """What puts a score of the task's own kind before others where scores are shown."""
 PRIOR_WEIGHT = 20.0
 """The number of answers that what was known before counts as."""
-_CACHE_SIZE = 64
+_CACHE_SIZE = 16
 """The number of cached pairs of arrays, of about 6 kB each."""
 
 
@@ -71,6 +74,10 @@ class Expected:
     """The likeliest chance, for people."""
     lower: Floats
     """The chance at one standard error below, for choices: a guess is lower than evidence."""
+    has_evidence: Flags
+    """Whether anybody has measured the quality of this model."""
+    guess_margin: Floats
+    """How much more a model has to be worth: 0 with evidence, otherwise `_GUESS_MARGIN`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,6 +95,8 @@ class _Table:
     """The standard errors of the logits."""
     given: Flags
     """Where the user's settings say how good a model is."""
+    failure_logits: Floats
+    """By kind, the logits of a poor reply at difficulty 0.5: of the mean, then of the lower end."""
 
 
 class AbilityTable:
@@ -122,12 +131,21 @@ class AbilityTable:
         flags.flags.writeable = False
         return flags
 
-    def estimate(self, task: Task) -> Expected:
+    @cached_property
+    def _guess_margin(self) -> Floats:
+        return find_guess_margin(self.has_evidence)
+
+    def estimate(self, task: Task, difficulty: float | None = None) -> Expected:
         """Return the chance of a good reply to this task for each model, with its lower end.
 
         It is weighted over the task's domains. The arrays are shared between calls.
+
+        Args:
+            task: what is asked.
+            difficulty: another difficulty than the task's own; None: its own.
         """
-        return self._estimate_cached(task.type, task.difficulty, task.domains)
+        asked = task.difficulty if difficulty is None else difficulty
+        return self._estimate_cached(task.type, asked, task.domains)
 
     def describe(self, index: int, task: Task) -> str:
         """Return what the estimate for the model at this index rests on, and how sure it is.
@@ -188,6 +206,10 @@ class AbilityTable:
             logits=np.ascontiguousarray(logits),
             errors=np.ascontiguousarray(errors),
             given=given,
+            # absurd prices may put a model, or its error, far beyond any float
+            failure_logits=-np.concatenate((logits, logits - _CAUTION * errors), axis=1).clip(
+                -_MAX_LOGIT, _MAX_LOGIT
+            ),
         )
 
     def _apply_settings(self, logits: Floats, errors: Floats) -> Flags:
@@ -217,21 +239,30 @@ class AbilityTable:
     def _estimate(
         self, kind: TaskType, difficulty: float, domains: tuple[tuple[str, float], ...]
     ) -> Expected:
-        table = self._table
-        known = [(name, share) for name, share in domains if name in TASK_TYPES and share > 0]
-        if known:
-            shares = np.zeros(len(TASK_TYPES))
-            for name, share in known:
-                shares[TASK_TYPES.index(name)] = share  # type: ignore[arg-type]
-            shares /= shares.sum()
-            logits, errors = shares @ table.logits, shares @ table.errors
-        else:
-            row = TASK_TYPES.index(kind)
-            logits, errors = table.logits[row], table.errors[row]
-        logits = logits - _logit(difficulty)
-        mean, lower = _shares(logits), _shares(logits - _CAUTION * errors)
-        mean.flags.writeable = lower.flags.writeable = False
-        return Expected(mean=mean, lower=lower)
+        known = [(name, share) for name, share in domains if name in _ROWS and share > 0]
+        shares = [0.0] * len(TASK_TYPES)
+        for name, share in known or ((kind, 1.0),):
+            shares[_ROWS[name]] = share
+        total = sum(shares)
+        chances = np.array([one / total for one in shares]) @ self._table.failure_logits
+        # in place, since five more arrays would take as long again
+        chances += _logit(difficulty)
+        np.exp(chances, out=chances)
+        chances += 1.0
+        np.reciprocal(chances, out=chances)
+        chances.flags.writeable = False
+        count = len(self._models)
+        return Expected(
+            mean=chances[:count],
+            lower=chances[count:],
+            has_evidence=self.has_evidence,
+            guess_margin=self._guess_margin,
+        )
+
+
+def find_guess_margin(has_evidence: Flags) -> Floats:
+    """Return how much more each model has to be worth, as nobody has measured some."""
+    return np.where(has_evidence, 0.0, _GUESS_MARGIN)
 
 
 def _find_sources(
@@ -262,11 +293,6 @@ def _kind_weights(kind: str) -> Floats:
 def _logit(share: float) -> float:
     clipped = min(max(share, _MIN_DIFFICULTY), 1 - _MIN_DIFFICULTY)
     return math.log(clipped / (1 - clipped))
-
-
-def _shares(logits: Floats) -> Floats:
-    """Return chances; absurd prices may put a model, or its error, far beyond any float."""
-    return 1 / (1 + np.exp(-logits.clip(-_MAX_LOGIT, _MAX_LOGIT)))
 
 
 def _share(logit: float) -> float:

@@ -141,8 +141,9 @@ def needs_of(request: ChatRequest) -> Needs:
     """Return what this request needs: tools, media, format, reasoning, tokens in and out."""
     criteria = request.criteria
     size, media = _input_needs(request)
+    output = _output_needs(request)
     needs = Needs(
-        capabilities=media | _output_needs(request),
+        capabilities=media | output if media else output,
         size=size,
         input_tokens=criteria.context_tokens if criteria else None,
         max_output_tokens=request.max_output_tokens,

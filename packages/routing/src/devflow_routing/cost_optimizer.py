@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from devflow_core.routing import Complexity, Task, TaskType
+from devflow_core.routing import Complexity, TaskType
 from devflow_core.usage import Price
 
 from devflow_routing.ability import Expected
 from devflow_routing.decision_inputs import DecisionInputs
-from devflow_routing.endpoints import weigh_speed
+from devflow_routing.live_speeds import LiveSpeeds, ReplyKind, keep
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Flags, Floats, ModelSelector, Selection
-from devflow_routing.trackers.performance import Performance
 
 EXPECTED_OUTPUT_TOKENS: Mapping[TaskType, float] = {
     "coding": 900,
@@ -39,52 +37,36 @@ _REASONING_FACTOR = 3.0
 NEGLIGIBLE_USD = 0.0005
 """A cost in USD below which halving it is hardly worth anything."""
 _NAN = float("nan")
-_DEFAULT_TTFT_S = 1.5
-"""The time to the first event that is assumed for models that were never measured here."""
-_USUAL_TOKENS_PER_S = 38.0
-_SMALL_FACTOR, _FAST_MAKER_FACTOR = 1.6, 1.6
-_FAST_MAKERS = frozenset({"google", "openai"})
-_SMALL = re.compile(r"flash|haiku|mini\b|nano|lite|fast|instant|small|turbo|spark|\b[1-9]b\b")
-"""The speed that is assumed for models that were never measured here, in tokens per second.
-
-Fitted to the median speeds of 178 models that Artificial Analysis published in July 2026: of maker,
-words in the name, price, age and reasoning, these two explain nearly all that can be explained. The
-usual error of the guess is a factor of 1.7.
-"""
-_PATIENCE_S, _SLOW_S = 10.0, 60.0
-"""A measured wait for the first word that costs nothing, and how much more halves a reply's worth.
-
-A good model that keeps people waiting for minutes is no longer the better choice.
-"""
-_REST_FACTOR, _SIBLING_FACTOR = 0.5, 0.9
-"""What is left of the expected quality of a model that has just failed, and of its maker's others.
-
-A maker's own outage takes all of its models with it.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelEstimates:
-    """The estimates for each model, in the order of the selector's models."""
+    """The estimates for each model, in the order of the selector's models; all are read-only."""
 
+    expected: Expected
+    """The chance of a good reply, failures and waits left aside."""
     quality: Floats
     """The lower end of the chance of a good reply, failures and long waits included."""
-    likely_quality: Floats
-    """The likeliest chance of a good reply, for people."""
+    reliability: Floats
+    """What failures and long waits leave of the quality."""
     cost_usd: Floats
     """The expected cost, with the prompt cache considered; NaN if the price is unknown."""
     switch_cost_usd: Floats
     """The loss from leaving the prompt cache that the session has warmed."""
-    latency_s: Floats
-    """The expected time to the end of the reply; published or guessed if it was never measured."""
     total_usd: Floats
     """The expected cost and what is lost by leaving a warm cache; NaN if the price is unknown."""
+    latency_s: Floats
+    """The expected time to the end of the reply; a default for models never measured."""
+    slowness: Floats
+    """The same in doublings of a second."""
     output_tokens: Floats
     """The expected length of the reply, reasoning included."""
     is_measured: Flags
     """Whether the latency was measured for this model."""
-    has_evidence: Flags
-    """Whether anybody has measured the quality of this model."""
+
+    def likely_quality(self, index: int) -> float:
+        """Return the likeliest chance of a good reply by one model, for people."""
+        return float(self.expected.mean[index] * self.reliability[index])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -100,6 +82,8 @@ class _Prices:
 class CostOptimizer:
     """Estimates cost, latency and quality of every model; built once for each catalogue.
 
+    What depends on the kind of task alone is kept, so that a request adds its own lengths.
+
     Args:
         selector: the models of the catalogue.
     """
@@ -109,61 +93,64 @@ class CostOptimizer:
         self._reasoning_factors: Floats = np.array(
             [_REASONING_FACTOR if model.reasons_by_default else 1.0 for model in selector.models]
         )
-        self._usual_speeds, self._usual_waits_s = _find_speeds(selector)
-        self._makers = np.unique([one.author for one in selector.models], return_inverse=True)[1]
+        self._speeds = LiveSpeeds(selector)
         self._tier_breaks = _collect_tier_breaks(selector.models)
         self._tier_prices: dict[int, _Prices] = {}
+        self._no_switch: Floats = np.zeros(len(selector.models))
+        self._outputs: dict[ReplyKind, Floats] = {}
+        self._output_usd: dict[tuple[ReplyKind, int], Floats] = {}
 
     def estimate(
-        self,
-        inputs: DecisionInputs,
-        selection: Selection,
-        expected: Expected,
-        has_evidence: Flags,
+        self, inputs: DecisionInputs, selection: Selection, expected: Expected
     ) -> ModelEstimates:
-        """Return the estimates of every model for this request; pure.
-
-        Args:
-            inputs: the request's task, session, and what was measured of models.
-            selection: the lengths of the prompt in tokens.
-            expected: the chance of a good reply, before failures and waits.
-            has_evidence: whether that chance is known from scores or from the user's answers.
-        """
-        output = self.estimate_output_tokens(inputs.task, selection)
-        cost, switch = self._estimate_cost(inputs, selection, output)
-        reliability, latency, is_measured = self._estimate_latency(inputs.performance, output)
+        """Return the estimates of every model for this request; pure."""
+        task = inputs.task
+        kind = (task.type, task.complexity, selection.needs.max_output_tokens)
+        output = self._find_output(kind)
+        speeds = self._speeds.at(inputs.performance)
+        latency, slowness = speeds.times(kind, output)
+        cost, switch = self._estimate_cost(inputs, selection, kind)
         return ModelEstimates(
-            quality=expected.lower * reliability,
-            likely_quality=expected.mean * reliability,
+            expected=expected,
+            quality=expected.lower * speeds.reliability,
+            reliability=speeds.reliability,
             cost_usd=cost,
             switch_cost_usd=switch,
+            total_usd=cost if switch is self._no_switch else cost + switch,
             latency_s=latency,
-            total_usd=cost + switch,
+            slowness=slowness,
             output_tokens=output,
-            is_measured=is_measured,
-            has_evidence=has_evidence,
+            is_measured=speeds.is_measured,
         )
 
-    def estimate_output_tokens(self, task: Task, selection: Selection) -> Floats:
+    def _find_output(self, kind: ReplyKind) -> Floats:
         """Return the expected length of the reply for each model, reasoning included."""
+        known = self._outputs.get(kind)
+        if known is not None:
+            return known
+        task_type, complexity, ceiling = kind
         likely = (
-            EXPECTED_OUTPUT_TOKENS.get(task.type, _USUAL_OUTPUT_TOKENS)
-            * _LENGTH_FACTORS[task.complexity]
+            EXPECTED_OUTPUT_TOKENS.get(task_type, _USUAL_OUTPUT_TOKENS)
+            * _LENGTH_FACTORS[complexity]
             * self._reasoning_factors
         )
-        ceiling = selection.needs.max_output_tokens
-        return np.minimum(likely, ceiling) if ceiling is not None else likely
+        if ceiling is not None:
+            likely = np.minimum(likely, ceiling)
+        return keep(self._outputs, kind, likely)
 
     def _estimate_cost(
-        self, inputs: DecisionInputs, selection: Selection, output: Floats
+        self, inputs: DecisionInputs, selection: Selection, kind: ReplyKind
     ) -> tuple[Floats, Floats]:
         """Return the expected cost, and what leaving the session's warm model would lose."""
-        prices = self._prices_for(float(selection.input_tokens.max(initial=0)))
-        cost = selection.input_tokens * prices.prompt + output * prices.completion + prices.request
+        tier = bisect_left(self._tier_breaks, selection.counts.most)
+        prices = self._prices_of(tier)
+        cost = selection.input_tokens * prices.prompt
+        cost += self._find_output_usd(kind, tier, prices)
+        cost += prices.request
         session = inputs.session
         index = self._selector.index.get(session.model) if session else None
         if session is None or index is None:
-            return cost, np.zeros_like(cost)
+            return cost, self._no_switch
         warm = min(float(session.warm_tokens), float(selection.input_tokens[index]))
         saved = max(0.0, warm * float(prices.prompt[index] - prices.cache_read[index]))
         switch = np.full_like(cost, saved)
@@ -171,66 +158,21 @@ class CostOptimizer:
         cost[index] -= saved
         return cost, switch
 
-    def _estimate_latency(
-        self, performance: tuple[Performance, ...], output: Floats
-    ) -> tuple[Floats, Floats, Flags]:
-        """Return what is left of each model's quality, its latency, and whether that was measured.
+    def _find_output_usd(self, kind: ReplyKind, tier: int, prices: _Prices) -> Floats:
+        """Return the expected cost of the reply alone."""
+        known = self._output_usd.get((kind, tier))
+        if known is not None:
+            return known
+        usd = self._find_output(kind) * prices.completion
+        return keep(self._output_usd, (kind, tier), usd)
 
-        What is left of the quality is a share, 0..1, after failures, long waits and rests.
-        """
-        rates = np.full(len(output), 0.98)
-        is_measured = np.zeros(len(output), dtype=np.bool_)
-        ttft, speed = self._usual_waits_s.copy(), self._usual_speeds.copy()
-        for one in performance:
-            index = self._selector.index.get(one.model)
-            if index is None:
-                continue
-            wait_s = one.ttft_p50_s or float(ttft[index])
-            rates[index] = one.success_rate / (1.0 + max(0.0, wait_s - _PATIENCE_S) / _SLOW_S)
-            is_measured[index] = one.ttft_p50_s is not None
-            ttft[index] = wait_s
-            if one.output_tokens_per_s:
-                speed[index] = one.output_tokens_per_s
-        for one in performance:
-            if one.is_resting and (index := self._selector.index.get(one.model)) is not None:
-                rates[self._makers == self._makers[index]] *= _SIBLING_FACTOR
-                rates[index] *= _REST_FACTOR
-        return rates, ttft + output / speed, is_measured
-
-    def _prices_for(self, tokens: float) -> _Prices:
-        """Return the prices for prompts of this length; built once for each tier."""
-        tier = bisect_left(self._tier_breaks, tokens)
+    def _prices_of(self, tier: int) -> _Prices:
+        """Return the prices in a tier of prompt lengths; built once."""
         known = self._tier_prices.get(tier)
         if known is None:
             floor = 0 if tier == 0 else int(self._tier_breaks[tier - 1]) + 1
             known = self._tier_prices[tier] = _build_prices(self._selector.models, floor)
         return known
-
-
-def _find_speeds(selector: ModelSelector) -> tuple[Floats, Floats]:
-    """Return each model's speed in tokens per second, and its time to the first token in seconds.
-
-    They are for models that were never measured here: as published, otherwise guessed.
-    """
-    catalogue = selector.catalogue
-    published = [
-        weigh_speed(known.rows) if (known := catalogue.endpoints.get(model.id)) else (None, None)
-        for model in selector.models
-    ]
-    pairs = [
-        (speed or _guess_speed(model), wait_s or _DEFAULT_TTFT_S)
-        for model, (speed, wait_s) in zip(selector.models, published, strict=True)
-    ]
-    columns = np.array(pairs, dtype=np.float64).reshape(-1, 2).T.copy()
-    return columns[0], columns[1]
-
-
-def _guess_speed(model: ModelConfig) -> float:
-    """Return the speed of a model that nobody has measured, in tokens per second."""
-    speed = _USUAL_TOKENS_PER_S
-    if _SMALL.search(model.id):
-        speed *= _SMALL_FACTOR
-    return speed * _FAST_MAKER_FACTOR if model.author in _FAST_MAKERS else speed
 
 
 def _collect_tier_breaks(models: tuple[ModelConfig, ...]) -> list[float]:

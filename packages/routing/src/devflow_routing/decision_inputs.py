@@ -18,7 +18,7 @@ from devflow_routing.capabilities import Capability, Needs
 from devflow_routing.constraints import NO_CONSTRAINTS, Constraints, constraints_from_json
 from devflow_routing.learned.expectation import LearnedExpectation, expectation_from_json
 from devflow_routing.policy import Weights
-from devflow_routing.trackers.performance import Performance
+from devflow_routing.trackers.performance import NOTHING_MEASURED, PerformanceView
 
 _BILLABLE_ADAPTER = TypeAdapter(Billable)
 
@@ -65,7 +65,7 @@ class DecisionInputs:
     """What the request asks of providers, and the models that it lists."""
     is_verified: bool = False
     """Whether each answer is checked, so that the next better model follows one that is refused."""
-    performance: tuple[Performance, ...] = ()
+    performance: PerformanceView = NOTHING_MEASURED
     """The performance of every model with an observation."""
     learned: LearnedExpectation | None = None
     """What was learned from the user's own answers; None where that says nothing."""
@@ -111,7 +111,7 @@ class DecisionInputs:
             },
             "floor": None if self.quality_floor is None else [self.floor_model, self.quality_floor],
             "allow_free": self.allow_free,
-            "performance": _performance_as_json(self.performance),
+            "performance": self.performance.as_json(),
             **self._rare_as_json(),
         }
 
@@ -129,20 +129,6 @@ class DecisionInputs:
         if not self.billable.is_plain:
             found["billable"] = _BILLABLE_ADAPTER.dump_python(self.billable, mode="json")
         return found
-
-
-def _performance_as_json(performance: tuple[Performance, ...]) -> dict[str, Any]:
-    return {
-        one.model: [
-            one.weight,
-            one.success_rate,
-            one.ttft_p50_s,
-            one.ttft_p95_s,
-            one.output_tokens_per_s,
-            one.is_resting,
-        ]
-        for one in performance
-    }
 
 
 def _files_as_json(needs: Needs) -> dict[str, Any]:
@@ -197,18 +183,7 @@ def inputs_from_json(features: Mapping[str, Any], task: Task) -> DecisionInputs:
         billable=_BILLABLE_ADAPTER.validate_python(features.get("billable", {})),
         session=SessionState(**session) if session else None,
         learned=None if learned is None else expectation_from_json(learned),
-        performance=tuple(
-            Performance(
-                model=model,
-                weight=values[0],
-                success_rate=values[1],
-                ttft_p50_s=values[2],
-                ttft_p95_s=values[3],
-                output_tokens_per_s=values[4],
-                is_resting=len(values) > 5 and bool(values[5]),
-            )
-            for model, values in features["performance"].items()
-        ),
+        performance=PerformanceView.from_json(features["performance"]),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -26,9 +26,13 @@ class Weights:
 
     def with_given(self, given: Mapping[str, Any]) -> Weights:
         """Return the weights with those that are given and not None."""
-        names = (one.name for one in fields(self))
-        found = {name: given[name] for name in names if given.get(name) is not None}
-        return replace(self, **found) if found else self
+        cost, performance = given.get("cost_priority"), given.get("performance_priority")
+        if cost is None and performance is None:
+            return self
+        return Weights(
+            cost_priority=self.cost_priority if cost is None else cost,
+            performance_priority=self.performance_priority if performance is None else performance,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,11 +231,7 @@ class Router(RouterPort):
             quality_floor=floor,
             learned=self._expect_learned(task),
             is_verified=request.verification is not None,
-            performance=tuple(
-                known
-                for model in self.performance.models
-                if (known := self.performance.snapshot(model, as_of=now)) is not None
-            ),
+            performance=self.performance.view(as_of=now),
         )
 
     def _expect_learned(self, task: Task) -> LearnedExpectation | None:
@@ -258,6 +254,8 @@ class Router(RouterPort):
 
     def _find_weights(self, asked: SelectionCriteria, node: Mapping[str, Any]) -> Weights:
         """Return the request's weights, for want of them its node's, or else the settings'."""
+        if asked is _NO_CRITERIA and not node:
+            return self._policy.weights
         given = {
             "cost_priority": asked.cost_priority,
             "performance_priority": asked.performance_priority,

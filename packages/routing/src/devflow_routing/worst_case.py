@@ -56,6 +56,9 @@ Under a ceiling, `auto` also asks for no more than this where the caller set no 
 """
 
 
+_AUDIO = int(Capability.AUDIO)
+
+
 @dataclass(frozen=True, slots=True)
 class WorstCase:
     """An amount in USD, or the reason why it is unknown."""
@@ -108,7 +111,7 @@ class WorstCases:
         self._billable = billable
         self._is_plain = billable.is_plain and not needs.files and not needs.is_prompt_open
         self._alternates_first_fees_usd = Decimal(0)
-        self._has_audio = bool(needs.capabilities & Capability.AUDIO)
+        self._has_audio = bool(int(needs.capabilities) & _AUDIO)
 
     def of_model(self, model: ModelConfig, bounds: TokenBounds) -> WorstCase:
         """Return the most that the request may cost if this model itself answers."""

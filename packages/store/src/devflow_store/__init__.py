@@ -10,6 +10,7 @@ from devflow_store.chain.origin import (
 from devflow_store.client_keys import ClientKey
 from devflow_store.engines.restore import restore
 from devflow_store.entries.doubts import CostDoubtAlert
+from devflow_store.entries.requests import RequestFilter, RequestPage
 from devflow_store.health import LedgerHealth, LedgerState
 from devflow_store.idempotency import Claim, Completed, InFlight, Mismatch, NewClaim, UnknownOutcome
 from devflow_store.integrity.presence import is_ledger_known
@@ -43,6 +44,8 @@ __all__ = [
     "Mismatch",
     "NewClaim",
     "OtherUpstream",
+    "RequestFilter",
+    "RequestPage",
     "Store",
     "UnknownOutcome",
     "WebhookAlerts",

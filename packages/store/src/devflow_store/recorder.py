@@ -25,6 +25,7 @@ from devflow_store.chain.writer import WriteJob
 from devflow_store.database.insert import Insert
 from devflow_store.entries import queries
 from devflow_store.entries.call_rows import replace_calls, write_calls
+from devflow_store.entries.day_sums import replacing
 from devflow_store.entries.doubts import find_doubts
 
 PROCESS_LOST = "process_lost"
@@ -153,7 +154,8 @@ class EntryRecorder:
     def _apply_change(
         self, tx: Transaction, seq: int, old: LedgerEntry, new: LedgerEntry
     ) -> Alerts:
-        replace_calls(tx, seq, old, new)
+        with replacing(tx, seq):
+            replace_calls(tx, seq, old, new)
         touched = set[tuple[str, str, int]]()
         for entry, sign in ((old, -1), (new, 1)):
             for attempt in entry.attempts:

@@ -3,59 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devflow_core.dimensions import GroupBy
 from devflow_core.errors import InvalidRequest, StoreError
 from devflow_core.ids import new_id
 from devflow_core.ledger import Attempt, AttemptStart, LedgerEntry
-from devflow_core.summary import Summary
 from devflow_core.usage import Usage
 
 from devflow_store.budgets.alerts import AlertDispatcher, AlertHook, LogAlerts
-from devflow_store.budgets.budget import BudgetState
-from devflow_store.budgets.repository import BudgetRepository, read_budget_states
+from devflow_store.budgets.repository import BudgetRepository
 from devflow_store.budgets.reservations import BudgetReservations
 from devflow_store.chain.origin import LedgerOrigin
 from devflow_store.chain.overflow import OverflowFile
 from devflow_store.chain.records import Correction
-from devflow_store.chain.transaction import require_row
 from devflow_store.chain.writer import LedgerWriter
 from devflow_store.client_keys import ClientKeys, load_pepper
-from devflow_store.database.engine import Engine, Session
+from devflow_store.database.engine import Engine
 from devflow_store.engines.database_url import create_engine
-from devflow_store.entries import aggregation, queries
 from devflow_store.entries.erasure import build_erase_job, find_rows
-from devflow_store.entries.export import ExportFormat, export_lines
-from devflow_store.entries.queries import EntryFilter
 from devflow_store.health import LedgerHealth
 from devflow_store.idempotency import Idempotency
-from devflow_store.integrity.verify import ChainVerification, verify
 from devflow_store.leases import ProcessLeases
 from devflow_store.ledger_watch import LedgerWatch
 from devflow_store.nodes import Nodes
 from devflow_store.origin_note import OriginNote
+from devflow_store.readable import ReadableLedger
 from devflow_store.recorder import EntryRecorder
+from devflow_store.start_check import StartCheck
+from devflow_store.sums_keeper import SumsKeeper
 
 _ERASE_INTERVAL_S = 24 * 3600.0
 LEASE_S = 15.0
 """Seconds for which a silent process counts as alive at most; a lease has five signs of life."""
 
 
-class Store:
+class Store(ReadableLedger):
     """The durable ledger of one data directory or database, shared by all processes that open it.
 
     An async context manager: on entry the tables are created, and what a crashed process left open
     is settled; on exit everything accepted is written and the writing thread has ended.
 
-    Reading methods are synchronous, open a separate connection, and may be called from any thread,
-    even outside the context; each raises `StoreError` if the ledger cannot be read.
+    What reads is in `ReadableLedger`, and needs no entering.
 
     Args:
         database: path of an SQLite file (created when missing), a `sqlite:///` or `postgresql://`
@@ -81,7 +74,7 @@ class Store:
         retention: timedelta | None = None,
         origin: LedgerOrigin | None = None,
     ) -> None:
-        self._engine = create_engine(database, data_dir)
+        super().__init__(create_engine(database, data_dir))
         self._data_dir = data_dir or self._engine.folder
         self._pepper_path = self._data_dir / "client-keys.pepper"
         self._writer = LedgerWriter(self._engine)
@@ -94,11 +87,13 @@ class Store:
         self._recorder = EntryRecorder(reservations, owner, origin)
         self._leases = ProcessLeases(owner, self._recorder, lease_s=lease_s)
         self._alert_dispatcher = AlertDispatcher((LogAlerts(), *on_alert))
+        self._start_check = StartCheck(self._engine, self._submit)
         self._exit_stack = AsyncExitStack()
         self.budgets = BudgetRepository(self._submit, reservations)
         self.keys = ClientKeys(self._submit, lambda: load_pepper(self._pepper_path))
         self.idempotency = Idempotency(self._submit, owner)
         self.nodes = Nodes(self._submit)
+        self.sums = SumsKeeper(self._submit)
         self.origin = OriginNote(self._submit, self._open_reader, origin)
 
     async def __aenter__(self) -> Self:
@@ -118,9 +113,12 @@ class Store:
                 self._renew_periodically(),
                 self.watch.run(),
                 self._erase_expired(),
+                self._start_check.run(),
+                self.sums.run(),
             ):
                 stack.callback(tasks.create_task(coroutine).cancel)
             stack.push_async_callback(self._alert_dispatcher.drain)
+            stack.callback(self._start_check.stop)
             self._exit_stack = stack.pop_all()
         return self
 
@@ -196,120 +194,6 @@ class Store:
         )
         alerts = await self._writer.submit(self._recorder.confirm(correction))
         self._alert_dispatcher.enqueue(alerts)
-
-    def entries(
-        self,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        session_id: str | None = None,
-        project: str | None = None,
-    ) -> Iterator[LedgerEntry]:
-        """Yield entries in the order they were written, with later corrections applied.
-
-        Args:
-            since: inclusive, by the time the request arrived; None: from the beginning.
-            until: exclusive; None: until now.
-            session_id: only of this session; None: of all.
-            project: only of this project; None: of all.
-
-        Raises:
-            StoreError, LedgerCorrupt: the ledger cannot be read.
-        """
-        chosen = EntryFilter(since=since, until=until, session_id=session_id, project=project)
-        with self._open_reader() as session:
-            yield from queries.read_entries(session, chosen)
-
-    def entry(self, entry_id: str) -> LedgerEntry | None:
-        """Return one entry with later corrections applied; None if it is unknown or was erased.
-
-        Raises:
-            StoreError, LedgerCorrupt: the ledger cannot be read.
-        """
-        with self._open_reader() as session:
-            return queries.read_entry(session, entry_id)
-
-    def unconfirmed(self, limit: int = 100) -> list[tuple[LedgerEntry, Attempt]]:
-        """Return up to `limit` attempts of estimated cost, each with its entry, oldest first."""
-        with self._open_reader() as session:
-            return queries.read_unconfirmed(session, limit)
-
-    def latest_start(self) -> datetime | None:
-        """Return when the latest attempt began, in UTC; None without any."""
-        with self._open_reader() as session:
-            return queries.read_latest_start(session)
-
-    def under_way_since(self) -> datetime | None:
-        """Return when the oldest attempt of any open request began, in UTC; None without any."""
-        with self._open_reader() as session:
-            return queries.read_under_way_since(session)
-
-    def running(self, limit: int = 100) -> list[AttemptStart]:
-        """Return each open request's latest attempt, oldest first, from at most `limit` of them."""
-        with self._open_reader() as session:
-            return queries.read_running(session, limit)
-
-    def aggregate(
-        self,
-        by: tuple[GroupBy, ...],
-        /,
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        with_times: bool = True,
-    ) -> dict[tuple[str, ...], Summary]:
-        """Return sums for each combination of `by`; a key has its values in the order of `by`.
-
-        Args:
-            by: the groupings; a value that is unknown is "".
-            since: inclusive, by the time an attempt began; None: from the beginning.
-            until: exclusive; None: until now.
-            with_times: whether to fill the histograms; leaving them empty saves half of the time.
-
-        Raises:
-            InvalidRequest: `by` is empty, or there is no such grouping.
-            StoreError: the ledger cannot be read.
-        """
-        with self._open_reader() as session:
-            return aggregation.aggregate(session, by, (since, until), with_times=with_times)
-
-    def groups(
-        self, by: GroupBy, since: datetime | None = None, until: datetime | None = None
-    ) -> dict[str, Summary]:
-        """Return sums for each value of `by`; `since` is inclusive, `until` exclusive."""
-        return {key: one for (key,), one in self.aggregate((by,), since=since, until=until).items()}
-
-    def budget_states(self, now: datetime | None = None) -> list[BudgetState]:
-        """Return every budget with its state in the window of `now`; None means the present."""
-        with self._open_reader() as session:
-            return list(read_budget_states(session, now or datetime.now(UTC)))
-
-    def verify(self, anchor: str | None = None) -> ChainVerification:
-        """Recompute the chain, compare the tables derived from it, and name the first wrong row.
-
-        Args:
-            anchor: a `head` noted earlier, which the chain must still contain; None: the one that
-                every commit notes beside the ledger.
-
-        Raises:
-            StoreError: the ledger cannot be read.
-        """
-        anchor = anchor or self._engine.noted_head()
-        session = self._engine.open_reader()
-        try:
-            return verify(session, anchor=anchor)
-        finally:
-            session.close()
-
-    def export(
-        self,
-        export_format: ExportFormat = "jsonl",
-        *,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        session_id: str | None = None,
-    ) -> Iterator[str]:
-        """Yield `entries` as lines: `jsonl` has everything, `csv` a row for each attempt."""
-        return export_lines(self.entries(since, until, session_id), export_format)
 
     async def erase(self, *, session_id: str | None = None, before: datetime | None = None) -> int:
         """Erase the labels and details of a session, or of everything older than a time.
@@ -389,12 +273,3 @@ class Store:
             with suppress(StoreError):  # the next daily run tries again
                 await self.erase(before=datetime.now(UTC) - self._retention)
             await asyncio.sleep(_ERASE_INTERVAL_S)
-
-    @contextmanager
-    def _open_reader(self) -> Generator[Session]:
-        noted, session = self._engine.noted_head(), self._engine.open_reader()
-        try:
-            require_row(session, noted)
-            yield session
-        finally:
-            session.close()

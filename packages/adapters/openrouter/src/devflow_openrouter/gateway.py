@@ -36,7 +36,7 @@ from devflow_routing import (
 )
 from devflow_store import Store, make_store, set_settings_budget
 from devflow_store.keyed_replies import KeyedReplies, MemoryClaims
-from devflow_store.measured import read_measured
+from devflow_store.measured import read_latest_measured
 from devflow_store.origin_note import make_origin
 from devflow_upstream.embeddings import (
     EmbeddingsClassifier,
@@ -179,7 +179,7 @@ class OpenRouterGateway(AskingGateway):
             if isinstance(book, Store):
                 book.origin.require(make_origin(self.settings))
                 await set_settings_budget(self.settings, book)
-                replay(read_measured(book, self.settings, LOOKBACK), self.router)
+                replay(read_latest_measured(book, self.settings, LOOKBACK), self.router)
             self._opened = self._open(book)
             self._closing = stack.pop_all()
         return self

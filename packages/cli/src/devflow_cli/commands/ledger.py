@@ -1,4 +1,4 @@
-"""`devflow ledger`: verifies, reconciles, exports, backs up and erases."""
+"""`devflow ledger`: verifies, reconciles, lists, exports, backs up and erases."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from devflow_cli.app import app
+from devflow_cli.completion import complete_model
 from devflow_cli.lookup import require_ledger
+from devflow_cli.options import read_amount
 from devflow_cli.run import DONE, FAILED, Run, command
+from devflow_cli.times import ALLOWED, parse_period
 
 if TYPE_CHECKING:
     from devflow_core.errors import NotFound
@@ -84,6 +87,64 @@ async def reconcile(
 
         print_reconciliation(run, document)
     return DONE
+
+
+@command(ledger, has_table=True)
+def requests(
+    run: Run,
+    since: Annotated[
+        str | None,
+        typer.Option(help=f"From the beginning of: {ALLOWED}.", show_default=False),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="Up to the beginning of the same, exclusive.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Only this model's answers.", autocompletion=complete_model),
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="Only this provider's answers.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only of the client key of this name.")] = None,
+    project: Annotated[str | None, typer.Option(help="Only of this project.")] = None,
+    session: Annotated[str | None, typer.Option(help="Only of this session.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option(help="succeeded, failed, or the code of an error.")
+    ] = None,
+    min_usd: Annotated[
+        str | None, typer.Option(metavar="USD", help="Only what cost as much or more.")
+    ] = None,
+    max_usd: Annotated[
+        str | None, typer.Option(metavar="USD", help="Only what cost as much or less.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="The most requests to show.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(help="Continue after the page that showed this cursor.")
+    ] = None,
+) -> None:
+    """List requests, newest first, without any text of theirs."""
+    from devflow_gateway import wiring
+    from devflow_store import RequestFilter
+
+    from devflow_cli.views.requests import show_requests
+
+    settings = run.settings()
+    require_ledger(settings)
+    since_at, until_at = parse_period(settings, since, until)
+    chosen = RequestFilter(
+        since=since_at,
+        until=until_at,
+        model=model,
+        provider=provider,
+        client_key=key,
+        project=project,
+        session=session,
+        outcome=outcome,
+        min_usd=None if min_usd is None else read_amount(min_usd, "--min-usd"),
+        max_usd=None if max_usd is None else read_amount(max_usd, "--max-usd"),
+    )
+    page = wiring.make_store(settings).requests(chosen, limit=limit, cursor=cursor)
+    show_requests(run, page)
 
 
 @command(ledger)

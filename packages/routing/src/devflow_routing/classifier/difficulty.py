@@ -54,8 +54,8 @@ def rate_words(
         is_short: whether it has a few words only.
         hard_words: more than 0 if a phrase of the rules speaks for a hard one.
     """
-    total = sum(share for _, share in domains)
-    kind = sum(_KIND_LOGITS.get(name, 0.0) * share for name, share in domains) / (total or 1.0)
+    total = sum([share for _, share in domains])
+    kind = sum([_KIND_LOGITS.get(name, 0.0) * share for name, share in domains]) / (total or 1.0)
     short = _FEW_WORDS_LOGITS if is_short and not hard_words else 0.0
     logits = kind + short + _LOGITS_PER_SCORE * (score - _MIDDLE_SCORE)
     level = bisect_right(_BORDERS, logits)

@@ -40,9 +40,9 @@ def describe_evidence(kind: str, index: int, features: Features, hits: Hits) -> 
     if not named:
         evidence.append("words that such prompts were learned by")
     dense: list[float] = features.dense.tolist()
-    evidence += [
-        name
-        for columns, name in _SIGNS
-        if max(dense[column] for column in columns) >= _MIN_LOG_COUNT
-    ]
+    for columns, name in _SIGNS:
+        for column in columns:
+            if dense[column] >= _MIN_LOG_COUNT:
+                evidence.append(name)
+                break
     return f"{kind}: {'; '.join(evidence)}"

@@ -7,6 +7,7 @@ characters, and the result is the same on every machine and in every run.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,12 +74,12 @@ def _powers(base: int) -> Hashes:
 _POWERS = _powers(_MULTIPLIER)
 _INVERSES = _powers(pow(_MULTIPLIER, -1, 1 << 64))
 
-_LOWER: _Bytes = np.arange(256, dtype=np.uint8)
-_LOWER[65:91] += 32
-_IS_WORD: NDArray[np.bool_] = np.zeros(256, dtype=np.bool_)
-_IS_WORD[
-    [*b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *range(0x80, 256)]
-] = True
+_WORD_BYTES = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_IS_WORD = bytes(byte in _WORD_BYTES or byte >= 0x80 for byte in range(256))
+_FOLDED = np.array([0, *bytes(range(1, 256)).lower()], dtype=np.uint64) + np.uint64(1)
+"""Each byte without case, as the number that stands for it in hashes."""
+_WIDE = 0xE0
+"""The first byte of a character of three or more bytes is at least this."""
 _BYTE_CLASSES: Floats = np.zeros((256, len(_SYMBOL_CLASSES)), dtype=np.float32)
 for _column, _chars in enumerate(_SYMBOL_CLASSES):
     _BYTE_CLASSES[list(_chars), _column] = 1.0
@@ -94,13 +95,13 @@ class Features:
     """The number of words."""
     hashes: Hashes
     """64-bit hashes of the words in their order, then of the pairs of neighbours."""
-    buckets: Indices
-    """The buckets of `hashes`, then of the words' stems, and of the words at both ends."""
+    cue_hashes: Hashes
+    """The same of the words, then of their stems, and once more of what stands at both ends."""
 
     @property
     def words(self) -> Indices:
         """The buckets of the words and pairs that occur, each once, in ascending order."""
-        return _unique(self.buckets[: len(self.hashes)])
+        return _find_buckets(self.hashes)
 
     @property
     def cues(self) -> Indices:
@@ -108,26 +109,26 @@ class Features:
 
         What a text is for stands at its beginning or its end; what it is about, anywhere.
         """
-        is_there = np.zeros(BUCKETS, dtype=np.bool_)
-        is_there[self.buckets[: self.count]] = True
-        is_there[self.buckets[len(self.hashes) :]] = True
-        return np.flatnonzero(is_there)
+        return _find_buckets(self.cue_hashes)
 
 
 def extract_features(text: str) -> Features:
     """Return the features of a text, from its first 6,144 bytes of UTF-8."""
-    raw = np.frombuffer(text.encode("utf-8", "replace")[:MAX_BYTES], dtype=np.uint8)
-    starts, ends = _find_words(raw)
-    words, stems = _hash_words(raw, starts, ends)
-    pairs = words[:-1] * _PAIR + words[1:]
-    hashes = np.concatenate((words, pairs))
+    encoded = text.encode("utf-8", "replace")[:MAX_BYTES]
+    raw = np.frombuffer(encoded, dtype=np.uint8)
+    edges = _find_edges(encoded, raw, is_ascii=text.isascii())
+    count = len(edges) // 2
+    hashes = np.empty(max(2 * count - 1, 0), dtype=np.uint64)
+    words, pairs = hashes[:count], hashes[count:]
+    stems = _hash_words(raw, edges, words)
+    np.multiply(words[:-1], _PAIR, out=pairs)
+    pairs += words[1:]
     kinds = (words, stems, pairs)
-    edges = [one for kind in kinds for one in (kind[:EDGE_WORDS], kind[-EDGE_WORDS:])]
+    ends = [one for kind in kinds for one in (kind[:EDGE_WORDS], kind[-EDGE_WORDS:])]
+    cue_hashes = np.concatenate((words, stems, *ends))
+    cue_hashes[2 * count :] *= _EDGE
     return Features(
-        dense=_dense_features(raw, len(starts)),
-        count=len(starts),
-        hashes=hashes,
-        buckets=_hash_buckets(np.concatenate((hashes, stems, np.concatenate(edges) * _EDGE))),
+        dense=_dense_features(raw, count), count=count, hashes=hashes, cue_hashes=cue_hashes
     )
 
 
@@ -143,54 +144,72 @@ def hash_of(phrase: str) -> int:
     return int(found.hashes[-1])
 
 
-def _unique(buckets: Indices) -> Indices:
-    """Return each bucket once, in ascending order."""
-    ordered = np.sort(buckets)
-    if len(ordered) == 0:
-        return ordered
-    is_new = np.empty(len(ordered), dtype=np.bool_)
-    is_new[0] = True
-    np.not_equal(ordered[1:], ordered[:-1], out=is_new[1:])
-    return ordered[is_new]
+def _find_edges(encoded: bytes, raw: _Bytes, *, is_ascii: bool) -> Indices:
+    """Return where words begin and end, by turns; a character of three bytes (CJK) is one word."""
+    # the blanks around it let the first and the last word begin and end like all others
+    inside = np.frombuffer(b"\0%b\0" % encoded.translate(_IS_WORD), dtype=np.bool_)
+    changes = inside[1:] != inside[:-1]
+    if is_ascii or not len(raw) or int(raw[raw.argmax()]) < _WIDE:
+        return changes.nonzero()[0]
+    is_wide = raw >= _WIDE
+    begins = inside[1:-1] & (changes[:-1] | is_wide)
+    next_begins = np.append(begins[1:], False)
+    stops = inside[1:-1] & (changes[1:] | next_begins)
+    edges = np.empty(2 * int(np.count_nonzero(begins)), dtype=np.int64)
+    edges[::2], edges[1::2] = begins.nonzero()[0], stops.nonzero()[0] + 1
+    return edges
 
 
-def _find_words(raw: _Bytes) -> tuple[Indices, Indices]:
-    """Return where words begin and end; a character of three or more bytes (CJK) is one word."""
-    inside = np.zeros(len(raw) + 2, dtype=np.bool_)
-    inside[1:-1] = _IS_WORD[raw]
-    begins = inside[1:-1] & (~inside[:-2] | (raw >= 0xE0))
-    starts = np.flatnonzero(begins)
-    next_begins = np.zeros(len(raw) + 1, dtype=np.bool_)
-    next_begins[: len(raw)] = begins
-    stops = np.flatnonzero(inside[1:-1] & (~inside[2:] | next_begins[1:]))
-    return starts, stops + 1
+def _hash_words(raw: _Bytes, edges: Indices, words: Hashes) -> Hashes:
+    """Write a case-folded 64-bit polynomial hash of every word; return those of their first bytes.
+
+    With a prefix sum over the text, two look-ups give the hash of any part of it.
+    """
+    sums = np.empty(len(raw) + 1, dtype=np.uint64)
+    sums[0] = 0
+    terms = _FOLDED.take(raw)
+    terms *= _POWERS[: len(raw)]
+    terms.cumsum(out=sums[1:])
+    starts, ends, at_edges = edges[::2], edges[1::2], sums.take(edges)
+    before, inverses = at_edges[::2], _INVERSES.take(starts)
+    np.subtract(at_edges[1::2], before, out=words)
+    words *= inverses
+    stem_ends = starts + STEM_BYTES
+    is_long = stem_ends < ends
+    stems = sums.take(np.minimum(stem_ends, ends, out=stem_ends))
+    stems -= before
+    stems *= inverses
+    stems += is_long * _STEM
+    return stems
 
 
-def _hash_words(raw: _Bytes, starts: Indices, ends: Indices) -> tuple[Hashes, Hashes]:
-    """Return a case-folded 64-bit polynomial hash of every word, and of its first bytes."""
-    sums = np.zeros(len(raw) + 1, dtype=np.uint64)
-    folded = _LOWER[raw].astype(np.uint64)
-    np.cumsum((folded + np.uint64(1)) * _POWERS[: len(raw)], out=sums[1:])
-    before, inverses = sums[starts], _INVERSES[starts]
-    words = (sums[ends] - before) * inverses
-    stems = (sums[np.minimum(starts + STEM_BYTES, ends)] - before) * inverses
-    stems += np.where(ends - starts > STEM_BYTES, _STEM, np.uint64(0))
-    return words, stems
-
-
-def _hash_buckets(hashes: Hashes) -> Indices:
-    hashes = hashes ^ (hashes >> _HALF)
-    hashes *= _MIX
-    hashes ^= hashes >> _HALF
-    hashes *= _PAIR
-    return (hashes >> _SHIFT).astype(np.int64)
+def _find_buckets(hashes: Hashes) -> Indices:
+    """Return the bucket of each hash, each bucket once, in ascending order."""
+    mixed = hashes >> _HALF
+    mixed ^= hashes
+    mixed *= _MIX
+    mixed ^= mixed >> _HALF
+    mixed *= _PAIR
+    mixed >>= _SHIFT
+    # sorting a few hundred small numbers is quicker than looking through all buckets
+    buckets = mixed.astype(np.uint16)
+    buckets.sort()
+    is_last = np.empty(len(buckets), dtype=np.bool_)
+    is_last[-1:] = True
+    np.not_equal(buckets[1:], buckets[:-1], out=is_last[:-1])
+    return buckets[is_last].astype(np.int64)
 
 
 def _dense_features(raw: _Bytes, words: int) -> Floats:
     counts = np.bincount(raw, minlength=256).astype(np.float32) @ _BYTE_CLASSES
-    length = float(len(raw))
-    lengths = np.array(
-        [np.log1p(length), np.log1p(words), length / (words + 1.0), min(length / 500.0, 4.0)],
-        dtype=np.float32,
+    length, classes = len(raw), len(_SYMBOL_CLASSES)
+    dense = np.empty(DENSE_FEATURES, dtype=np.float32)
+    np.log1p(counts, out=dense[:classes])
+    np.multiply(counts, np.float32(10.0 / (length + 10.0)), out=dense[classes : 2 * classes])
+    dense[2 * classes :] = (
+        math.log1p(length),
+        math.log1p(words),
+        length / (words + 1.0),
+        min(length / 500.0, 4.0),
     )
-    return np.concatenate((np.log1p(counts), counts * np.float32(10.0 / (length + 10.0)), lengths))
+    return dense

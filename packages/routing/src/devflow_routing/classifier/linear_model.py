@@ -43,8 +43,10 @@ class LinearModel:
             word_sums: the sums of `weights` over the cues; whole numbers, so their order of
                 addition does not matter.
         """
-        norm = float(np.sqrt(self.squared_idf[cues].sum())) or 1.0
-        scores = word_sums * (self.scale / norm) + signs @ self.dense_weights + self.bias
+        norm = float(np.sqrt(self.squared_idf.take(cues).sum())) or 1.0
+        scores = word_sums * (self.scale / norm)
+        scores += signs @ self.dense_weights
+        scores += self.bias
         return scores.astype(np.float32, copy=False)
 
     def save(self, path: Path) -> None:

@@ -6,7 +6,7 @@ not trained on, they alone decide.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from devflow_routing.classifier.features import Features, hash_of
 
-Floats = NDArray[np.float32]
 HARD = "hard"
 """The name that phrases of hard requests stand under, beside those of the kinds."""
 MAX_HITS = 3
@@ -25,6 +24,9 @@ _KEY_BITS = 18
 _KEY_SHIFT = np.uint64(64 - _KEY_BITS)
 _EDGE_WORDS = 12
 """The words at each end of a text whose hits are counted apart."""
+_MAX_COUNTED = 8_192
+"""The most hits of a kind that are told apart; no text that is read has as many words."""
+_LOG_COUNTS: list[float] = np.log1p(np.arange(_MAX_COUNTED + 1, dtype=np.float32)).tolist()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,9 +35,9 @@ class Hits:
 
     phrases: tuple[tuple[int, str], ...]
     """Each phrase once, with the index of its kind: words in their order, then pairs."""
-    edge_counts: Floats
+    edge_counts: Sequence[float]
     """By kind, how many occur at the ends of the text, at most `MAX_HITS`."""
-    counts: Floats
+    counts: Sequence[float]
     """By kind, the logarithm of one more than how many occur."""
 
 
@@ -70,27 +72,30 @@ class Rules:
 
     def find(self, features: Features) -> Hits:
         """Return the phrases that occur in a text."""
-        count = features.count
-        keys = (features.hashes >> _KEY_SHIFT).astype(np.int64)
-        places: list[int] = self._may_hit.take(keys).nonzero()[0].tolist()
-        hashes: list[int] = features.hashes[places].tolist()
-        edge, total = [0.0] * self._count, [0.0] * self._count
+        count, find_owners = features.count, self._owners.get
+        keys = (features.hashes >> _KEY_SHIFT).view(np.int64)
+        places = self._may_hit.take(keys).nonzero()[0]
+        edge, total = [0] * self._count, [0] * self._count
         seen: dict[tuple[int, str], bool] = {}
-        for place, value in zip(places, hashes, strict=True):
-            owners = self._owners.get(value)
+        for place, value in zip(
+            places.tolist(), features.hashes.take(places).tolist(), strict=True
+        ):
+            owners = find_owners(value)
             if owners is None:
                 continue
             word = place if place < count else place - count
             is_edge = word < _EDGE_WORDS or word >= count - _EDGE_WORDS
             for owner in owners:
-                total[owner[0]] += owner not in seen
-                if is_edge and not seen.get(owner):
+                was_edge = seen.get(owner)
+                if was_edge is None:
+                    total[owner[0]] += 1
+                if is_edge and not was_edge:
                     edge[owner[0]] += 1
-                seen[owner] = is_edge or seen.get(owner, False)
+                seen[owner] = is_edge or was_edge or False
         return Hits(
             phrases=tuple(seen),
-            edge_counts=np.minimum(np.array(edge, dtype=np.float32), MAX_HITS),
-            counts=np.log1p(np.array(total, dtype=np.float32)),
+            edge_counts=[min(one, MAX_HITS) for one in edge],
+            counts=[_LOG_COUNTS[min(one, _MAX_COUNTED)] for one in total],
         )
 
 

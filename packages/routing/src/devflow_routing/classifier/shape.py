@@ -7,10 +7,11 @@ what a small model fails at is the tools and the length, not the words.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from devflow_core.messages import Media, Message, Text, ToolResult
-from devflow_core.request import ChatRequest
+from devflow_core.request import ChatRequest, Tool
 
 _CODING_TOOLS = frozenset(
     {
@@ -123,10 +124,9 @@ def read_shape(request: ChatRequest) -> RequestShape:
     for message in request.messages[:2]:
         if message.role == "system":
             system += _measure(message)[0]
-    names = {tool.name.replace("_", "").replace("-", "").lower() for tool in request.tools}
     return RequestShape(
         tools=min(len(request.tools), 24),
-        has_coding_tools=len(names & _CODING_TOOLS) >= _MIN_CODING_TOOLS,
+        has_coding_tools=bool(request.tools) and _has_coding_tools(request.tools),
         has_long_system=system >= _LONG_SYSTEM_CHARS,
         length_steps=min((chars // _LONG_CHARS).bit_length(), _MAX_LENGTH_STEPS),
         turns=min(turns, 9),
@@ -134,6 +134,11 @@ def read_shape(request: ChatRequest) -> RequestShape:
         media=min(media, 9),
         rank=_rank_of(request),
     )
+
+
+def _has_coding_tools(tools: Sequence[Tool]) -> bool:
+    names = {tool.name.replace("_", "").replace("-", "").lower() for tool in tools}
+    return len(names & _CODING_TOOLS) >= _MIN_CODING_TOOLS
 
 
 def _measure(message: Message) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from devflow_routing.classifier.difficulty import (
     rate_words,
 )
 from devflow_routing.classifier.evidence import describe_evidence
-from devflow_routing.classifier.features import Features, extract_features
+from devflow_routing.classifier.features import BUCKETS, DENSE_FEATURES, Features, extract_features
 from devflow_routing.classifier.linear_model import LinearModel
 from devflow_routing.classifier.prompt_text import extract_human_prompt
 from devflow_routing.classifier.rules import HARD, Hits, Rules, claim_phrases, load_phrases
@@ -80,6 +80,7 @@ class TaskClassifier:
         self._learned_columns = [names.index(TASK_TYPES[kind]) for kind in self._learned_kinds]
         self._untaught = [one for one in self._rules.kinds if one not in self._signs]
         self._table: Floats = self._model.weights.astype(np.float32)
+        self._no_scores: Floats = np.full(len(TASK_TYPES), _IMPOSSIBLE, dtype=np.float32)
         self.version = self._model.version
         self._classify_cached = lru_cache(maxsize=cache_size)(self._classify)
 
@@ -116,20 +117,21 @@ class TaskClassifier:
     def _classify(self, text: str, has_coding_tools: bool) -> _Classification:
         features = extract_features(text)
         cues, hits = features.cues, self._rules.find(features)
-        rows = self._table.take(cues, axis=0)
-        sums = np.ones(len(rows), dtype=np.float32) @ rows
+        sums = _ONES[: len(cues)] @ self._table.take(cues, axis=0)
         learned = self._model.score(cues, sign_vector(features, hits, self._signs), sums)
         scores = self._scores_by_kind(learned, hits)
         if has_coding_tools:
             scores[_CODING] += TOOLS_SCORE
-        shares = np.exp((scores - scores.max()) * SCORE_WEIGHT)
+        scores -= scores[scores.argmax()]
+        scores *= SCORE_WEIGHT
+        shares = np.exp(scores, out=scores)
         shares /= shares.sum()
         order: list[int] = (-shares).argsort(kind="stable")[:3].tolist()
-        best = order[0]
-        domains = tuple((TASK_TYPES[index], round(float(shares[index]), 4)) for index in order)
+        best, known = order[0], shares.tolist()
+        domains = tuple([(TASK_TYPES[index], round(known[index], 4)) for index in order])
         return _Classification(
             task_type=TASK_TYPES[best],
-            confidence=round(float(shares[best]), 4),
+            confidence=domains[0][1],
             difficulty=rate_words(
                 float(learned[self._difficulty]),
                 domains,
@@ -142,9 +144,9 @@ class TaskClassifier:
         )
 
     def _scores_by_kind(self, learned: Floats, hits: Hits) -> Floats:
-        """Return the score of each kind: the model's, or by the rules if it does not know it."""
-        known = learned[self._learned_columns]
-        scores = np.full(len(TASK_TYPES), _IMPOSSIBLE, dtype=np.float32)
+        """Return the score of each kind; one that the model does not know has its rules."""
+        known = learned.take(self._learned_columns)
+        scores = self._no_scores.copy()
         scores[self._learned_kinds] = known
         for kind in self._untaught:
             scores[kind] = known.mean() + _UNTAUGHT_HIT * float(hits.edge_counts[kind])
@@ -152,11 +154,18 @@ class TaskClassifier:
 
 
 _CODING = TASK_TYPES.index("coding")
+_ONES: Floats = np.ones(BUCKETS, dtype=np.float32)
 
 
 def sign_vector(features: Features, hits: Hits, kinds: Sequence[int]) -> Floats:
     """Return what a learned model reads besides words: symbols, and hits of the rules by kind."""
-    return np.concatenate((features.dense, hits.edge_counts[kinds], hits.counts[kinds]))
+    edge_counts, counts = hits.edge_counts, hits.counts
+    signs = np.empty(DENSE_FEATURES + 2 * len(kinds), dtype=np.float32)
+    signs[:DENSE_FEATURES] = features.dense
+    signs[DENSE_FEATURES:] = [edge_counts[kind] for kind in kinds] + [
+        counts[kind] for kind in kinds
+    ]
+    return signs
 
 
 def _side_task(call: SideCall, text: str) -> Task:

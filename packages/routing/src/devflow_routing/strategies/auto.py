@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import chain
 
 import numpy as np
 from devflow_core.routing import Candidate, Route, ScoreTerms, Task, TaskType
@@ -13,20 +14,26 @@ from devflow_core.verification import VERIFIED_MODE
 from devflow_routing.ability import AbilityTable
 from devflow_routing.cost_optimizer import NEGLIGIBLE_USD, CostOptimizer, ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
-from devflow_routing.model_selector import Exclusions, Flags, Floats, ModelSelector, Selection
+from devflow_routing.model_selector import (
+    NO_LIMIT,
+    Exclusions,
+    Flags,
+    Floats,
+    ModelSelector,
+    Selection,
+)
 from devflow_routing.policy import RoutingPolicy
 from devflow_routing.strategies.alternatives import find_alternatives
 from devflow_routing.strategies.escalation import pick_escalation
 from devflow_routing.strategies.learned_choice import LearnedChoice
-from devflow_routing.strategies.narrowing import Narrowing
+from devflow_routing.strategies.narrowing import LimitOf, Narrowing
 from devflow_routing.strategies.ordering import BALANCE, ORDERINGS, Ordering
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
-"""The most that a fallback may cost, as a multiple of what the chosen model is expected to cost.
-
-It keeps a failure from multiplying the bill.
-"""
+"""The most that a fallback may cost, as a multiple of the chosen model: no failure costs a lot."""
+_MAX_PICKED = 24
+"""The most models that are picked one by one; a chain takes a few, and sorting all takes longer."""
 _MAX_DESCRIBED = 4_096
 """The most descriptions of evidence that are kept, by model, kind of task and difficulty."""
 
@@ -43,8 +50,8 @@ class _Considered:
     """The highest comes first."""
     is_learned: bool
     """Whether what was learned from the user's own answers is in the estimates."""
-    limits: Floats
-    """The longest reply of each model, in tokens."""
+    limit_of: LimitOf
+    """Tells the longest reply of each model."""
     reaches_floor: Flags | None
     """Which models reach the floor of quality; None if there is none."""
     escalation: tuple[int, ...] = ()
@@ -101,20 +108,21 @@ class AutoStrategy:
         """
         costs = WorstCases(self._selector.catalogue, inputs.needs, inputs.billable)
         found = self._consider(inputs, target, costs)
-        order = self._rank(found)
         is_verified = inputs.is_verified or target == VERIFIED_MODE
         if is_verified:
-            chain = pick_escalation(order, found.estimates, self._policy.chain_length)
-            found = replace(found, escalation=tuple(chain))
-            order = list(dict.fromkeys((*chain, *order)))
+            order = list(self._rank(found))
+            picked = pick_escalation(order, found.estimates, self._policy.chain_length)
+            found = replace(found, escalation=tuple(picked))
+            order = dict.fromkeys((*picked, *order))
         else:
-            chain = self._pick_chain(order, found.estimates)
+            picked = self._pick_chain(self._rank(found), found.estimates)
+            order = self._rank(found) if include_all else ()
         # the turns are those of public evidence
         has_turns = include_all and found.ordering is BALANCE and not found.is_learned
         return Route(
             candidates=tuple(
                 self._build_candidate(place, index, found, costs)
-                for place, index in enumerate(order if include_all else chain)
+                for place, index in enumerate(order if include_all else picked)
             ),
             is_verified=is_verified,
             task=inputs.task,
@@ -125,7 +133,7 @@ class AutoStrategy:
             snapshot=snapshot,
             find_alternatives=partial(
                 find_alternatives,
-                order[0],
+                picked[0],
                 found.selection,
                 found.estimates,
                 inputs if has_turns else None,
@@ -136,17 +144,17 @@ class AutoStrategy:
         """Narrow the models down to the eligible ones, and give each of them its score."""
         ordering, narrowing = ORDERINGS.get(target, BALANCE), self._narrowing
         selection = narrowing.by_needs(inputs, target)
-        expected, has_evidence = self._ability.estimate(inputs.task), self._ability.has_evidence
+        expected = self._ability.estimate(inputs.task)
         learned = self._find_learned(inputs, selection)
         if learned is not None:
-            expected, has_evidence = learned.merge(expected, has_evidence)
-        estimates = self._optimizer.estimate(inputs, selection, expected, has_evidence)
+            expected = learned.merge(expected)
+        estimates = self._optimizer.estimate(inputs, selection, expected)
         # quality before cost: a model is compared with the best that is able, not with the best
         # that a low ceiling leaves, so that too low a ceiling is an error and not a poor reply
         selection = narrowing.by_quality(selection, inputs, estimates, ordering)
         selection, reaches_floor = narrowing.by_floor(selection, inputs)
-        limits = _output_limits(self._selector, selection, estimates, inputs)
-        selection = narrowing.by_cost(selection, inputs, limits, costs)
+        limit_of = partial(self._limit_reply, selection, estimates, inputs)
+        selection = narrowing.by_cost(selection, inputs, limit_of, costs)
         scores = ordering.score(estimates, inputs.weights, inputs.task.difficulty)
         if learned is not None and ordering is BALANCE:
             scores = learned.score(scores, estimates, inputs.weights)
@@ -157,8 +165,8 @@ class AutoStrategy:
             estimates=estimates,
             is_learned=learned is not None,
             reaches_floor=reaches_floor,
-            scores=np.where(np.isnan(scores), -np.inf, scores),
-            limits=limits,
+            scores=scores,
+            limit_of=limit_of,
         )
 
     def _find_learned(self, inputs: DecisionInputs, selection: Selection) -> LearnedChoice | None:
@@ -168,47 +176,44 @@ class AutoStrategy:
         found = LearnedChoice(inputs.learned, self._selector.index, selection.eligible)
         return found if found.applies else None
 
-    def _rank(self, found: _Considered) -> list[int]:
-        """Return all eligible models: preferred ones first, then by score, then as listed.
-
-        Without a preferred one the model of the session comes first, unless another is better by
-        enough to move, which neither a loop of tools nor the main thread ever does.
-        """
-        eligible, scores = np.flatnonzero(found.selection.eligible), found.scores
-        order: list[int] = eligible[(-scores[eligible]).argsort(kind="stable")].tolist()
-        first = [index for index in self._preferred if found.selection.eligible[index]]
+    def _rank(self, found: _Considered) -> Iterator[int]:
+        """Yield all eligible models: preferred ones first, then by score, then as listed."""
+        eligible, scores = found.selection.eligible, found.scores
+        ranked = _rank_by_score(eligible, scores)
+        first = [index for index in self._preferred if eligible[index]]
         session = found.inputs.session
         own = session and self._selector.index.get(session.model)
-        if not first and session and own is not None and found.selection.eligible[own]:
+        if not first and session and own is not None and eligible[own]:
+            best = next(ranked)
             stays = session.is_in_tool_loop or session.is_main_thread
-            if stays or float(scores[order[0]] - scores[own]) < found.ordering.min_gain:
+            if stays or float(scores[best] - scores[own]) < found.ordering.min_gain:
                 first = [own]
-        return list(dict.fromkeys((*first, *order))) if first else order
+            ranked = chain((best,), ranked)
+        if not first:
+            return ranked
+        return chain(first, (index for index in ranked if index not in first))
 
-    def _pick_chain(self, order: list[int], estimates: ModelEstimates) -> list[int]:
-        """Return the first of the order and its fallbacks, those of other makers first.
-
-        Models that cost too much more than the first one are no fallbacks.
-        """
-        limit = _MAX_FALLBACK_COST_RATIO * float(estimates.cost_usd[order[0]]) + NEGLIGIBLE_USD
-        chain, same_maker, makers = order[:1], list[int](), {self._authors[order[0]]}
-        for index in order[1:]:
-            if len(chain) == self._policy.chain_length:
-                break
-            if estimates.cost_usd[index] > limit:
+    def _pick_chain(self, order: Iterator[int], estimates: ModelEstimates) -> list[int]:
+        """Return the first of the order and its fallbacks, other makers before the same one."""
+        first, cost_usd = next(order), estimates.cost_usd
+        limit = _MAX_FALLBACK_COST_RATIO * float(cost_usd[first]) + NEGLIGIBLE_USD
+        picked, same_maker, makers = [first], list[int](), {self._authors[first]}
+        length = self._policy.chain_length
+        while len(picked) < length and (index := next(order, None)) is not None:
+            if cost_usd[index] > limit:
                 continue
             if self._authors[index] in makers:
                 same_maker.append(index)
             else:
                 makers.add(self._authors[index])
-                chain.append(index)
-        return (chain + same_maker)[: self._policy.chain_length]
+                picked.append(index)
+        return (picked + same_maker)[:length]
 
     def _build_candidate(
         self, place: int, index: int, found: _Considered, costs: WorstCases
     ) -> Candidate:
         model, estimates = self._selector.models[index], found.estimates
-        bounds = TokenBounds(int(found.selection.upper_tokens[index]), int(found.limits[index]))
+        bounds = TokenBounds(found.selection.upper_tokens(index), found.limit_of(index))
         return Candidate(
             model=model.id,
             reason=self._explain_place(place, index, found),
@@ -228,6 +233,29 @@ class AutoStrategy:
             **costs.candidate_terms(model, bounds),
         )
 
+    def _limit_reply(
+        self,
+        selection: Selection,
+        estimates: ModelEstimates,
+        inputs: DecisionInputs,
+        index: int,
+    ) -> int:
+        """Return the longest reply of a model: the request's limit, its own, or its window's.
+
+        Under a ceiling, no more than the usual length is asked for.
+        """
+        requested = selection.needs.max_output_tokens
+        if requested is not None:
+            return requested
+        model, room = self._selector.models[index], NO_LIMIT
+        if model.context_length is not None:
+            room = model.context_length - selection.upper_tokens(index)
+        if model.max_output_tokens is not None and model.max_output_tokens < room:
+            room = model.max_output_tokens
+        if inputs.max_cost_usd is not None:
+            room = min(room, DEFAULT_OUTPUT_TOKENS)
+        return room if room > 0 else int(min(estimates.output_tokens[index], 1))
+
     def _describe_evidence(self, index: int, kind: TaskType, difficulty: float) -> str:
         """Return what is known of a model for a kind of task, in words."""
         task = Task(type=kind, complexity="medium", confidence=1.0, difficulty=difficulty)
@@ -239,14 +267,14 @@ class AutoStrategy:
         model = self._selector.models[index].id
         evidence = self._describe_source(index, found)
         known = (
-            f"{estimates.likely_quality[index]:.0%} likely to be good, at least"
+            f"{estimates.likely_quality(index):.0%} likely to be good, at least"
             f" {estimates.quality[index]:.0%} ({evidence})"
         )
         if inputs.session and inputs.session.model == model:
             lead = "the session is there"
         elif index in self._preferred:
             lead = "preferred in the settings"
-        elif any(one.is_resting for one in inputs.performance if one.model == model):
+        elif model in inputs.performance.resting:
             lead = "rests after it failed"
         elif place == 0:
             lead = found.ordering.reason
@@ -269,18 +297,16 @@ class AutoStrategy:
         return self._describe(index, task.type, round(task.difficulty, 1))
 
 
-def _output_limits(
-    selector: ModelSelector, selection: Selection, estimates: ModelEstimates, inputs: DecisionInputs
-) -> Floats:
-    """Return the longest reply of each model, in tokens.
-
-    It is the request's limit, or else what the model's own limit and its window leave: under a
-    ceiling of the cost, at most `DEFAULT_OUTPUT_TOKENS`.
-    """
-    requested = selection.needs.max_output_tokens
-    if requested is not None:
-        return np.full(len(selector.models), float(requested))
-    room = np.minimum(selector.max_output_tokens, selector.windows - selection.upper_tokens)
-    if inputs.max_cost_usd is not None:
-        room = np.minimum(room, DEFAULT_OUTPUT_TOKENS)
-    return np.maximum(room, np.minimum(estimates.output_tokens, 1))
+def _rank_by_score(eligible: Flags, scores: Floats) -> Iterator[int]:
+    """Yield the eligible models by descending score, then as listed; NaN counts as lowest."""
+    places = eligible.nonzero()[0]
+    left, picked = scores.take(places), list[int]()
+    while len(picked) < min(len(places), _MAX_PICKED):
+        best = int(left.argmax())  # the first of equals; NaN, if there is any
+        if not left[best] > -np.inf:
+            break
+        yield int(places[best])
+        picked.append(best)
+        left[best] = -np.inf
+    rest = np.delete(places, picked)
+    yield from rest[(-scores[rest]).argsort(kind="stable")].tolist()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from devflow_routing.ability import Expected
+from devflow_routing.ability import Expected, find_guess_margin
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.learned.expectation import LearnedExpectation
 from devflow_routing.model_selector import Flags, Floats, Ints
@@ -48,16 +48,17 @@ class LearnedChoice:
         Without the best single model nothing is known of how far the others are to be trusted.
         """
 
-    def merge(self, general: Expected, has_evidence: Flags) -> tuple[Expected, Flags]:
-        """Return the expected quality with what was learned in it, and which models have evidence.
+    def merge(self, general: Expected) -> Expected:
+        """Return the expected quality with what was learned in it.
 
         The models that the table knows get their learned quality; all others theirs on its scale,
         by the best single model, which both know.
         """
         mean, lower = self._rescale(general.mean), self._rescale(general.lower)
-        known = has_evidence.copy()
+        known = general.has_evidence.copy()
         known[self._places] = True
-        return Expected(mean=mean, lower=lower), known
+        margin = find_guess_margin(known)
+        return Expected(mean=mean, lower=lower, has_evidence=known, guess_margin=margin)
 
     def score(self, general: Floats, estimates: ModelEstimates, weights: Weights) -> Floats:
         """Return the score of each model, by which the highest comes first.
@@ -77,7 +78,7 @@ class LearnedChoice:
         best_usd = max(float(estimates.cost_usd[self._best or 0]), 1e-12)
         costs = self._costs + estimates.switch_cost_usd[self._places] / best_usd
         price = self._price * weigh(weights.cost_priority) / weigh(_USUAL.cost_priority)
-        time = weigh(weights.performance_priority) * np.log2(1 + estimates.latency_s[self._places])
+        time = weigh(weights.performance_priority) * estimates.slowness[self._places]
         value = estimates.quality[self._places] - price * costs - time
         is_first = self._costs <= self._costs[self._best_column] * _SAME_COST
         others = np.nan_to_num(general, nan=-np.inf)

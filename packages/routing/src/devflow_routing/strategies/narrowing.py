@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from devflow_core.errors import (
@@ -29,11 +28,13 @@ from devflow_routing.constraints import NO_CONSTRAINTS, Constraints, Requirement
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.endpoints import Endpoint
+from devflow_routing.live_speeds import keep
 from devflow_routing.model_selector import (
     REPLY_RESERVE_TOKENS,
     Exclusions,
+    Filters,
+    Fitting,
     Flags,
-    Floats,
     ModelSelector,
     Selection,
 )
@@ -41,8 +42,10 @@ from devflow_routing.policy import MODES, RoutingPolicy, is_pattern
 from devflow_routing.strategies.ordering import Ordering
 from devflow_routing.worst_case import TokenBounds, WorstCases
 
-_HARD: Mapping[str, Any] = {"difficulty": 0.8, "complexity": "high"}
-"""What a task is when the floor of quality is measured."""
+_HARD = 0.8
+"""The difficulty of the task by which the floor of quality is measured."""
+LimitOf = Callable[[int], int]
+"""Tells the longest reply of a model, in tokens, by its index."""
 _MAX_CONSTRAINTS = 64
 """The most constraints whose masks are kept; bounded, since callers may send any."""
 
@@ -68,6 +71,10 @@ class Narrowing:
         self._ability = ability
         self._policy = policy
         self._preferred = preferred
+        self._asked: dict[
+            tuple[Fitting, str, tuple[str, ...] | None, Constraints | None],
+            tuple[Filters, Flags],
+        ] = {}
         self._constraint_masks: dict[Constraints, tuple[tuple[Requirement, Flags], ...]] = {}
 
     def by_needs(self, inputs: DecisionInputs, target: str) -> Selection:
@@ -84,6 +91,17 @@ class Narrowing:
         selection = self._selector.select(
             inputs.needs, today=inputs.decided_at.date(), allow_free=inputs.allow_free
         )
+        constraints = None if inputs.constraints is NO_CONSTRAINTS else inputs.constraints
+        key = (selection.fitting, target, inputs.allowed_models, constraints)
+        known = self._asked.get(key)
+        if known is not None:
+            return selection.with_filters(*known)
+        found = self._by_wishes(selection, inputs, target)
+        keep(self._asked, key, (found.filters, found.eligible))
+        return found
+
+    def _by_wishes(self, selection: Selection, inputs: DecisionInputs, target: str) -> Selection:
+        """Return the models that match the pattern, and are within scope and constraints."""
         if target not in MODES:
             models = self._selector.models
             fits = np.array([fnmatchcase(model.id, target) for model in models], dtype=np.bool_)
@@ -110,7 +128,8 @@ class Narrowing:
         Preferred models, and the one that the session uses, are always kept.
         """
         able = ordering.find_able(estimates, selection.eligible)
-        able[self._kept(inputs)] = True
+        for index in self._kept(inputs):
+            able[index] = True
         return selection.with_filter(ordering.unable, able)
 
     def by_floor(
@@ -129,7 +148,7 @@ class Narrowing:
         """
         if inputs.quality_floor is None:
             return selection, None
-        quality = self._ability.estimate(replace(inputs.task, **_HARD)).lower
+        quality = self._ability.estimate(inputs.task, _HARD).lower
         floor, best = inputs.quality_floor, float(quality[selection.eligible].max())
         index = None if inputs.floor_model is None else self._find(inputs.floor_model)
         name = "the best one" if index is None else self._selector.models[index].id
@@ -139,12 +158,13 @@ class Narrowing:
         measured = fits & self._ability.has_evidence
         if (measured & selection.eligible).any():
             fits = measured
-        fits[self._kept(inputs)] = True
+        for index in self._kept(inputs):
+            fits[index] = True
         reason = f"is below {floor:.0%} of what {name} is expected to do"
         return selection.with_filter(reason, fits), reaches
 
     def by_cost(
-        self, selection: Selection, inputs: DecisionInputs, limits: Floats, costs: WorstCases
+        self, selection: Selection, inputs: DecisionInputs, limit_of: LimitOf, costs: WorstCases
     ) -> Selection:
         """Exclude the models whose exact worst case is unknown or over the request's ceiling.
 
@@ -157,7 +177,7 @@ class Narrowing:
             return selection
         fits, reason = selection.eligible.copy(), ""
         for index in np.flatnonzero(selection.eligible).tolist():
-            bounds = TokenBounds(int(selection.upper_tokens[index]), int(limits[index]))
+            bounds = TokenBounds(selection.upper_tokens(index), limit_of(index))
             worst = costs.of_call(self._selector.models[index], bounds)
             fits[index] = worst.usd is not None and (ceiling is None or worst.usd <= ceiling)
             reason = worst.reason or reason
@@ -269,7 +289,8 @@ class Narrowing:
             return None
         reserve = inputs.needs.max_output_tokens or REPLY_RESERVE_TOKENS
         window = int(self._selector.windows[eligible].max())
-        tokens = int(selection.upper_tokens[eligible].min()) + reserve
+        upper = self._selector.by_model(selection.counts.upper)
+        tokens = int(upper[eligible].min()) + reserve
         return ContextTooLong(
             # Claude Code knows by this wording that compaction helps
             f"prompt is too long: {tokens} tokens > {window} maximum of every able model, "

@@ -36,8 +36,6 @@ _MIN_RATIO = 0.01
 In between, equal steps of the priority multiply it by equal factors, since prices of models lie in
 equal ratios as well; each step of 0.1 is then about as far along the frontier as any other.
 """
-_GUESS_MARGIN = 0.03
-"""How much more a model that nobody has measured has to be worth: its error is a guess as well."""
 _EASIEST_WEIGHT, _HARDEST_WEIGHT = 1.6, 0.4
 """The weight of money for the easiest task and for the hardest.
 
@@ -80,10 +78,11 @@ class Ordering:
 
     def find_able(self, estimates: ModelEstimates, eligible: Flags) -> Flags:
         """Return which models are able; all that are good enough if none has evidence."""
-        good = estimates.quality >= self.min_share * float(estimates.quality[eligible].max())
+        among = estimates.quality * eligible  # no quality is below 0
+        good = estimates.quality >= self.min_share * float(among[among.argmax()])
         if not self.needs_evidence:
             return good
-        measured = good & estimates.has_evidence
+        measured = good & estimates.expected.has_evidence
         return measured if (measured & eligible).any() else good
 
 
@@ -95,19 +94,24 @@ def weigh(priority: float) -> float:
 
 def _dearness(estimates: ModelEstimates) -> Floats:
     """Return each model's cost, in doublings of what is next to nothing."""
-    return np.log2(1.0 + estimates.total_usd / NEGLIGIBLE_USD)
+    found = estimates.total_usd / NEGLIGIBLE_USD
+    found += 1.0
+    return np.log2(found, out=found)
 
 
 def _trusted_quality(estimates: ModelEstimates) -> Floats:
     """Return the expected quality, less what a guess has to be better by."""
-    return estimates.quality - np.where(estimates.has_evidence, 0.0, _GUESS_MARGIN)
+    return estimates.quality - estimates.expected.guess_margin
 
 
 def _value(estimates: ModelEstimates, weights: Weights, difficulty: float) -> Floats:
     weight = _EASIEST_WEIGHT + (_HARDEST_WEIGHT - _EASIEST_WEIGHT) * difficulty
-    cost = weight * weigh(weights.cost_priority) * _dearness(estimates)
-    time = weigh(weights.performance_priority) * np.log2(1.0 + estimates.latency_s)
-    return _trusted_quality(estimates) - cost - time
+    cost = _dearness(estimates)
+    cost *= weight * weigh(weights.cost_priority)
+    value = _trusted_quality(estimates)
+    value -= cost
+    value -= weigh(weights.performance_priority) * estimates.slowness
+    return value
 
 
 def _quality(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
@@ -119,8 +123,7 @@ def _cheapness(estimates: ModelEstimates, _weights: Weights, _difficulty: float)
 
 
 def _speed(estimates: ModelEstimates, _weights: Weights, _difficulty: float) -> Floats:
-    time = np.log2(1.0 + estimates.latency_s)
-    return -time - _DEARNESS_IN_A_HURRY * _dearness(estimates)
+    return -estimates.slowness - _DEARNESS_IN_A_HURRY * _dearness(estimates)
 
 
 BALANCE = Ordering(_value, "the best use of the money")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from devflow_core.ledger import Attempt, LedgerEntry
 
@@ -16,6 +18,8 @@ MAX_REST_S = 600.0
 """The longest that a failing model rests before the next request tries it again."""
 _FIRST_REST_S = 30.0
 """The rest after a first failure; it doubles with each further failure in a row."""
+MAX_VIEW_AGE_S = 60.0
+"""The age at which what has faded is reckoned anew: a hundredth of what counts for reliability."""
 _MAX_RUN = 8
 """The most failures whose times are kept: as many as make a rest as long as it gets, and more."""
 _USUAL_RATE, _USUAL_WEIGHT = 0.98, 50.0
@@ -47,6 +51,10 @@ A refused key, a spent account, a request that is refused, moderation, and a con
 """
 
 
+PerformanceRow = tuple[float, float, float | None, float | None, float | None, bool]
+"""The figures of one model in the order of the fields of `Performance`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performance:
     """A model's recent performance: its speed over hours, its reliability over the last hour."""
@@ -64,6 +72,84 @@ class Performance:
     """Tokens per second of replies, from the first event on; None if none was measured."""
     is_resting: bool = False
     """Whether it has just failed: until its rest is over, less is expected of it by `auto`."""
+
+    def as_row(self) -> PerformanceRow:
+        """Return the figures alone, for records."""
+        return (
+            self.weight,
+            self.success_rate,
+            self.ttft_p50_s,
+            self.ttft_p95_s,
+            self.output_tokens_per_s,
+            self.is_resting,
+        )
+
+
+class PerformanceView:
+    """The performance of all models at one moment, which successive views change model by model.
+
+    Args:
+        found: the performance of every model with an observation.
+    """
+
+    __slots__ = ("_length", "_log", "_rows", "known", "resting")
+
+    def __init__(self, found: Iterable[Performance] = ()) -> None:
+        self.known: dict[str, Performance] = {one.model: one for one in found}
+        """By the id under which it is requested; read-only."""
+        self.resting: dict[str, Performance] = {
+            name: one for name, one in self.known.items() if one.is_resting
+        }
+        """The models that have just failed; read-only."""
+        self._rows = {name: one.as_row() for name, one in self.known.items()}
+        # the models that have changed, which this view shares with those that follow it
+        self._log: list[str] = []
+        self._length = 0
+
+    def with_changes(self, found: Iterable[Performance]) -> PerformanceView:
+        """Return the view that follows when these models have changed."""
+        new = PerformanceView()
+        new.known, new.resting, new._rows = dict(self.known), dict(self.resting), dict(self._rows)
+        new._log = self._log if self._length == len(self._log) else self._log[: self._length]
+        for one in found:
+            new._log.append(one.model)
+            new.known[one.model] = one
+            new._rows[one.model] = one.as_row()
+            new.resting.pop(one.model, None)
+            if one.is_resting:
+                new.resting[one.model] = one
+        new._length = len(new._log)
+        return new
+
+    def find_changes(self, earlier: PerformanceView) -> Iterable[str] | None:
+        """Return the models that changed since an earlier view; None if any may have."""
+        if self._log is not earlier._log or self._length < earlier._length:
+            return None
+        return self._log[earlier._length : self._length]
+
+    def as_json(self) -> Mapping[str, PerformanceRow]:
+        """Return plain values for the record of a decision, by model; `from_json` reads them."""
+        return self._rows
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Sequence[Any]]) -> PerformanceView:
+        """Return the view of a record; until November 2026 it did not say which models rested."""
+        return cls(
+            Performance(
+                model=model,
+                weight=row[0],
+                success_rate=row[1],
+                ttft_p50_s=row[2],
+                ttft_p95_s=row[3],
+                output_tokens_per_s=row[4],
+                is_resting=len(row) > 5 and bool(row[5]),
+            )
+            for model, row in record.items()
+        )
+
+
+NOTHING_MEASURED = PerformanceView()
+"""The view before any model was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +193,12 @@ class _ModelStats:
         self.failures += weight
         self.failed_at_s = sorted((*self.failed_at_s, at_s))[-_MAX_RUN:]
 
-    def is_resting(self, now_s: float) -> bool:
-        """Return whether the model rests at this time after the failures since its last success."""
+    def rests_until_s(self) -> float:
+        """Return when the rest after the failures since the last success is over; -inf for none."""
         run = [one for one in self.failed_at_s if one > self.last_success_s]
         if not run:
-            return False
-        return now_s < run[-1] + min(_FIRST_REST_S * 2.0 ** (len(run) - 1), MAX_REST_S)
+            return -math.inf
+        return run[-1] + min(_FIRST_REST_S * 2.0 ** (len(run) - 1), MAX_REST_S)
 
     def add_wait(self, seconds: float, weight: float) -> None:
         """Count a time to the first event."""
@@ -121,11 +207,18 @@ class _ModelStats:
 
 
 class PerformanceTracker:
-    """A view of the ledger: `record` feeds it entries, `snapshot` returns a model's performance."""
+    """A view of the ledger: `record` feeds it entries, `view` and `snapshot` return what they tell.
+
+    Choices read `view`, which costs the same however many models were observed.
+    """
 
     def __init__(self) -> None:
         self._stats: dict[str, _ModelStats] = {}
         self._entries = 0
+        self._view = PerformanceView()
+        self._viewed_s = -math.inf
+        self._fresh_until_s = -math.inf
+        self._changed: set[str] = set()
 
     @property
     def version(self) -> str:
@@ -167,8 +260,36 @@ class PerformanceTracker:
             ttft_p50_s=typical.ttft_p50_s,
             ttft_p95_s=typical.ttft_p95_s,
             output_tokens_per_s=typical.output_tokens_per_s,
-            is_resting=as_of is not None and stats.is_resting(now_s),
+            is_resting=as_of is not None and now_s < stats.rests_until_s(),
         )
+
+    def view(self, *, as_of: datetime) -> PerformanceView:
+        """Return the recent performance of every model with an observation.
+
+        It is the same object until something changes. What only fades with time is up to
+        `MAX_VIEW_AGE_S` old; a rest ends when it is over.
+        """
+        now_s = as_of.timestamp()
+        if not self._viewed_s <= now_s < self._fresh_until_s:
+            self._viewed_s, self._fresh_until_s = now_s, now_s + MAX_VIEW_AGE_S
+            self._changed.clear()
+            self._view = PerformanceView(self._look_at(self._stats, as_of))
+        elif self._changed:
+            self._view = self._view.with_changes(self._look_at(self._changed, as_of))
+            self._changed.clear()
+        return self._view
+
+    def _look_at(self, models: Iterable[str], as_of: datetime) -> list[Performance]:
+        """Return the performance of some models, and see to it that none rests too long."""
+        found: list[Performance] = []
+        for name in models:
+            one = self.snapshot(name, as_of=as_of)
+            if one is not None:
+                found.append(one)
+                if one.is_resting:
+                    over_s = self._stats[name].rests_until_s()
+                    self._fresh_until_s = min(self._fresh_until_s, over_s)
+        return found
 
     def _record_attempt(self, attempt: Attempt) -> None:
         is_left = attempt.outcome == "cancelled"
@@ -180,6 +301,7 @@ class PerformanceTracker:
         stats = self._stats.get(attempt.model)
         if stats is None:
             stats = self._stats[attempt.model] = _ModelStats(updated_s=at_s)
+        self._changed.add(attempt.model)
         stats.typical = None
         stats.decay_to(at_s)
         age_s = stats.updated_s - at_s

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -92,6 +92,18 @@ class Engine(Protocol):
         Raises:
             LedgerCorrupt: the ledger is damaged; it is left unchanged.
             StoreError: the database cannot be opened.
+        """
+        ...
+
+    def check_rest(self, is_over: Callable[[], bool]) -> None:
+        """Look for damage in what `prepare` has not checked, for some seconds at the most.
+
+        Args:
+            is_over: asked every millisecond or so whether to stop; may be asked from any thread.
+
+        Raises:
+            LedgerCorrupt: the ledger is damaged; the next writer checks it in full.
+            StoreError: the database cannot be read.
         """
         ...
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -85,6 +85,9 @@ class PostgresEngine:
         )
         error.state = LedgerState.REPLACED
         return error
+
+    def check_rest(self, is_over: Callable[[], bool]) -> None:
+        """Do nothing: the server checks its own files."""
 
     def noted_head(self) -> str | None:
         return self._head_file.read()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from devflow_store.engines.sqlite_schema import find_foreign_object
 from devflow_store.engines.sqlite_session import SqliteSession, explain_failure, translate_error
 from devflow_store.health import LedgerState, LedgerUnavailable
 from devflow_store.integrity.backup import (
+    CHECK_TIMEOUT_S,
+    START_CHECK_S,
     HeadFile,
     check_integrity,
     corruption_error,
@@ -65,6 +67,8 @@ class SqliteEngine:
         """The last row that this process knows to be written."""
         self._is_suspect = False
         """Whether the file has to be checked in full before it is written again."""
+        self._is_checked = True
+        """Whether the check at the start has come to its end."""
         self._opened: tuple[int, int] | None = None
         """Device and inode of the file that was last opened for writing."""
         self._vfs = vfs
@@ -80,7 +84,9 @@ class SqliteEngine:
         try:
             version = read_version(session, self.dialect)
             if version:
-                check_integrity(session, self.path, session.quick_check)
+                self._is_checked = check_integrity(
+                    session, self.path, session.quick_check, START_CHECK_S
+                )
             if 0 < version <= SCHEMA_VERSION and (foreign := find_foreign_object(session, version)):
                 raise corruption_error(self.path, foreign)
             if 0 < version < SCHEMA_VERSION:
@@ -88,6 +94,19 @@ class SqliteEngine:
             migrate(session, self.dialect)
         finally:
             session.close()
+
+    def check_rest(self, is_over: Callable[[], bool]) -> None:
+        if self._is_checked:
+            return
+        end_s = time.monotonic() + CHECK_TIMEOUT_S
+        session = self.open_reader()
+        try:
+            reason = session.quick_check(lambda: is_over() or time.monotonic() > end_s)
+        finally:
+            session.close()
+        if reason not in (None, "ok"):
+            self._suspect()
+            raise corruption_error(self.path, reason)
 
     def noted_head(self) -> str | None:
         return self._head_file.read()

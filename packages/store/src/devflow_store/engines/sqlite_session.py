@@ -25,7 +25,7 @@ _SHORT_WAIT_S, _LONG_WAIT_S = 0.001, 0.005
 _SHORT_WAITS = 50
 """The first tries for the lock, close together since its holder needs only milliseconds."""
 _PROGRESS_STEPS = 20_000
-"""Steps of SQLite's virtual machine between two looks at the clock."""
+"""Steps of SQLite's virtual machine after which a check asks whether to stop."""
 _MAX_TOUCHES = 1_000_000
 """The value at which `user_version` restarts from 0: SQLite keeps it in a signed 32-bit number."""
 _FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -141,20 +141,20 @@ class SqliteSession:
         """Leave the log as it is at `close`, instead of folding it back into the file."""
         self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
-    def quick_check(self, end_s: float) -> str:
-        """Run SQLite's own check; return `ok`, or what is wrong.
+    def quick_check(self, is_over: Callable[[], bool]) -> str | None:
+        """Run SQLite's own check; return `ok`, or what is wrong; None if it was stopped.
 
         Args:
-            end_s: when to stop, on the monotonic clock; a check that was stopped returns `ok`.
+            is_over: asked every millisecond or so whether to stop.
 
         Raises:
             StoreError, LedgerCorrupt: the file cannot be read.
         """
-        self._connection.set_progress_handler(lambda: time.monotonic() > end_s, _PROGRESS_STEPS)
+        self._connection.set_progress_handler(is_over, _PROGRESS_STEPS)
         try:
             return str(self._execute("PRAGMA quick_check(1)", ()).fetchall()[0][0])
         except apsw.InterruptError:
-            return "ok"
+            return None
         except apsw.Error as error:
             raise self._translate(error) from error
         finally:

@@ -15,6 +15,7 @@ from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session
 from devflow_store.entries.call_rows import LABEL_ROWS, LABELS, PERSONAL_LABELS, label_id
+from devflow_store.entries.day_sums import relabel
 
 
 class _LabelledBody(BaseModel):
@@ -109,6 +110,7 @@ def _anonymise_labels(tx: Transaction, session_id: str | None, until_us: int) ->
         if new == old:
             continue
         tx.insert(LABEL_ROWS, (new, *bare))
+        relabel(tx, old, new, until_us)
         tx.execute(
             "UPDATE calls SET labels = ? WHERE labels = ? AND at_us < ?", (new, old, until_us)
         )

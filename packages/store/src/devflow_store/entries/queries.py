@@ -118,6 +118,29 @@ def _settle_attempt(attempt: Attempt, correction: Correction) -> Attempt:
     )
 
 
+def load_newest(session: Source, numbers: Sequence[int]) -> list[LedgerEntry]:
+    """Return the entries of these rows of the chain, in their order; erased ones are left out."""
+    if not numbers:
+        return []
+    rows = session.execute(
+        "SELECT seq, body FROM chain "  # noqa: S608 - constants
+        f"WHERE seq IN ({', '.join('?' * len(numbers))}) AND body IS NOT NULL ORDER BY seq",
+        numbers,
+    )
+    found = _load_current(session, rows) if rows else {}
+    return [found[seq] for seq in numbers if seq in found]
+
+
+def read_latest(session: Source, since: datetime, limit: int) -> list[LedgerEntry]:
+    """Return the latest entries that arrived since a time, at most `limit`, oldest first."""
+    rows = session.execute(
+        f"SELECT seq FROM chain WHERE kind = {RowKind.ENTRY:d} AND at_us >= ? "  # noqa: S608 - constants
+        "ORDER BY at_us DESC, seq DESC LIMIT ?",
+        (to_us(since), limit),
+    )
+    return load_newest(session, [seq for (seq,) in reversed(rows)])
+
+
 def _load_current(session: Source, page: Rows) -> dict[int, LedgerEntry]:
     """Return the entries of `(seq, body)` rows with corrections applied, by row number."""
     found = {seq: decode_entry(body) for seq, body in page}

@@ -15,7 +15,9 @@ from devflow_store.health import LedgerState
 from devflow_store.integrity.verify import ChainVerification, verify, verify_tail
 
 CHECK_TIMEOUT_S = 4.0
-"""Seconds that the check at the start may take; a larger file is checked only in part."""
+"""Seconds that a check may take; a larger file is checked only in part."""
+START_CHECK_S = 0.1
+"""Seconds of the check that a start waits for; the rest is done beside the first requests."""
 _SIDECAR_SUFFIXES = ("-wal", "-shm", ".head")
 """The suffixes of the files that belong to a database file: its log, index and noted head."""
 
@@ -74,22 +76,35 @@ class HeadFile:
             self._handle = None
 
 
-def check_integrity(session: Session, path: Path, quick_check: Callable[[float], str]) -> None:
+def check_integrity(
+    session: Session,
+    path: Path,
+    quick_check: Callable[[Callable[[], bool]], str | None],
+    timeout_s: float = CHECK_TIMEOUT_S,
+) -> bool:
     """Check for damage: the database's own check, the end of the chain, and missing rows.
 
     Args:
         session: a session on the file.
         path: the database file, for messages and the noted head.
-        quick_check: checks until a time on the monotonic clock; returns `ok`, or what is wrong.
+        quick_check: checks until its argument returns True, and then returns None; otherwise it
+            returns `ok`, or what is wrong.
+        timeout_s: the seconds after which the database's own check ends, however far it has come.
+
+    Returns:
+        Whether the database's own check has come to its end.
 
     Raises:
         LedgerCorrupt: the file is damaged; it is left unchanged.
     """
-    reason = quick_check(time.monotonic() + CHECK_TIMEOUT_S)
-    if reason == "ok":
-        reason = verify_tail(session, HeadFile(path).read()) or "ok"
-    if reason != "ok":
+    end_s = time.monotonic() + timeout_s
+    reason = quick_check(lambda: time.monotonic() > end_s)
+    is_complete = reason is not None
+    if reason in (None, "ok"):
+        reason = verify_tail(session, HeadFile(path).read())
+    if reason is not None:
         raise corruption_error(path, reason)
+    return is_complete
 
 
 def corruption_error(path: Path, reason: str) -> LedgerCorrupt:

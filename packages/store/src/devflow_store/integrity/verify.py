@@ -17,6 +17,7 @@ from devflow_store.chain.records import RowKind
 from devflow_store.database.engine import Session
 from devflow_store.entries import queries
 from devflow_store.entries.call_rows import CALL_COLUMNS, LABELS, build_call_rows
+from devflow_store.entries.day_sums import SUMS_SINCE, find_wrong_sums
 from devflow_store.entries.queries import EntryFilter
 from devflow_store.integrity.settings_seal import SettingsSeal
 
@@ -50,7 +51,7 @@ class ChainVerification:
 def verify(session: Session, *, anchor: str | None = None) -> ChainVerification:
     """Recompute the chain from the first row on, then compare what is derived from it.
 
-    The reports' table is compared with the entries; client keys, budgets and nodes are compared
+    The reports' tables are compared with the entries; client keys, budgets and nodes are compared
     with their recorded changes.
 
     Args:
@@ -68,7 +69,11 @@ def verify(session: Session, *, anchor: str | None = None) -> ChainVerification:
                 return walk.to_verification(reason)
         if fault := walk.check_complete():
             return walk.to_verification(*fault)
-        if fault := _find_wrong_call(session) or walk.settings.find_difference(session):
+        if fault := (
+            _find_wrong_call(session)
+            or _find_wrong_sums(session)
+            or walk.settings.find_difference(session)
+        ):
             return walk.to_verification(*fault)
     except LedgerCorrupt as error:
         return walk.to_verification(str(error))
@@ -177,6 +182,12 @@ def _find_wrong_call(session: Session) -> tuple[str, int] | None:
                 return f"the table for reports shows {entry.entry_id} otherwise", number
             seq, rows = next(in_table, _NO_CALLS)
     return None
+
+
+def _find_wrong_sums(session: Session) -> tuple[str, int] | None:
+    """Return what is wrong with the sums of reports; tables of older schemas have none."""
+    ((version,),) = session.execute("SELECT version FROM store_schema")
+    return find_wrong_sums(session) if version >= SUMS_SINCE else None
 
 
 def _read_calls(session: Session) -> Generator[tuple[int, list[tuple[Any, ...]]]]:
