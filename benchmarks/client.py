@@ -11,7 +11,8 @@ interleaved. Ours streams in any case; the others stream only where that is meas
 `gateway` has everything on: classification, routing over the whole catalogue, booking (in memory),
 rate limits, circuit breaker, retries. `attempt` is one attempt over HTTP without policies;
 `over_httpx` is the same over httpx with its own transport; `floor` is what sockets cost without any
-client. litellm takes part when it lies in `.peers/` (`uv pip install --target .peers litellm`).
+client. litellm takes part when it lies in `.peers/client/`
+(`uv pip install --target .peers/client litellm`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import argparse
 import asyncio
 import importlib
 import logging
+import os
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -44,7 +46,7 @@ from devflow_upstream.transport.httpx_transport import HttpxTransport
 
 KEY = "sk-or-v1-benchmark"
 PROMPT = "Why does test_login fail?"
-PEERS = Path(__file__).parents[1] / ".peers"
+PEERS = Path(__file__).parents[1] / ".peers" / "client"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +182,7 @@ async def openrouter_sdk(base_url: str) -> AsyncGenerator[Subject]:
 @asynccontextmanager
 async def litellm_sdk(base_url: str) -> AsyncGenerator[Subject]:
     """Open LiteLLM in this process."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # it would ask the network
     litellm: Any = importlib.import_module("litellm")
     logging.getLogger("LiteLLM").setLevel(logging.ERROR)
     messages: Any = [{"role": "user", "content": PROMPT}]

@@ -144,8 +144,6 @@ async def measure_round(
     return Timing(cpu_us=cpu_ns / 1000 / count, wall_us=wall_ns / 1000 / count)
 
 
-async def measure_cpu_us_async(
-    work: Callable[[], Awaitable[object]], count: int, *, in_flight: int = 64
-) -> float:
-    """Return the CPU time of one call in µs, with `in_flight` calls at a time."""
-    return (await measure_round(work, count, in_flight=in_flight)).cpu_us
+def quantile(values: Sequence[float], percent: int) -> float:
+    """Return the value below which so many percent of the values lie."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -13,15 +13,14 @@ import argparse
 import asyncio
 import contextlib
 import os
-import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import harness
+from gateways import CORES, Gateway, Start, find_free_port, pin, run_gateway
 from load import Load, chat_request
-from server import CORES, PEERS, ROOT, Gateway, find_free_port, pin, run_gateway
+from peer_install import PEERS, run_uv
 
 HOME = PEERS / "http"
 PINNED = ("uvicorn==0.54.0", "granian==2.8.9", "httptools==0.9.0", "uvloop==0.23.0")
@@ -55,7 +54,7 @@ async def measure(report: harness.Report, servers: Sequence[Gateway], *, quick: 
         total = count // 10 if quick else count
         for number in range(3 if quick else 8):
             for server in servers:
-                async with Load(server.port, request, connections) as load:
+                async with Load(server.port, [request], connections) as load:
                     cpu_s = server.cpu_s()
                     await load.run(total)
                 if number:
@@ -83,18 +82,17 @@ def _all_servers() -> list[contextlib.AbstractContextManager[Gateway]]:
     for name, command in commands.items():
         port = find_free_port()
         words = [str(port) if word == "{port}" else word for word in command]
-        servers.append(run_gateway(name, words, port, "/"))
+        start = Start(command=words, port=port)
+        servers.append(run_gateway(name, start, {"any": "/"}))
     return servers
 
 
 def install() -> None:
     """Install the peers into a separate environment under `.peers/`."""
     PEERS.mkdir(exist_ok=True)
-    uv = os.environ.get("UV") or shutil.which("uv") or str(ROOT / ".tools/bin/uv")
     if not HOME.is_dir():
-        subprocess.run([uv, "venv", "-q", str(HOME)], check=True)
-    python = str(HOME / "bin/python")
-    subprocess.run([uv, "pip", "install", "-q", "-p", python, *PINNED], check=True)
+        run_uv("venv", "-q", HOME)
+    run_uv("pip", "install", "-q", "-p", HOME / "bin/python", *PINNED)
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import random
 import sys
 import tempfile
 import time
@@ -21,13 +20,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import filled_ledger
 import harness
 from devflow_core.attribution import Attribution
+from devflow_core.dimensions import GroupBy
 from devflow_core.testing import a_booked_request
-from devflow_store import Budget, Store
-from devflow_store.chain.transaction import Transaction
-from devflow_store.engines.sqlite import SqliteEngine
-from devflow_store.entries.call_rows import CALL_ROWS, LABEL_ROWS, label_id
+from devflow_store import Budget, Store, make_store
 
 NOW = datetime.now(UTC)
 BUDGETS = (
@@ -71,46 +69,25 @@ async def measure_writes(
         report.add(label, "cpu_us", "µs", [one.cpu_us for one in timed])
 
 
-def fill(file: Path, count: int) -> None:
-    """Insert calls of 500 sessions, 20 models and 8 tasks directly into the report's table."""
-    engine = SqliteEngine(file, synchronous="OFF")
-    engine.prepare()
-    session = engine.open_writer()
-    chance = random.Random(1)  # noqa: S311 - repeatable, not secret
-    labels = [
-        (f"vendor/model-{n % 20}", "P", f"task{n % 8}", f"s{n % 500}", "shop", "", "", "ci", "", "")
-        for n in range(4_000)
-    ]
-    session.begin()
-    tx = Transaction(session, 0)
-    for one in labels:
-        tx.insert(LABEL_ROWS, (label_id(one), *one))
-    for seq in range(count):
-        tokens = (chance.randrange(5_000), chance.randrange(50_000), 0, 0, chance.randrange(900), 0)
-        at_us = 1_760_000_000_000_000 + seq * 2_000_000
-        buckets = (chance.randrange(40, 90), chance.randrange(60, 110))
-        row = (label_id(labels[seq % 4_000]), seq, 1, at_us, 1, 0, chance.randrange(10**10), 0)
-        tx.insert(CALL_ROWS, (*row, *tokens, *buckets))
-        if seq % 10_000 == 0:
-            tx.flush()
-    tx.flush()
-    session.commit()
-    session.close()
-
-
-def measure_reports(report: harness.Report, folder: Path, *, quick: bool) -> None:
-    """Measure the sums that a report reads."""
-    count = 100_000 if quick else 1_000_000
-    file = folder / "million.db"
-    fill(file, count)
-    store = Store(file)
-    for by in (("model",), ("day",), ("model", "task", "session")):
+def measure_filled(report: harness.Report, *, quick: bool) -> None:
+    """Measure a ledger that many requests have filled: its size, and the sums that reports read."""
+    rows = filled_ledger.QUICK_ROWS if quick else filled_ledger.ROWS
+    folder = filled_ledger.make_ledger(rows)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    report.add("filled ledger", "bytes a request", "B", [size / rows])
+    store = make_store(filled_ledger.settings_for(folder))
+    groupings: tuple[tuple[GroupBy, ...], ...] = (
+        ("model",),
+        ("day",),
+        ("model", "task", "session"),
+    )
+    for by in groupings:
         seconds: list[float] = []
         for _round in range(3):
             start_s = time.perf_counter()
-            store.aggregate(by)  # type: ignore[arg-type] # groupings written out above
+            store.aggregate(by)
             seconds.append(time.perf_counter() - start_s)
-        report.add(f"report by {', '.join(by)}, {count:,} calls", "time", "s", seconds)
+        report.add(f"report by {', '.join(by)}, {rows:,} requests", "time", "s", seconds)
 
 
 def measure_reads(report: harness.Report, file: Path) -> None:
@@ -144,7 +121,7 @@ def main() -> None:
             places["postgresql"] = options.postgres
         asyncio.run(measure_writes(report, places, folder, quick=options.quick))
         measure_reads(report, folder / "ledger.db")
-        measure_reports(report, folder, quick=options.quick)
+    measure_filled(report, quick=options.quick)
     report.finish(options)
 
 

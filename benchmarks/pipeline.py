@@ -1,10 +1,11 @@
-"""Measures one request through the whole pipeline, against an instant upstream.
+"""Measures one request through the whole pipeline, in process, against an instant upstream.
 
-Everything is on: classification, the choice of model, the stack of policies, events, and with
-`+ ledger` a durable SQLite ledger (two synced writes, grouped over requests). `named` asks for one
-model, `auto` leaves the choice to the router, `context` injects a recorded session first.
-`cpu_us` is CPU of this process for one request at 64 in flight; the upstream is another process.
-`--profile` prints where the time goes.
+Everything is on: classification, the choice of model, the stack of policies, events, trackers that
+know 50 models, and with `+ ledger` a durable SQLite ledger that holds a million requests. Every
+request has another text. `named` asks for one model, `auto` leaves the choice to the router,
+`context` injects a recorded session first; `/50` is the number of chunks in which the upstream
+answers. `cpu_us` is CPU of this process for one request at 64 in flight; the upstream is another
+process. `--profile` prints where the time goes.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import itertools
 import pstats
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
+import asks
+import filled_ledger
 import harness
 import upstream
 from devflow_claude_code import ClaudeCodeSession
@@ -29,7 +33,6 @@ from devflow_openrouter import OpenRouterGateway
 MODEL = "anthropic/claude-haiku-4.5"
 IN_FLIGHT = 64
 SESSION = next((Path(__file__).parents[1] / "examples" / "sessions").glob("b0b4*.jsonl"))
-PROMPT = "Why does test_login fail? The clock is read before the session starts."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -44,24 +47,36 @@ def settings_for(base_url: str, data_dir: Path) -> Settings:
     )
 
 
+def make_requests(model: str, chunks: int) -> Callable[[], ChatRequest]:
+    """Return a function that makes requests, each with another text."""
+    prompts = asks.iter_prompts(next(_starts))
+
+    def make() -> ChatRequest:
+        request = ChatRequest.from_text(next(prompts), model=model)
+        return replace(request, extra={"user": f"bench/chunks-{chunks}"})
+
+    return make
+
+
+_starts = itertools.count(0, 10_000_000)
+"""The first number of each variant's texts, so that no two share one."""
+
+
 async def measure(args: argparse.Namespace, base_url: str, report: harness.Report) -> None:
     """Measure all variants in interleaved rounds."""
     rounds, count = (3, 300) if args.quick else (7, 2000)
+    rows = filled_ledger.QUICK_ROWS if args.quick else filled_ledger.ROWS
     session = ClaudeCodeSession.open(SESSION)
-    named_request = ChatRequest.from_text(PROMPT, model=MODEL)
-    auto = ChatRequest.from_text(PROMPT)
-    with tempfile.TemporaryDirectory() as folder:
-        settings = settings_for(base_url, Path(folder))
+    with filled_ledger.copy_ledger(rows) as folder:
+        settings = settings_for(base_url, folder)
         async with AsyncExitStack() as stack:
             bare = await stack.enter_async_context(OpenRouterGateway(settings, ledger="memory"))
             booked = await stack.enter_async_context(wiring.open_gateway(settings))
-            works: dict[str, Callable[[], Awaitable[object]]] = {
-                "named": lambda: bare.complete(named_request),
-                "auto": lambda: bare.complete(auto),
-                "named + ledger": lambda: booked.complete(named_request),
-                "auto + ledger": lambda: booked.complete(auto),
-                "auto + ledger + context": lambda: booked.complete(auto, session=session),
-            }
+            works: dict[str, Callable[[], Awaitable[object]]] = {"named/4": _work(bare, MODEL, 4)}
+            for model, name in ((MODEL, "named"), ("auto", "auto")):
+                for chunks in (4, 50, 500):
+                    works[f"{name}/{chunks} + ledger"] = _work(booked, model, chunks)
+            works["auto/4 + ledger + context"] = _work(booked, "auto", 4, session)
             values: dict[str, list[harness.Timing]] = {name: [] for name in works}
             for work in works.values():
                 await harness.measure_round(work, 100, in_flight=IN_FLIGHT)
@@ -74,7 +89,17 @@ async def measure(args: argparse.Namespace, base_url: str, report: harness.Repor
                 report.add(name, "cpu_us", "µs", [one.cpu_us for one in timings])
                 report.add(name, "wall_us", "µs", [one.wall_us for one in timings])
             if args.profile:
-                await profile(works["auto + ledger"], count)
+                await profile(works["auto/4 + ledger"], count)
+
+
+def _work(
+    gateway: OpenRouterGateway,
+    model: str,
+    chunks: int,
+    session: ClaudeCodeSession | None = None,
+) -> Callable[[], Awaitable[object]]:
+    make = make_requests(model, chunks)
+    return lambda: gateway.complete(make(), session=session)
 
 
 async def profile(work: Callable[[], Awaitable[object]], count: int) -> None:
@@ -88,6 +113,7 @@ def main() -> None:
     """Run the benchmark."""
     args = harness.parse_arguments(__doc__, add_options)
     report = harness.Report()
+    filled_ledger.make_ledger(filled_ledger.QUICK_ROWS if args.quick else filled_ledger.ROWS)
     with upstream.run_upstream() as base_url:
         asyncio.run(measure(args, base_url, report))
     report.finish(args)

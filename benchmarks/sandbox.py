@@ -78,7 +78,7 @@ def count_events(port: Any, request: bytes) -> int:
 
 async def measure_cpu_us(pid: int, port: int, request: bytes, count: int) -> float:
     """Return the sandbox's CPU time per request, in µs."""
-    async with load.Load(port, request, CONNECTIONS) as clients:
+    async with load.Load(port, [request], CONNECTIONS) as clients:
         await clients.run(CONNECTIONS * 2)
         start_s = read_cpu_s(pid)
         await clients.run(count)

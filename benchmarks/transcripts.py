@@ -11,7 +11,6 @@ and questions of a long session; those count that stand in the context at a quar
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any
 import harness
 from devflow_claude_code import ClaudeCodeSession, Transcript
 from devflow_claude_code.testing import build_planted_session
+from peak import read_peak_mb
 
 SESSIONS = Path(__file__).parents[1] / "examples" / "sessions"
 SHORT_ROWS = SESSIONS / "cff48090-c151-4e17-ba68-ae0668522e9c.jsonl"
@@ -104,16 +104,16 @@ def print_peak(path: str) -> None:
     """Read a session and print this process's peak memory in MB."""
     session = ClaudeCodeSession.open(path)
     assert session.conversation
-    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(kilobytes * 1024 / MEGABYTE)
+    print(read_peak_mb())
 
 
 def measure_context(report: harness.Report, path: Path, name: str, rounds: int) -> None:
     """Measure the context from an open session, and from the file."""
     extracted: list[float] = []
     opened: list[float] = []
+    used: list[float] = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         session = ClaudeCodeSession.open(path)
         assert session.history
         middle = time.perf_counter()
@@ -121,8 +121,10 @@ def measure_context(report: harness.Report, path: Path, name: str, rounds: int) 
         end = time.perf_counter()
         extracted.append((end - middle) * 1000)
         opened.append((end - start) * 1000)
+        used.append((time.process_time() - start_cpu) * 1000)
     report.add(f"context of 10 MB, {name}", "time, session open", "ms", extracted)
     report.add(f"context of 10 MB, {name}", "time, from the file", "ms", opened)
+    report.add(f"context of 10 MB, {name}", "CPU, from the file", "ms", used)
 
 
 def measure_facts(report: harness.Report, folder: Path, rounds: int) -> None:

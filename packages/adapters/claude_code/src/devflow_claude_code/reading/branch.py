@@ -14,6 +14,7 @@ from operator import attrgetter
 from devflow_claude_code.reading.replies import RecordedReply, find_replies
 from devflow_claude_code.reading.row_graph import RowGraph
 from devflow_claude_code.reading.rows import TranscriptRow
+from devflow_claude_code.reading.transcript import gc_paused
 
 
 def active_branch(
@@ -32,16 +33,17 @@ def active_branch(
             inserted after, and their uuids.
         before: a compaction, to get the branch that it cut off; None for the current conversation.
     """
-    graph = RowGraph(rows)
-    end = _find_leaf(rows, graph) if before is None else _last_before(before, graph)
-    if end is None:
-        return ()
-    chain = graph.path_to(end)
-    if anchor_and_uuids := preserved.get(chain[0].uuid or ""):
-        anchor, uuids = anchor_and_uuids
-        kept = [row for one in uuids if (row := graph.get(one)) is not None]
-        chain = _insert_preserved(chain, anchor, kept)
-    return tuple(_insert_siblings(chain, graph))
+    with gc_paused():
+        graph = RowGraph(rows)
+        end = _find_leaf(rows, graph) if before is None else _last_before(before, graph)
+        if end is None:
+            return ()
+        chain = graph.path_to(end)
+        if anchor_and_uuids := preserved.get(chain[0].uuid or ""):
+            anchor, uuids = anchor_and_uuids
+            kept = [row for one in uuids if (row := graph.get(one)) is not None]
+            chain = _insert_preserved(chain, anchor, kept)
+        return tuple(_insert_siblings(chain, graph))
 
 
 def conversation_rows(branch: Iterable[TranscriptRow]) -> tuple[TranscriptRow, ...]:
@@ -114,6 +116,12 @@ def _insert_siblings(chain: list[TranscriptRow], graph: RowGraph) -> Iterator[Tr
         if reply is not None and row.uuid not in emitted:
             answering = {one.uuid: one for one in reply.results}
             group = [*reply.blocks, *sorted(answering.values(), key=attrgetter("line"))]
+        if not strays:
+            for one in group:
+                if one.uuid not in emitted:
+                    emitted.add(one.uuid)
+                    yield one
+            continue
         # a stray result follows its row at once, before the rest of the group
         while group:
             one = group.pop(0)

@@ -33,12 +33,13 @@ def find_replies(graph: RowGraph) -> dict[str | None, RecordedReply]:
     reply follow each other. Results lie between them only if the client runs tools while the
     reply still streams, and then the blocks' request id is the same.
     """
+    nothing = _Before()
     replies: dict[str | None, RecordedReply] = {}
     before: dict[str | None, _Before] = {}
     calls: dict[str, RecordedReply] = {}
     for row in graph.rows:
         parent = graph.parent_of(row)
-        last = before.get(parent.uuid, _Before()) if parent is not None else _Before()
+        last = before.get(parent.uuid, nothing) if parent is not None else nothing
         if row.type == "assistant":
             is_same = last.block is not None and _is_same_reply(row, last.block, last.has_results)
             reply = (
@@ -46,7 +47,8 @@ def find_replies(graph: RowGraph) -> dict[str | None, RecordedReply]:
             )
             reply.blocks.append(row)
             replies[row.uuid] = reply
-            calls.update((call_id, reply) for call_id, _ in row.tool_calls)
+            for call_id, _ in row.tool_calls:
+                calls[call_id] = reply
             before[row.uuid] = _Before(row)
         elif row.tool_results:
             for call_id, _ in row.tool_results:
@@ -56,7 +58,7 @@ def find_replies(graph: RowGraph) -> dict[str | None, RecordedReply]:
         else:
             # a prompt ends the reply; attachments and progress rows may stand between its blocks
             is_prompt = row.type == "user" and row.has_text and not row.is_meta
-            before[row.uuid] = _Before() if is_prompt else last
+            before[row.uuid] = nothing if is_prompt else last
     return replies
 
 

@@ -178,10 +178,7 @@ class RowReader:
         return self.read_row(line, offset, length, {})._replace(type=kind)
 
     def _intern(self, value: object) -> str:
-        if value.__class__ is not str:
-            return ""
-        name = cast("str", value)
-        return self._names.setdefault(name, name)
+        return self._names.setdefault(value, value) if isinstance(value, str) else ""
 
     def _subtype(self, kind: str, body: Json) -> str:
         if kind == "attachment":
@@ -214,7 +211,7 @@ class RowReader:
         return self._counted
 
     def _read_content(self, message: Json | None) -> _Content:
-        content = message.get("content") if message is not None else None
+        content: Any = message.get("content") if message is not None else None
         if content.__class__ is str:
             return (), (), bool(content)
         if content.__class__ is not list:
@@ -222,14 +219,15 @@ class RowReader:
         calls: list[tuple[str, str]] = []
         results: list[tuple[str, bool]] = []
         has_text = False
-        for block in cast("list[Json]", content):
+        for block in content:
             kind = block.get("type") if block.__class__ is dict else None
-            if kind == "text" or kind == "image":
-                has_text = True
+            # the most frequent first: half of all rows hold a call or its result
+            if kind == "tool_result":
+                results.append((_as_text(block.get("tool_use_id")), block.get("is_error") is True))
             elif kind == "tool_use":
                 calls.append((_as_text(block.get("id")), self._intern(block.get("name"))))
-            elif kind == "tool_result":
-                results.append((_as_text(block.get("tool_use_id")), block.get("is_error") is True))
+            elif kind == "text" or kind == "image":
+                has_text = True
         return tuple(calls), tuple(results), has_text
 
 
