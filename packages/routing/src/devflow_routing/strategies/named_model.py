@@ -30,6 +30,7 @@ from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import ModelSelector
 from devflow_routing.policy import RoutingPolicy
+from devflow_routing.trackers.performance import NOTHING_MEASURED
 from devflow_routing.worst_case import WorstCases, token_bounds
 
 _MAX_CHAINS = 1_000
@@ -96,7 +97,7 @@ class NamedModelStrategy:
             excluded=tuple(left_out),
             criteria=inputs.as_criteria(),
             # it asks nobody about speed, and dozens of models have one
-            features=replace(inputs, performance=()).as_json(),
+            features=replace(inputs, performance=NOTHING_MEASURED).as_json(),
             snapshot=snapshot,
             is_verified=inputs.is_verified,
         )
