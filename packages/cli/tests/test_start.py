@@ -16,6 +16,7 @@ from devflow_cli.views.reply import describe_interruption
 from devflow_core import errors
 from devflow_core.ledger import CostStatus
 from devflow_core.testing import an_attempt, an_entry
+from devflow_core.usage import usd_text
 
 
 def test_help_lists_every_command(devflow: Devflow) -> None:
@@ -173,7 +174,7 @@ def test_ctrl_c_in_a_stream_leaves_a_cancelled_entry(home: Path) -> None:
         assert entry["outcome"] == "cancelled"
         assert float(entry["attempts"][0]["cost_usd"]) > 0
         (line,) = [one for one in told.splitlines() if one.startswith("Cost ")]
-        assert f"{entry['attempts'][0]['cost_usd']} USD" in line
+        assert f"{usd_text(Decimal(entry['attempts'][0]['cost_usd']))} USD" in line
         assert entry["entry_id"] in line
     finally:
         for child in (asking, sandbox):

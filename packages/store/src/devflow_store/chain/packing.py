@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from dataclasses import fields
 from decimal import Decimal
 from functools import lru_cache
 from importlib import resources
@@ -52,7 +53,15 @@ _WORDS = (
 )
 """Words that are written as their places here; to be added to only at the end."""
 _PLACES: dict[str | None, int] = {word: place for place, word in enumerate(_WORDS) if place}
-_LABELS = ("session_id", "project", "client_key", "branch", "commit", "agent", "node", "tags")
+_FIRST_LABELS = (
+    *("session_id", "project", "client_key", "branch", "commit", "agent", "node"),
+    "tags",
+)
+_LABELS = (
+    *_FIRST_LABELS,
+    *(one.name for one in fields(Attribution) if one.name not in _FIRST_LABELS),
+)
+"""The labels by place; one that is new stands behind all others, as `Attribution` has them."""
 _COUNTS = (
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"),
     *("reasoning_tokens", "cache_write_1h_tokens"),
@@ -282,12 +291,13 @@ def _unpack_attempt(
 
 
 def _pack_labels(labels: Attribution) -> list[Any]:
-    *texts, tags = _read_labels(labels)
-    return _trim([*texts, dict(tags)] if tags else texts)
+    found = _read_labels(labels)
+    return _trim([one if isinstance(one, str) else dict(one or ()) or None for one in found])
 
 
 def _unpack_labels(packed: list[Any]) -> Attribution:
-    return Attribution(**dict(zip(_LABELS, packed, strict=False)))
+    named = zip(_LABELS, packed or (), strict=False)
+    return Attribution(**{name: one for name, one in named if one is not None})
 
 
 def _pack_id(text: str, prefix: str) -> bytes:
