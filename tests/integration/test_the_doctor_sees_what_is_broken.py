@@ -179,7 +179,7 @@ def test_a_failure_is_told_with_its_promise_at_every_width(
     assert explained
     assert max(len(line) for line in explained.splitlines()) <= columns
     told = " ".join(done.out.split())
-    assert "Promise: A stream names the role once" in told
+    assert "Promise: A stream names the role at most once" in told
     assert "send it in the first only" in told
     assert "1 FAIL" in told
     failures = list(ET.parse(file).getroot().iter("failure"))  # noqa: S314
