@@ -147,3 +147,19 @@ def test_a_removed_row_and_a_cut_end_are_named(file: Path, request_of: Build) ->
     assert Store(file).verify(anchor=head).first_bad == 9
     connection.execute("DELETE FROM chain WHERE seq = 4")
     assert Store(file).verify().first_bad == 4
+
+
+async def test_requests_beside_a_verification_are_no_difference(
+    database: str | Path, request_of: Build
+) -> None:
+    async with Store(database) as store:
+
+        async def write() -> None:
+            for _ in range(400):
+                await _write(store, request_of())
+
+        writing = asyncio.create_task(write())
+        while not writing.done():
+            found = await asyncio.to_thread(store.verify)
+            assert found.ok, found.reason
+        await writing

@@ -155,6 +155,7 @@ class ReadableLedger:
         anchor = anchor or self._engine.noted_head()
         session = self._engine.open_reader()
         try:
+            session.freeze()  # or a request between two looks would be taken for a difference
             return verify(session, anchor=anchor)
         finally:
             session.close()

@@ -48,6 +48,14 @@ class Session(Protocol):
         """
         ...
 
+    def freeze(self) -> None:
+        """Read the state of now until the connection is closed, whatever others write meanwhile.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        ...
+
     def commit(self) -> None:
         """Commit durably. An error means that the outcome is unknown, not that it failed."""
         ...

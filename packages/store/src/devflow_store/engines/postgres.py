@@ -161,6 +161,9 @@ class PostgresSession:
         finally:
             self.waits_for_lock = False
 
+    def freeze(self) -> None:
+        self.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
     def commit(self) -> None:
         self.execute("COMMIT")
 

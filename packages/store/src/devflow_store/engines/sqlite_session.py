@@ -89,6 +89,9 @@ class SqliteSession:
         finally:
             self.waits_for_lock = False
 
+    def freeze(self) -> None:
+        self.execute("BEGIN")  # the first read decides on the state
+
     def commit(self) -> None:
         self.execute("COMMIT")
 
