@@ -94,7 +94,7 @@ async def _take(store: Store, step: tuple[Any, ...], written: list[LedgerEntry])
             await store.sums.catch_up()
 
 
-@pytest.mark.laws
+@pytest.mark.laws(1_000)  # each opens two ledgers
 @given(steps)
 def test_sums_are_those_of_the_calls_after_any_mix_of_changes(taken: list[tuple[Any, ...]]) -> None:
     """A second ledger, whose days are never summed, is given the same and read call by call."""
