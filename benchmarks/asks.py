@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from load import NUMBER_MARK
+from load import NUMBER_MARK, encode_post
 
 DATA = Path(__file__).parent / "data" / "routing" / "measured_requests.txt"
 TOOLS = ("Read", "Edit", "Write", "Bash", "Grep", "Glob", "WebFetch", "Task", "TodoWrite", "Ls")
@@ -88,15 +88,5 @@ def make_conversation(text: str, size_bytes: int, seed: int) -> list[dict[str, A
 
 
 def _encode(path: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> bytes:
-    data = orjson.dumps(body)
-    lines = {
-        "host": "127.0.0.1",
-        "accept": "application/json",
-        "content-type": "application/json",
-        "authorization": "Bearer none",
-        **({"anthropic-version": "2023-06-01"} if path.endswith(MESSAGES) else {}),
-        **headers,
-        "content-length": str(len(data)),
-    }
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + data
+    version = {"anthropic-version": "2023-06-01"} if path.endswith(MESSAGES) else {}
+    return encode_post(path, orjson.dumps(body), {**version, **headers})

@@ -37,13 +37,21 @@ def chat_request(path: str, model: str, *, stream: bool, headers: Mapping[str, s
             "stream": stream,
         }
     )
+    sent = {
+        "user-agent": "OpenAI/Python 3.52.0",
+        "x-stainless-lang": "python",
+        "x-stainless-os": "Linux",
+        **headers,
+    }
+    return encode_post(path, body, sent)
+
+
+def encode_post(path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return a POST request with a JSON body, as bytes; headers of our own come first."""
     lines = {
         "host": "127.0.0.1",
         "accept": "application/json",
         "content-type": "application/json",
-        "user-agent": "OpenAI/Python 3.52.0",
-        "x-stainless-lang": "python",
-        "x-stainless-os": "Linux",
         "authorization": "Bearer none",
         **headers,
         "content-length": str(len(body)),

@@ -87,7 +87,7 @@ GOALS = (
          obstacle="the same"),
     Goal(what="server, `auto`, CPU a request", limit=160, unit="µs", suite="server",
          name="devflow", metric="auto/50: cpu",
-         obstacle="the text is classified and 400 models are weighed anew"),
+         obstacle="the text is classified anew, and each of 400 models gets its own lengths"),
     Goal(what="stream of 50 at once, CPU", limit=600, unit="µs", suite="server",
          name="devflow", metric="stream of 50: cpu",
          obstacle="each event becomes a value and is written again"),
@@ -120,16 +120,16 @@ GOALS = (
          obstacle="imports of Python, then one request to warm up"),
     Goal(what="start, a million requests, after a clean stop", limit=0.8, unit="s",
          suite="start", name="filled ledger, clean stop", metric="start",
-         obstacle="the last day's entries are read one by one"),
+         obstacle="imports of Python; the latest 2,000 requests are folded one by one"),
     Goal(what="start, a million requests, after kill -9", limit=0.8, unit="s", suite="start",
          name="filled ledger, kill -9", metric="start",
          obstacle="the same, and what was open is settled"),
     Goal(what="report over a million requests", limit=1, unit="s", suite="start",
          name="filled ledger", metric="devflow report",
-         obstacle="rows are added up, not sums of hours"),
+         obstacle="a value for each group of model, session and error; histograms are unpacked"),
     Goal(what="the ledger, bytes a request", limit=700, unit="B", suite="ledger",
          name="filled ledger", metric="bytes a request",
-         obstacle="two chained records as JSON, their row in SQL, its indexes"),
+         obstacle="two chained records with hash, key and time; a row in SQL, its indexes"),
 )  # fmt: skip
 
 

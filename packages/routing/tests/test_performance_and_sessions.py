@@ -39,7 +39,7 @@ def test_speed_and_success_are_drawn_from_attempts() -> None:
     assert known.ttft_p95_s == known.ttft_p50_s
     assert known.output_tokens_per_s == pytest.approx(50)
     assert tracker.snapshot("a/two") is None
-    assert tracker.models == ("a/one",)
+    assert tuple(tracker.view(as_of=EPOCH).known) == ("a/one",)
     assert tracker.version == "30"
 
 
@@ -70,7 +70,7 @@ def test_what_is_not_the_models_fault_teaches_nothing() -> None:
         "context_length_exceeded",
     ):
         tracker.record(entry(attempt(outcome="failed", error_code=code)))
-    assert tracker.models == ()
+    assert tuple(tracker.view(as_of=EPOCH).known) == ()
 
 
 def failure(seconds: float) -> LedgerEntry:

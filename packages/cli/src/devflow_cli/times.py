@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from calendar import day_name, monthrange
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 import typer
@@ -24,6 +24,15 @@ ALLOWED = (
     ' "this" or "last" with week, month or year'
 )
 """What `--since` and `--until` accept, for error messages and help."""
+Since = Annotated[
+    str | None, typer.Option(help=f"From the beginning of: {ALLOWED}.", show_default=False)
+]
+"""The option for the start of a period; `parse_period` reads it."""
+Until = Annotated[
+    str | None,
+    typer.Option(help="Up to the beginning of the same, exclusive.", show_default=False),
+]
+"""The option for the end of a period."""
 _WEEKDAYS = tuple(name.lower() for name in day_name)
 # no bare `m`: it could mean a month
 _SPAN = re.compile(

@@ -12,7 +12,8 @@ from devflow_core.usage import Price
 
 from devflow_routing.ability import Expected
 from devflow_routing.decision_inputs import DecisionInputs
-from devflow_routing.live_speeds import LiveSpeeds, ReplyKind, keep
+from devflow_routing.kept import keep
+from devflow_routing.live_speeds import LiveSpeeds, ReplyKind
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Flags, Floats, ModelSelector, Selection
 
@@ -56,7 +57,7 @@ class ModelEstimates:
     total_usd: Floats
     """The expected cost and what is lost by leaving a warm cache; NaN if the price is unknown."""
     latency_s: Floats
-    """The expected time to the end of the reply; a default for models never measured."""
+    """The expected time to the end of the reply; published or guessed if it was never measured."""
     slowness: Floats
     """The same in doublings of a second."""
     output_tokens: Floats
@@ -103,7 +104,13 @@ class CostOptimizer:
     def estimate(
         self, inputs: DecisionInputs, selection: Selection, expected: Expected
     ) -> ModelEstimates:
-        """Return the estimates of every model for this request; pure."""
+        """Return the estimates of every model for this request; pure.
+
+        Args:
+            inputs: the request's task and session, and what was measured of models.
+            selection: the lengths of the prompt in tokens.
+            expected: the chance of a good reply, before failures and waits.
+        """
         task = inputs.task
         kind = (task.type, task.complexity, selection.needs.max_output_tokens)
         output = self._find_output(kind)

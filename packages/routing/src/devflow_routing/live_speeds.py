@@ -5,23 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from devflow_core.routing import Complexity, TaskType
 
 from devflow_routing.endpoints import weigh_speed
+from devflow_routing.kept import keep
 from devflow_routing.model_config import ModelConfig
 from devflow_routing.model_selector import Flags, Floats, ModelSelector
 from devflow_routing.trackers.performance import PerformanceView
 
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
 ReplyKind = tuple[TaskType, Complexity, int | None]
 """What the expected length of a reply depends on: the task, and the caller's limit."""
-_MAX_KEPT = 48
-"""The most arrays that are kept of one sort, of 3 kB each; callers may set any limit."""
 _UNKNOWN_RELIABILITY = 0.98
 """The success rate of a model that was never asked here."""
 _DEFAULT_TTFT_S = 1.5
@@ -140,14 +135,6 @@ class LiveSpeeds:
             rates[self._makers == self._makers[index]] *= _SIBLING_FACTOR
             rates[index] *= _REST_FACTOR
         return rates
-
-
-def keep(kept: dict[_K, _V], key: _K, value: _V) -> _V:
-    """Keep a value, after dropping all where there are too many; return it."""
-    if len(kept) >= _MAX_KEPT:
-        kept.clear()
-    kept[key] = value
-    return value
 
 
 def _find_speeds(selector: ModelSelector) -> tuple[Floats, Floats]:

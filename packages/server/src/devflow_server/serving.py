@@ -41,6 +41,8 @@ RECORD_TIMEOUT_S = 2.0
 
 So the client of such a call gets the same answer as one that sends the key again.
 """
+_REFUSED = "refused"
+"""What the workers tell each other of questions that were refused."""
 FIRST_KEY_SCOPES = {"routes": ["chat", "embeddings", "read", "operate"]}
 """The scopes of the first key: everything."""
 
@@ -195,8 +197,8 @@ def _share(gateway: AsyncGateway, sockets: PeerSockets | None) -> Peers:
     peers = Peers(sockets)
     if isinstance(gateway.router, Router):
         refused = gateway.router.refused
-        refused.on_record = partial(peers.tell, "refused")
-        peers.listen("refused", refused.add)
+        refused.on_record = partial(peers.tell, _REFUSED)
+        peers.listen(_REFUSED, refused.add)
     return peers
 
 

@@ -15,7 +15,7 @@ from devflow_cli.completion import complete_model
 from devflow_cli.lookup import require_ledger
 from devflow_cli.options import read_amount
 from devflow_cli.run import DONE, FAILED, Run, command
-from devflow_cli.times import ALLOWED, parse_period
+from devflow_cli.times import Since, Until, parse_period
 
 if TYPE_CHECKING:
     from devflow_core.errors import NotFound
@@ -92,14 +92,8 @@ async def reconcile(
 @command(ledger, has_table=True)
 def requests(
     run: Run,
-    since: Annotated[
-        str | None,
-        typer.Option(help=f"From the beginning of: {ALLOWED}.", show_default=False),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(help="Up to the beginning of the same, exclusive.", show_default=False),
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     model: Annotated[
         str | None,
         typer.Option(help="Only this model's answers.", autocompletion=complete_model),

@@ -14,7 +14,7 @@ from devflow_cli.app import app
 from devflow_cli.completion import complete_model
 from devflow_cli.options import parse_dimensions
 from devflow_cli.run import Run, command
-from devflow_cli.times import ALLOWED, parse_period
+from devflow_cli.times import Since, Until, parse_period
 
 if TYPE_CHECKING:
     from devflow_analytics import Report
@@ -32,14 +32,8 @@ def report(
             " as project,model."
         ),
     ] = "model",
-    since: Annotated[
-        str | None,
-        typer.Option(help=f"From the beginning of: {ALLOWED}.", show_default=False),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(help="Up to the beginning of the same, exclusive.", show_default=False),
-    ] = None,
+    since: Since = None,
+    until: Until = None,
     form: Annotated[Format, typer.Option("--format", help="Output format.")] = "table",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write to a file instead of stdout.")

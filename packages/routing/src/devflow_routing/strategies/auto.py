@@ -31,7 +31,10 @@ from devflow_routing.strategies.ordering import BALANCE, ORDERINGS, Ordering
 from devflow_routing.worst_case import DEFAULT_OUTPUT_TOKENS, TokenBounds, WorstCases
 
 _MAX_FALLBACK_COST_RATIO = 4.0
-"""The most that a fallback may cost, as a multiple of the chosen model: no failure costs a lot."""
+"""The most that a fallback may cost, as a multiple of what the chosen model is expected to cost.
+
+It keeps a failure from multiplying the bill.
+"""
 _MAX_PICKED = 24
 """The most models that are picked one by one; a chain takes a few, and sorting all takes longer."""
 _MAX_DESCRIBED = 4_096
@@ -177,7 +180,11 @@ class AutoStrategy:
         return found if found.applies else None
 
     def _rank(self, found: _Considered) -> Iterator[int]:
-        """Yield all eligible models: preferred ones first, then by score, then as listed."""
+        """Yield all eligible models: preferred ones first, then by score, then as listed.
+
+        Without a preferred one the model of the session comes first, unless another is better by
+        enough to move, which neither a loop of tools nor the main thread ever does.
+        """
         eligible, scores = found.selection.eligible, found.scores
         ranked = _rank_by_score(eligible, scores)
         first = [index for index in self._preferred if eligible[index]]
@@ -194,7 +201,10 @@ class AutoStrategy:
         return chain(first, (index for index in ranked if index not in first))
 
     def _pick_chain(self, order: Iterator[int], estimates: ModelEstimates) -> list[int]:
-        """Return the first of the order and its fallbacks, other makers before the same one."""
+        """Return the first of the order and its fallbacks, those of other makers first.
+
+        Models that cost too much more than the first one are no fallbacks.
+        """
         first, cost_usd = next(order), estimates.cost_usd
         limit = _MAX_FALLBACK_COST_RATIO * float(cost_usd[first]) + NEGLIGIBLE_USD
         picked, same_maker, makers = [first], list[int](), {self._authors[first]}

@@ -28,7 +28,7 @@ from devflow_routing.constraints import NO_CONSTRAINTS, Constraints, Requirement
 from devflow_routing.cost_optimizer import ModelEstimates
 from devflow_routing.decision_inputs import DecisionInputs
 from devflow_routing.endpoints import Endpoint
-from devflow_routing.live_speeds import keep
+from devflow_routing.kept import keep
 from devflow_routing.model_selector import (
     REPLY_RESERVE_TOKENS,
     Exclusions,
@@ -234,9 +234,8 @@ class Narrowing:
             if not one.is_wish:
                 left = fits
             masks.append((one, np.array([bool(rows) for rows in fits], dtype=np.bool_)))
-        if len(self._constraint_masks) >= _MAX_CONSTRAINTS:
-            self._constraint_masks.clear()
-        return self._constraint_masks.setdefault(constraints, tuple(masks))
+        found = tuple(masks)
+        return keep(self._constraint_masks, constraints, found, max_kept=_MAX_CONSTRAINTS)
 
     @cached_property
     def _endpoints(self) -> list[tuple[Endpoint, ...]]:

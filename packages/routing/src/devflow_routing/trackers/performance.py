@@ -227,11 +227,6 @@ class PerformanceTracker:
         """The name of this view's state in decisions: the number of entries recorded."""
         return str(self._entries)
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The models with at least one observation."""
-        return tuple(self._stats)
-
     def record(self, entry: LedgerEntry, /) -> None:
         self._entries += 1
         for attempt in entry.attempts:

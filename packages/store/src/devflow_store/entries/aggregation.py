@@ -19,11 +19,11 @@ from devflow_core.usage import Usage
 
 from devflow_store.chain.times import to_us
 from devflow_store.database.engine import SqlValue
+from devflow_store.entries.call_rows import TOKEN_COLUMNS
 from devflow_store.entries.day_sums import (
     BUCKETS,
     DAY_US,
     SUMS,
-    TOKENS,
     count_unsummed,
     unpack_histogram,
 )
@@ -205,7 +205,7 @@ def _summary_from_row(row: tuple[Any, ...]) -> Summary:
     """Return a summary from one row of sums, which PostgreSQL returns as decimals."""
     error = row[0]
     requests, hits, attempts, estimated, doubts, cost, *tokens = [int(one) for one in row[1:]]
-    count = len(TOKENS)
+    count = len(TOKEN_COLUMNS)
     retry_pico, *retry_tokens = tokens[count:]
     return Summary(
         requests=requests,
@@ -224,7 +224,7 @@ def _summary_from_row(row: tuple[Any, ...]) -> Summary:
 
 
 def _to_usage(tokens: Sequence[int]) -> Usage:
-    """Return the counts, given in the order of `TOKENS`."""
+    """Return the counts, given in the order of `TOKEN_COLUMNS`."""
     given, read, written, written_1h, output, reasoning = tokens
     return Usage(
         input_tokens=given,

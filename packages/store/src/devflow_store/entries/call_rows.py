@@ -28,6 +28,15 @@ PERSONAL_LABELS = tuple(one.column or "" for one in _STORED if one.is_personal)
 _FIRST_LABELS = 10
 """The number of labels in the first version of the tables."""
 LABEL_ROWS = Insert("labels", ("id", *LABELS), key=("id",))
+TOKEN_COLUMNS = (
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "cache_write_1h_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+)
+"""The counts of `Usage` in the order of the tables."""
 CALL_COLUMNS = (
     "labels",
     "seq",
@@ -37,19 +46,13 @@ CALL_COLUMNS = (
     "is_cache_hit",
     "cost_pico",
     "cost_status",
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-    "reasoning_tokens",
+    *TOKEN_COLUMNS,
     "ttft_bucket",
     "total_bucket",
 )
 """The columns of the table of calls, without the texts of the labels."""
 CALL_ROWS = Insert("calls", CALL_COLUMNS)
-_COUNTS = CALL_COLUMNS[CALL_COLUMNS.index("input_tokens") : CALL_COLUMNS.index("ttft_bucket")]
-_read_counts = attrgetter(*_COUNTS)
+_read_counts = attrgetter(*TOKEN_COLUMNS)
 _NO_USAGE = Usage()
 
 

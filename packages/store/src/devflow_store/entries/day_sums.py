@@ -15,20 +15,13 @@ from devflow_store.chain.transaction import Transaction
 from devflow_store.chain.writer import WriteJob
 from devflow_store.database.engine import Session, SqlValue
 from devflow_store.database.insert import Insert
+from devflow_store.entries.call_rows import TOKEN_COLUMNS
 from devflow_store.entries.queries import Source
 
 DAY_US = 86_400_000_000
 SUMS_SINCE = 4
 """The schema version from which on there are sums."""
-TOKENS = (
-    "input_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_1h_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-)
-_RETRY_COLUMNS = ("cost_pico", *TOKENS)
+_RETRY_COLUMNS = ("cost_pico", *TOKEN_COLUMNS)
 SUMS = {
     "requests": "is_final",
     "hits": "is_cache_hit",
@@ -36,7 +29,7 @@ SUMS = {
     "estimated_pico": "CASE WHEN cost_status IN (1, 3, 5) THEN cost_pico ELSE 0 END",
     "doubts": "CASE WHEN cost_status IN (4, 5) THEN 1 ELSE 0 END",
     "cost_pico": "cost_pico",
-    **{name: name for name in TOKENS},
+    **{name: name for name in TOKEN_COLUMNS},
     **{
         f"retry_{name}": f"CASE WHEN is_final = 1 THEN 0 ELSE {name} END" for name in _RETRY_COLUMNS
     },
@@ -50,8 +43,6 @@ _CHECKED_LABELS = 500
 """The labels whose sums are compared at once; more would need more memory."""
 _MAX_ASKED = 256
 """The sums that one query asks for."""
-_LOOKS = 3
-"""How often sums have to differ from their calls to be wrong."""
 
 _PAIR = struct.Struct("<BI")
 _BOUNDS = ("first_seq", "last_seq", "max_pico")
@@ -162,7 +153,7 @@ def relabel(tx: Transaction, old: int, new: int, until_us: int) -> None:
 def find_wrong_sums(session: Session) -> tuple[str, int] | None:
     """Return what is wrong with the sums, and the row of the chain it concerns; None if nothing is.
 
-    The calls are taken as right. Others may write meanwhile, so what differs is read again.
+    The calls are taken as right. The session has to read one state, as after `freeze`.
     """
     since, last = -(2**63), 2**63 - 1
     while since <= last:
@@ -170,9 +161,8 @@ def find_wrong_sums(session: Session) -> tuple[str, int] | None:
             "SELECT id FROM labels WHERE id >= ? ORDER BY id LIMIT ?", (since, _CHECKED_LABELS)
         )
         until = ids[-1][0] if len(ids) == _CHECKED_LABELS else last
-        found = [_compare(session, since, until) for _ in range(_LOOKS)]
-        if None not in found:
-            return found[-1]
+        if fault := _compare(session, since, until):
+            return fault
         since = until + 1
     return None
 

@@ -55,7 +55,7 @@ def verify(session: Session, *, anchor: str | None = None) -> ChainVerification:
     with their recorded changes.
 
     Args:
-        session: a reading connection.
+        session: a reading connection, frozen if others may write meanwhile.
         anchor: a `head` noted earlier, which the chain must still contain; None: any length is
             right.
 
